@@ -1,0 +1,3 @@
+//! The sans-IO IKE engine.
+
+#![forbid(unsafe_code)]

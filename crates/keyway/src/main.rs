@@ -1,0 +1,3 @@
+//! Keyway: the IPsec daemon and its command line.
+
+fn main() {}

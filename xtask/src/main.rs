@@ -1,0 +1,5 @@
+//! House rules that no lint knows.
+
+#![forbid(unsafe_code)]
+
+fn main() {}
