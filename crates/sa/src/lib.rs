@@ -1,3 +1,28 @@
-//! The waist of the hourglass: SPIs, selectors, SA and policy descriptions, and the one transform table.
+//! The waist of the hourglass: plain data that both halves of Keyway speak.
+//!
+//! ```text
+//!        ike  (negotiates)                 config (asks for)
+//!          │ SaOp        ▲ SaEvent            │ Proposal, TrafficSelector
+//!          ▼             │                    ▼
+//!        ipsec / xfrm  (carry out)         ike
+//! ```
+//!
+//! It refuses to know how a Security Association is negotiated and how it is carried out. What it does know is the one
+//! transform table: IANA number, configuration keyword, key length and implementation of every algorithm.
 
 #![forbid(unsafe_code)]
+
+mod address_range;
+mod op;
+mod proposal;
+mod spec;
+mod traffic_selector;
+pub mod transform;
+
+pub use address_range::{AddressRange, Family, InvalidRange};
+pub use op::{AcquiredFlow, ExpiryCause, Hardness, SaEvent, SaOp};
+pub use proposal::{EspSuite, IkeSuite, InvalidProposal, Proposal, ProposalProtocol, Protection};
+pub use spec::{
+    Direction, Encapsulation, Esn, Lifetime, Mode, Outer, PolicyAction, PolicyId, PolicySpec, Protocol, SaId, SaSpec, Spi,
+};
+pub use traffic_selector::{InvalidTrafficSelector, IpProtocol, PortRange, SelectorPair, TrafficSelector};

@@ -1,0 +1,214 @@
+//! What one SA and one policy are, in full: everything a data plane needs and nothing that it does not.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crypto::Secret;
+
+use crate::{Protection, SelectorPair};
+
+/// A Security Parameters Index: the receiver's name for an SA (RFC 4301 §4.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Spi(pub u32);
+
+impl Spi {
+    /// The lowest SPI that is not reserved by IANA (RFC 4303 §2.1).
+    pub const LOWEST: Spi = Spi(256);
+}
+
+impl fmt::Display for Spi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+impl fmt::Debug for Spi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The protocol that an SA protects with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// Encapsulating Security Payload, IP protocol 50 (RFC 4303).
+    Esp,
+    /// Authentication Header, IP protocol 51 (RFC 4302).
+    Ah,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Protocol::Esp => "ESP",
+            Protocol::Ah => "AH",
+        })
+    }
+}
+
+/// How an SA wraps a packet (RFC 4301 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// A whole IP packet inside a new one.
+    Tunnel,
+    /// The upper layer only, under the packet's own IP header.
+    Transport,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Tunnel => "TUNNEL",
+            Mode::Transport => "TRANSPORT",
+        })
+    }
+}
+
+/// Which way the packets of an SA go, seen from this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Direction {
+    /// Towards us: we open.
+    Inbound,
+    /// From us: we seal.
+    Outbound,
+}
+
+/// Whether sequence numbers have 64 bits (RFC 4303 §2.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Esn {
+    /// 32-bit sequence numbers.
+    No,
+    /// 64-bit extended sequence numbers.
+    Yes,
+}
+
+/// What carries the protected packets between the two gateways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encapsulation {
+    /// IP protocol 50 or 51 directly.
+    None,
+    /// UDP port 4500, or wherever a NAT put it (RFC 3948).
+    Udp,
+}
+
+/// The outer addresses of an SA; the ports count with UDP encapsulation only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Outer {
+    /// Our address.
+    pub local: SocketAddr,
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// What is between the outer IP header and ESP.
+    pub encapsulation: Encapsulation,
+}
+
+/// Names an SA of this host: SPIs of one direction are unique for inbound SAs, and for outbound ones with the peer's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SaId {
+    /// Which of the two tables holds it.
+    pub direction: Direction,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The receiver's address.
+    pub destination: IpAddr,
+    /// The receiver's SPI.
+    pub spi: Spi,
+}
+
+/// Limits on what one SA may carry; reaching `soft` asks for a rekey, reaching `hard` ends the SA (RFC 4301 §4.4.2.1).
+///
+/// Lifetimes in seconds are the negotiator's affair; it holds the clock. `u64::MAX` is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// Bytes of inner packets until a rekey is asked for.
+    pub soft_bytes: u64,
+    /// Bytes of inner packets until the SA is dead.
+    pub hard_bytes: u64,
+    /// Packets until a rekey is asked for.
+    pub soft_packets: u64,
+    /// Packets until the SA is dead.
+    pub hard_packets: u64,
+}
+
+impl Lifetime {
+    /// No limit but the sequence number's own.
+    pub const UNLIMITED: Lifetime =
+        Lifetime { soft_bytes: u64::MAX, hard_bytes: u64::MAX, soft_packets: u64::MAX, hard_packets: u64::MAX };
+}
+
+/// One SA (one direction) in full, as negotiated.
+#[derive(Clone, Debug)]
+pub struct SaSpec {
+    /// Inbound or outbound.
+    pub direction: Direction,
+    /// ESP or AH.
+    pub protocol: Protocol,
+    /// The receiver's SPI.
+    pub spi: Spi,
+    /// Tunnel or transport.
+    pub mode: Mode,
+    /// Outer addresses and encapsulation.
+    pub outer: Outer,
+    /// Algorithms.
+    pub protection: Protection,
+    /// Encryption key (with its salt), then integrity key, as RFC 7296 §2.17 takes them from KEYMAT.
+    pub key: Arc<Secret<Vec<u8>>>,
+    /// Width of the sequence number.
+    pub esn: Esn,
+    /// Anti-replay window in packets; 0 is none (RFC 4303 §3.4.3).
+    pub replay_window: u32,
+    /// What the SA may carry; an inner packet must fit one pair.
+    pub selectors: Vec<SelectorPair>,
+    /// Byte and packet limits.
+    pub lifetime: Lifetime,
+    /// The policy it serves.
+    pub policy: PolicyId,
+}
+
+impl SaSpec {
+    /// Gives the SA's name.
+    pub fn id(&self) -> SaId {
+        let destination = match self.direction {
+            Direction::Inbound => self.outer.local.ip(),
+            Direction::Outbound => self.outer.remote.ip(),
+        };
+        SaId { direction: self.direction, protocol: self.protocol, destination, spi: self.spi }
+    }
+}
+
+/// Names a policy; given by whoever installs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PolicyId(pub u32);
+
+impl fmt::Display for PolicyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// What happens to the packets of a policy (RFC 4301 §4.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PolicyAction {
+    /// They pass unprotected.
+    Bypass,
+    /// They are dropped.
+    Discard,
+    /// They go through the policy's outbound SA; without one they are dropped and counted.
+    Protect,
+    /// The same, but without an SA the first packet asks for one ([`SaEvent::Acquire`](crate::SaEvent::Acquire)).
+    Trap,
+}
+
+/// One entry of the Security Policy Database, both directions at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicySpec {
+    /// Its name.
+    pub id: PolicyId,
+    /// The lowest number that selects a packet wins; equal numbers go by `id`.
+    pub priority: u32,
+    /// The packets it is about.
+    pub selectors: Vec<SelectorPair>,
+    /// What happens to them.
+    pub action: PolicyAction,
+}
