@@ -1,2 +1,32 @@
 //! Worker threads that carry packets between TUN devices and sockets through the IPsec tables.
+//!
+//! ```text
+//!            SaOp, IKE datagrams                            PlaneEvent
+//!                   │                                           ▲
+//!             ┌─────▼───────────────────────────────────────────┴─────┐
+//!             │ Dataplane          control: tables, host set-up       │
+//!             └─────┬───────────────────────────────────────────▲─────┘
+//!          tables (a snapshot a batch)                    acquire, expire, IKE
+//!             ┌─────▼───────────────────────────────────────────┴─────┐
+//!   TUN ⇄     │ worker   split → classify → seal → train              │     ⇄ UDP 4500, IP 50
+//!             │          write ← coalesce ← open ← demultiplex        │     ⇄ UDP 500 (IKE only)
+//!             └────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! It refuses to know what IKE means: an IKE datagram is an address pair and bytes. Packets that need protection and
+//! have none are dropped and counted, never sent in the clear.
 
+#![deny(unsafe_code)]
+
+mod drops;
+mod error;
+mod event;
+pub mod limits;
+mod plane;
+mod settings;
+
+pub use drops::{DropReason, Drops};
+pub use error::StartError;
+pub use event::{Delivery, IkeDatagram, PlaneEvent};
+pub use plane::{Dataplane, Usage, sweep};
+pub use settings::{DEFAULT_TUN_MTU, HoldBounds, Listen, Settings};
