@@ -162,3 +162,6 @@ impl fmt::Debug for dyn AeadKey {
         f.write_str("AeadKey(..)")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,3 +116,6 @@ impl fmt::Debug for dyn CipherKey {
         f.write_str("CipherKey(..)")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,3 +53,6 @@ impl fmt::Debug for dyn Hash {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,8 @@ pub mod mac;
 pub mod prf;
 mod random;
 mod secret;
+#[cfg(test)]
+mod vectors;
 
 pub use aead::{Aead, AeadKey};
 pub use cipher::{Cipher, CipherKey};

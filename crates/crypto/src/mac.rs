@@ -117,3 +117,6 @@ impl fmt::Debug for dyn MacKey {
         f.write_str("MacKey(..)")
     }
 }
+
+#[cfg(test)]
+mod tests;

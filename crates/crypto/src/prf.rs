@@ -90,3 +90,6 @@ impl fmt::Debug for dyn Prf {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests;

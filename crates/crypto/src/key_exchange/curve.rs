@@ -17,7 +17,7 @@ pub(super) struct Curve {
     refusal: InvalidPublicValue,
 }
 
-pub(super) static CURVE25519: Curve = Curve {
+pub(super) const CURVE25519: Curve = Curve {
     name: "CURVE25519",
     algorithm: &agreement::X25519,
     public_len: 32,
@@ -26,9 +26,9 @@ pub(super) static CURVE25519: Curve = Curve {
     refusal: InvalidPublicValue::SmallOrder,
 };
 
-pub(super) static ECP_256: Curve = nist_curve("ECP_256", &agreement::ECDH_P256, 2 * 32);
-pub(super) static ECP_384: Curve = nist_curve("ECP_384", &agreement::ECDH_P384, 2 * 48);
-pub(super) static ECP_521: Curve = nist_curve("ECP_521", &agreement::ECDH_P521, 2 * 66);
+pub(super) const ECP_256: Curve = nist_curve("ECP_256", &agreement::ECDH_P256, 2 * 32);
+pub(super) const ECP_384: Curve = nist_curve("ECP_384", &agreement::ECDH_P384, 2 * 48);
+pub(super) const ECP_521: Curve = nist_curve("ECP_521", &agreement::ECDH_P521, 2 * 66);
 
 /// RFC 5903 §7: the public value is x | y, the shared secret is x alone.
 const fn nist_curve(name: &'static str, algorithm: &'static Algorithm, public_len: usize) -> Curve {
@@ -94,3 +94,6 @@ impl KeyExchangePrivate for CurvePrivate {
         self.agree(peer_public)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,11 +17,11 @@ pub(super) struct Modp {
 }
 
 // RFC 3526 §8's higher estimates of an exponent's size are 320, 420 and 480 bits; here in whole words of 64.
-pub(super) static MODP_2048: Modp =
+pub(super) const MODP_2048: Modp =
     Modp { name: "MODP_2048", prime: ModpPrime::Bits2048, len: 256, exponent_len: 40 };
-pub(super) static MODP_3072: Modp =
+pub(super) const MODP_3072: Modp =
     Modp { name: "MODP_3072", prime: ModpPrime::Bits3072, len: 384, exponent_len: 56 };
-pub(super) static MODP_4096: Modp =
+pub(super) const MODP_4096: Modp =
     Modp { name: "MODP_4096", prime: ModpPrime::Bits4096, len: 512, exponent_len: 64 };
 
 impl KeyExchange for Modp {
@@ -104,3 +104,6 @@ impl KeyExchangePrivate for ModpPrivate {
 }
 
 const GENERATOR: u8 = 2;
+
+#[cfg(test)]
+mod tests;

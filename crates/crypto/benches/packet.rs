@@ -1,0 +1,82 @@
+//! Prints how long one packet takes on this machine, in nanoseconds: `cargo bench -p keyway-crypto`.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use crypto::{aead, cipher, key_exchange, mac};
+
+const SIZES: [usize; 3] = [64, 1400, 9000];
+
+fn main() {
+    println!("{:32}{:>8}{:>8}{:>8}", "seal, ns per packet of octets:", SIZES[0], SIZES[1], SIZES[2]);
+    for algorithm in [
+        aead::AES_128_GCM_16,
+        aead::AES_192_GCM_16,
+        aead::AES_256_GCM_16,
+        aead::AES_128_GCM_8,
+        aead::CHACHA20_POLY1305,
+    ] {
+        let key =
+            algorithm.key(&vec![1; algorithm.key_len() + algorithm.salt_len()]).expect("the length fits");
+        let mut icv = vec![0; algorithm.icv_len()];
+        row(algorithm.name(), |data, packet| {
+            key.seal(&packet.to_be_bytes(), &[0; 8], data, &mut icv).expect("the lengths fit");
+        });
+    }
+    for (cipher, mac) in [
+        (cipher::AES_128_CBC, mac::HMAC_SHA2_256_128),
+        (cipher::AES_192_CBC, mac::HMAC_SHA2_384_192),
+        (cipher::AES_256_CBC, mac::HMAC_SHA2_512_256),
+    ] {
+        let cipher_key = cipher.key(&vec![1; cipher.key_len()]).expect("the length fits");
+        let mac_key = mac.key(&vec![1; mac.key_len()]).expect("the length fits");
+        let mut icv = vec![0; mac.icv_len()];
+        row(&format!("{} + {}", cipher.name(), mac.name().trim_start_matches("AUTH_")), |data, packet| {
+            let whole_blocks = data.len() / 16 * 16;
+            cipher_key
+                .encrypt(&u128::from(packet).to_be_bytes(), &mut data[..whole_blocks])
+                .expect("whole blocks");
+            mac_key.sign(&[&[0; 8], data], &mut icv);
+        });
+    }
+
+    println!("\nkey exchange, µs:{:>24}{:>16}", "generate", "respond");
+    for method in [
+        key_exchange::CURVE25519,
+        key_exchange::ECP_256,
+        key_exchange::ECP_384,
+        key_exchange::ECP_521,
+        key_exchange::MODP_2048,
+        key_exchange::MODP_3072,
+        key_exchange::MODP_4096,
+    ] {
+        let peer = method.generate().expect("the library works");
+        let generate = time(|_| drop(black_box(method.generate())));
+        let respond = time(|_| drop(black_box(method.respond(peer.public()))));
+        println!("{:32}{:9.1}{:16.1}", method.name(), generate / 1000.0, respond / 1000.0);
+    }
+}
+
+fn row(name: &str, mut seal: impl FnMut(&mut [u8], u64)) {
+    print!("{name:32}");
+    for size in SIZES {
+        let mut data = vec![0; size];
+        print!("{:8.0}", time(|packet| seal(black_box(&mut data), packet)));
+    }
+    println!();
+}
+
+/// Gives the nanoseconds of one call: the best of several rounds, for the machine may be busy.
+fn time(mut call: impl FnMut(u64)) -> f64 {
+    let mut round = |calls: u64| {
+        let start = Instant::now();
+        (0..calls).for_each(&mut call);
+        start.elapsed()
+    };
+    let mut calls = 1;
+    while round(calls) < Duration::from_millis(5) {
+        calls *= 2;
+    }
+    let best = (0..10).map(|_| round(calls)).min().expect("there are rounds");
+    best.as_secs_f64() * 1e9 / calls as f64
+}
