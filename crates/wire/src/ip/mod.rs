@@ -1,0 +1,3 @@
+//! The IP headers around and inside IPsec packets.
+
+pub mod protocol;

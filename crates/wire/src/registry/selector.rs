@@ -1,0 +1,55 @@
+//! Which traffic an SA carries, and what a remote end is given to use with it.
+
+use super::registry;
+
+registry! {
+    /// The form of a traffic selector (RFC 7296 §3.13.1).
+    TrafficSelectorType(u8) {
+        IPV4_ADDR_RANGE = 7, "TS_IPV4_ADDR_RANGE", "RFC 7296 §3.13.1";
+        IPV6_ADDR_RANGE = 8, "TS_IPV6_ADDR_RANGE", "RFC 7296 §3.13.1";
+        FC_ADDR_RANGE = 9, "TS_FC_ADDR_RANGE", "RFC 4595 §4.4";
+        SECLABEL = 10, "TS_SECLABEL", "RFC 9478 §2.2";
+    }
+}
+
+registry! {
+    /// Whether a Configuration payload asks, answers, imposes or accepts (RFC 7296 §3.15).
+    ConfigurationType(u8) {
+        REQUEST = 1, "CFG_REQUEST", "RFC 7296 §3.15";
+        REPLY = 2, "CFG_REPLY", "RFC 7296 §3.15";
+        SET = 3, "CFG_SET", "RFC 7296 §3.15";
+        ACK = 4, "CFG_ACK", "RFC 7296 §3.15";
+    }
+}
+
+registry! {
+    /// What a configuration attribute is about (RFC 7296 §3.15.1); 15 bits.
+    ConfigurationAttributeType(u16) {
+        INTERNAL_IP4_ADDRESS = 1, "INTERNAL_IP4_ADDRESS", "RFC 7296 §3.15.1";
+        INTERNAL_IP4_NETMASK = 2, "INTERNAL_IP4_NETMASK", "RFC 7296 §3.15.1";
+        INTERNAL_IP4_DNS = 3, "INTERNAL_IP4_DNS", "RFC 7296 §3.15.1";
+        INTERNAL_IP4_NBNS = 4, "INTERNAL_IP4_NBNS", "RFC 7296 §3.15.1";
+        INTERNAL_IP4_DHCP = 6, "INTERNAL_IP4_DHCP", "RFC 7296 §3.15.1";
+        APPLICATION_VERSION = 7, "APPLICATION_VERSION", "RFC 7296 §3.15.1";
+        INTERNAL_IP6_ADDRESS = 8, "INTERNAL_IP6_ADDRESS", "RFC 7296 §3.15.1";
+        INTERNAL_IP6_DNS = 10, "INTERNAL_IP6_DNS", "RFC 7296 §3.15.1";
+        INTERNAL_IP6_DHCP = 12, "INTERNAL_IP6_DHCP", "RFC 7296 §3.15.1";
+        INTERNAL_IP4_SUBNET = 13, "INTERNAL_IP4_SUBNET", "RFC 7296 §3.15.1";
+        SUPPORTED_ATTRIBUTES = 14, "SUPPORTED_ATTRIBUTES", "RFC 7296 §3.15.1";
+        INTERNAL_IP6_SUBNET = 15, "INTERNAL_IP6_SUBNET", "RFC 7296 §3.15.1";
+        MIP6_HOME_PREFIX = 16, "MIP6_HOME_PREFIX", "RFC 5026 §5.2";
+        INTERNAL_IP6_LINK = 17, "INTERNAL_IP6_LINK", "RFC 5739 §6.2";
+        INTERNAL_IP6_PREFIX = 18, "INTERNAL_IP6_PREFIX", "RFC 5739 §6.3";
+        HOME_AGENT_ADDRESS = 19, "HOME_AGENT_ADDRESS", "3GPP TS 24.302";
+        P_CSCF_IP4_ADDRESS = 20, "P_CSCF_IP4_ADDRESS", "RFC 7651 §3";
+        P_CSCF_IP6_ADDRESS = 21, "P_CSCF_IP6_ADDRESS", "RFC 7651 §4";
+        FTT_KAT = 22, "FTT_KAT", "3GPP TS 24.302";
+        EXTERNAL_SOURCE_IP4_NAT_INFO = 23, "EXTERNAL_SOURCE_IP4_NAT_INFO", "3GPP TS 29.139";
+        TIMEOUT_PERIOD_FOR_LIVENESS_CHECK = 24, "TIMEOUT_PERIOD_FOR_LIVENESS_CHECK", "3GPP TS 24.302";
+        INTERNAL_DNS_DOMAIN = 25, "INTERNAL_DNS_DOMAIN", "RFC 8598 §4.1";
+        INTERNAL_DNSSEC_TA = 26, "INTERNAL_DNSSEC_TA", "RFC 8598 §4.2";
+        ENCDNS_IP4 = 27, "ENCDNS_IP4", "RFC 9464 §3.1";
+        ENCDNS_IP6 = 28, "ENCDNS_IP6", "RFC 9464 §3.1";
+        ENCDNS_DIGEST_INFO = 29, "ENCDNS_DIGEST_INFO", "RFC 9464 §3.2";
+    }
+}

@@ -1,0 +1,76 @@
+//! The Configuration payload: addresses, DNS servers and the like, asked for or given
+//! (RFC 7296 §3.15).
+//!
+//! ```text
+//!                      1                   2                   3
+//!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |   CFG Type    |                    RESERVED                   |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |R|         Attribute Type      |            Length             |  \ each
+//! ~                             Value                             ~  / attribute
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! ```
+
+use alloc::vec::Vec;
+
+use crate::reader::Reader;
+use crate::registry::{ConfigurationAttributeType, ConfigurationType};
+use crate::writer::length_u16;
+use crate::{Malformed, TooLong};
+
+/// The reserved bit of an attribute's type.
+const RESERVED: u16 = 0x8000;
+
+/// The body of a CP payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// Whether it asks, answers, imposes or accepts.
+    pub configuration_type: ConfigurationType,
+    /// What about.
+    pub attributes: Vec<ConfigurationAttribute>,
+}
+
+/// One thing asked for or given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigurationAttribute {
+    /// What it is; 15 bits.
+    pub attribute_type: ConfigurationAttributeType,
+    /// Its value in the form that belongs to the type; empty in a request that leaves it open.
+    pub value: Vec<u8>,
+}
+
+impl Configuration {
+    pub(super) fn decode(body: &[u8]) -> Result<Configuration, Malformed> {
+        let mut reader = Reader::new("CP payload", body);
+        let configuration_type = ConfigurationType(reader.u8("CFG Type")?);
+        reader.array::<3>("RESERVED")?;
+        let mut attributes = Vec::new();
+        while !reader.is_empty() {
+            attributes.push(ConfigurationAttribute::decode(&mut reader)?);
+        }
+        Ok(Configuration { configuration_type, attributes })
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
+        out.extend_from_slice(&[self.configuration_type.0, 0, 0, 0]);
+        self.attributes.iter().try_for_each(|attribute| attribute.encode(out))
+    }
+}
+
+impl ConfigurationAttribute {
+    fn decode(reader: &mut Reader<'_>) -> Result<ConfigurationAttribute, Malformed> {
+        let attribute_type = ConfigurationAttributeType(reader.u16("Attribute Type")? & !RESERVED);
+        let length = reader.u16("Attribute Length")?;
+        let value = reader.take("Attribute Value", length.into())?.to_vec();
+        Ok(ConfigurationAttribute { attribute_type, value })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
+        let length = length_u16("Attribute of a CP payload", self.value.len())?;
+        out.extend_from_slice(&(self.attribute_type.0 & !RESERVED).to_be_bytes());
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(&self.value);
+        Ok(())
+    }
+}
