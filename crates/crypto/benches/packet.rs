@@ -8,7 +8,7 @@ use crypto::{aead, cipher, key_exchange, mac};
 const SIZES: [usize; 3] = [64, 1400, 9000];
 
 fn main() {
-    println!("{:32}{:>8}{:>8}{:>8}", "seal, ns per packet of octets:", SIZES[0], SIZES[1], SIZES[2]);
+    println!("{:44}{:>8}{:>8}{:>8}", "seal, ns per packet of octets:", SIZES[0], SIZES[1], SIZES[2]);
     for algorithm in [
         aead::AES_128_GCM_16,
         aead::AES_192_GCM_16,
@@ -40,7 +40,7 @@ fn main() {
         });
     }
 
-    println!("\nkey exchange, µs:{:>24}{:>16}", "generate", "respond");
+    println!("\n{:44}{:>8}{:>16}", "key exchange, µs:", "generate", "respond");
     for method in [
         key_exchange::CURVE25519,
         key_exchange::ECP_256,
@@ -53,12 +53,12 @@ fn main() {
         let peer = method.generate().expect("the library works");
         let generate = time(|_| drop(black_box(method.generate())));
         let respond = time(|_| drop(black_box(method.respond(peer.public()))));
-        println!("{:32}{:9.1}{:16.1}", method.name(), generate / 1000.0, respond / 1000.0);
+        println!("{:44}{:8.1}{:16.1}", method.name(), generate / 1000.0, respond / 1000.0);
     }
 }
 
 fn row(name: &str, mut seal: impl FnMut(&mut [u8], u64)) {
-    print!("{name:32}");
+    print!("{name:44}");
     for size in SIZES {
         let mut data = vec![0; size];
         print!("{:8.0}", time(|packet| seal(black_box(&mut data), packet)));

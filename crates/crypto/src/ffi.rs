@@ -51,7 +51,8 @@ pub(crate) struct AeadContext {
 
 // SAFETY: the context is plain memory that belongs to no thread.
 unsafe impl Send for AeadContext {}
-// SAFETY: sealing and opening take the context as const; aead.h promises that they may run concurrently.
+// SAFETY: sealing and opening take the context as const, and aead.h (at EVP_AEAD_CTX_seal) lists AES-GCM and
+// ChaCha20-Poly1305 among the AEADs for which they may run concurrently on one context.
 unsafe impl Sync for AeadContext {}
 
 /// Every AEAD here takes a nonce of 96 bits.

@@ -24,7 +24,8 @@ impl<T: Zeroize> Secret<T> {
         &self.0
     }
 
-    /// Gives the value itself to be filled in place.
+    /// Gives the value itself to be filled in place. A vector that grows beyond its capacity leaves a copy behind, so
+    /// reserve the room first.
     pub fn expose_mut(&mut self) -> &mut T {
         &mut self.0
     }
