@@ -247,7 +247,8 @@ mod tests {
 
     #[test]
     fn prefixes_print_as_they_are_read() {
-        for text in ["10.1.0.0/16", "0.0.0.0/0", "192.0.2.7/32", "2001:db8::/32", "::/0", "10.0.0.1-10.0.0.9"] {
+        for text in ["10.1.0.0/16", "0.0.0.0/0", "192.0.2.7/32", "2001:db8::/32", "::/0", "10.0.0.1-10.0.0.9"]
+        {
             assert_eq!(range(text).to_string(), text);
         }
         assert_eq!(range("10.1.2.3").to_string(), "10.1.2.3/32");

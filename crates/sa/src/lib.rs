@@ -23,6 +23,8 @@ pub use address_range::{AddressRange, Family, InvalidRange};
 pub use op::{AcquiredFlow, ExpiryCause, Hardness, SaEvent, SaOp};
 pub use proposal::{EspSuite, IkeSuite, InvalidProposal, Proposal, ProposalProtocol, Protection};
 pub use spec::{
-    Direction, Encapsulation, Esn, Lifetime, Mode, Outer, PolicyAction, PolicyId, PolicySpec, Protocol, SaId, SaSpec, Spi,
+    Direction, Encapsulation, Esn, Lifetime, Mode, Outer, PolicyAction, PolicyId, PolicySpec, Protocol, SaId,
+    SaSpec,
 };
 pub use traffic_selector::{InvalidTrafficSelector, IpProtocol, PortRange, SelectorPair, TrafficSelector};
+pub use wire::esp::Spi;

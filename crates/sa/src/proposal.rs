@@ -6,7 +6,8 @@ use thiserror::Error;
 
 use crate::Esn;
 use crate::transform::{
-    self, ENCRYPTION, Encryption, EncryptionKind, GROUPS, Group, INTEGRITY, Integrity, PSEUDO_RANDOM, PseudoRandom,
+    self, ENCRYPTION, Encryption, EncryptionKind, GROUPS, Group, INTEGRITY, Integrity, PSEUDO_RANDOM,
+    PseudoRandom,
 };
 
 /// What a proposal is for.
@@ -56,7 +57,9 @@ pub enum InvalidProposal {
     #[error("the proposal names no encryption algorithm")]
     NoEncryption,
     /// AEADs and other ciphers stand in one proposal.
-    #[error("`{aead}` brings its own integrity and `{cipher}` does not; write them as two proposals (RFC 7296 §3.3)")]
+    #[error(
+        "`{aead}` brings its own integrity and `{cipher}` does not; write them as two proposals (RFC 7296 §3.3)"
+    )]
     MixedKinds {
         /// The AEAD.
         aead: &'static str,
@@ -99,9 +102,10 @@ impl Proposal {
                 "aes128-aes192-aes256-sha256-sha384-sha512\
                  -x25519-ecp256-ecp384-ecp521-modp3072-modp4096-modp2048",
             ),
-            ProposalProtocol::Esp => {
-                ("aes128gcm16-aes256gcm16-chacha20poly1305-esn-noesn", "aes128-aes192-aes256-sha256-sha384-sha512-esn-noesn")
-            }
+            ProposalProtocol::Esp => (
+                "aes128gcm16-aes256gcm16-chacha20poly1305-esn-noesn",
+                "aes128-aes192-aes256-sha256-sha384-sha512-esn-noesn",
+            ),
         };
         [aead, cbc]
             .map(|text| Proposal::parse(protocol, text).expect("the built-in defaults are tested to parse"))
@@ -164,7 +168,8 @@ impl Proposal {
 
     fn imply_prf(&mut self, first: &'static str) -> Result<(), InvalidProposal> {
         if self.prf.is_empty() {
-            self.prf = self.integrity.iter().filter_map(|row| transform::pseudo_random(row.implied_prf)).collect();
+            self.prf =
+                self.integrity.iter().filter_map(|row| transform::pseudo_random(row.implied_prf)).collect();
         }
         if self.prf.is_empty() {
             return Err(InvalidProposal::NoPrf(first));
@@ -336,7 +341,8 @@ mod tests {
 
     #[test]
     fn proposals_print_as_they_are_read() {
-        for text in ["aes256gcm16-prfsha384-x25519", "aes128-aes256-sha256-sha512-prfsha256-modp2048-ecp256"] {
+        for text in ["aes256gcm16-prfsha384-x25519", "aes128-aes256-sha256-sha512-prfsha256-modp2048-ecp256"]
+        {
             assert_eq!(ike(text).expect("valid").to_string(), text);
         }
         assert_eq!(esp("aes128-sha256-x25519-esn").expect("valid").to_string(), "aes128-sha256-x25519-esn");

@@ -6,28 +6,9 @@ use std::sync::Arc;
 
 use crypto::Secret;
 
+use wire::esp::Spi;
+
 use crate::{Protection, SelectorPair};
-
-/// A Security Parameters Index: the receiver's name for an SA (RFC 4301 §4.1).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Spi(pub u32);
-
-impl Spi {
-    /// The lowest SPI that is not reserved by IANA (RFC 4303 §2.1).
-    pub const LOWEST: Spi = Spi(256);
-}
-
-impl fmt::Display for Spi {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}", self.0)
-    }
-}
-
-impl fmt::Debug for Spi {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// The protocol that an SA protects with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -133,8 +114,12 @@ pub struct Lifetime {
 
 impl Lifetime {
     /// No limit but the sequence number's own.
-    pub const UNLIMITED: Lifetime =
-        Lifetime { soft_bytes: u64::MAX, hard_bytes: u64::MAX, soft_packets: u64::MAX, hard_packets: u64::MAX };
+    pub const UNLIMITED: Lifetime = Lifetime {
+        soft_bytes: u64::MAX,
+        hard_bytes: u64::MAX,
+        soft_packets: u64::MAX,
+        hard_packets: u64::MAX,
+    };
 }
 
 /// One SA (one direction) in full, as negotiated.

@@ -290,7 +290,9 @@ mod tests {
 
     #[test]
     fn selectors_print_as_they_are_read() {
-        for text in ["10.1.0.0/16", "10.1.0.0/16[tcp]", "10.1.0.1/32[udp/1000-2000]", "::/0[ipv6-icmp]", "::/0[/443]"] {
+        for text in
+            ["10.1.0.0/16", "10.1.0.0/16[tcp]", "10.1.0.1/32[udp/1000-2000]", "::/0[ipv6-icmp]", "::/0[/443]"]
+        {
             assert_eq!(selector(text).to_string(), text);
         }
         assert_eq!(selector("10.0.0.0/8[17/opaque]").ports, PortRange::OPAQUE);
@@ -298,8 +300,13 @@ mod tests {
 
     #[test]
     fn faulty_brackets_are_named() {
-        for text in ["10.0.0.0/8[tcp", "10.0.0.0/8[nonsense/1]", "10.0.0.0/8[tcp/9-1]", "10.0.0.0/8[tcp/70000]"] {
-            assert!(matches!(text.parse::<TrafficSelector>(), Err(InvalidTrafficSelector::ProtocolOrPorts(_))), "{text}");
+        for text in
+            ["10.0.0.0/8[tcp", "10.0.0.0/8[nonsense/1]", "10.0.0.0/8[tcp/9-1]", "10.0.0.0/8[tcp/70000]"]
+        {
+            assert!(
+                matches!(text.parse::<TrafficSelector>(), Err(InvalidTrafficSelector::ProtocolOrPorts(_))),
+                "{text}"
+            );
         }
     }
 

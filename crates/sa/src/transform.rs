@@ -96,7 +96,7 @@ macro_rules! encryption {
             key_bits: $bits,
             keywords: &[$($keyword),+],
             name: $name,
-            kind: EncryptionKind::$kind(&$implementation),
+            kind: EncryptionKind::$kind($implementation),
         }
     };
 }
@@ -121,16 +121,16 @@ pub static ENCRYPTION: &[Encryption] = &[
 
 macro_rules! row {
     ($row:ident { $id_type:ident, $field:ident } $id:ident, $implementation:path, $name:literal, $($keyword:literal),+) => {
-        $row { id: $id_type::$id, keywords: &[$($keyword),+], name: $name, $field: &$implementation }
+        $row { id: $id_type::$id, keywords: &[$($keyword),+], name: $name, $field: $implementation }
     };
 }
 
 /// Integrity algorithms.
 #[rustfmt::skip]
 pub static INTEGRITY: &[Integrity] = &[
-    Integrity { id: IntegrityId::HMAC_SHA2_256_128, keywords: &["sha256", "sha2_256"], name: "HMAC_SHA2_256_128", mac: &crypto::mac::HMAC_SHA2_256_128, implied_prf: PrfId::HMAC_SHA2_256 },
-    Integrity { id: IntegrityId::HMAC_SHA2_384_192, keywords: &["sha384", "sha2_384"], name: "HMAC_SHA2_384_192", mac: &crypto::mac::HMAC_SHA2_384_192, implied_prf: PrfId::HMAC_SHA2_384 },
-    Integrity { id: IntegrityId::HMAC_SHA2_512_256, keywords: &["sha512", "sha2_512"], name: "HMAC_SHA2_512_256", mac: &crypto::mac::HMAC_SHA2_512_256, implied_prf: PrfId::HMAC_SHA2_512 },
+    Integrity { id: IntegrityId::HMAC_SHA2_256_128, keywords: &["sha256", "sha2_256"], name: "HMAC_SHA2_256_128", mac: crypto::mac::HMAC_SHA2_256_128, implied_prf: PrfId::HMAC_SHA2_256 },
+    Integrity { id: IntegrityId::HMAC_SHA2_384_192, keywords: &["sha384", "sha2_384"], name: "HMAC_SHA2_384_192", mac: crypto::mac::HMAC_SHA2_384_192, implied_prf: PrfId::HMAC_SHA2_384 },
+    Integrity { id: IntegrityId::HMAC_SHA2_512_256, keywords: &["sha512", "sha2_512"], name: "HMAC_SHA2_512_256", mac: crypto::mac::HMAC_SHA2_512_256, implied_prf: PrfId::HMAC_SHA2_512 },
 ];
 
 /// Pseudo-random functions.
@@ -145,9 +145,9 @@ pub static PSEUDO_RANDOM: &[PseudoRandom] = &[
 #[rustfmt::skip]
 pub static GROUPS: &[Group] = &[
     row!(Group { KeyExchangeId, key_exchange } CURVE25519, crypto::key_exchange::CURVE25519, "CURVE_25519", "x25519", "curve25519"),
-    row!(Group { KeyExchangeId, key_exchange } ECP_256, crypto::key_exchange::P_256, "ECP_256", "ecp256"),
-    row!(Group { KeyExchangeId, key_exchange } ECP_384, crypto::key_exchange::P_384, "ECP_384", "ecp384"),
-    row!(Group { KeyExchangeId, key_exchange } ECP_521, crypto::key_exchange::P_521, "ECP_521", "ecp521"),
+    row!(Group { KeyExchangeId, key_exchange } ECP_256, crypto::key_exchange::ECP_256, "ECP_256", "ecp256"),
+    row!(Group { KeyExchangeId, key_exchange } ECP_384, crypto::key_exchange::ECP_384, "ECP_384", "ecp384"),
+    row!(Group { KeyExchangeId, key_exchange } ECP_521, crypto::key_exchange::ECP_521, "ECP_521", "ecp521"),
     row!(Group { KeyExchangeId, key_exchange } MODP_3072, crypto::key_exchange::MODP_3072, "MODP_3072", "modp3072"),
     row!(Group { KeyExchangeId, key_exchange } MODP_4096, crypto::key_exchange::MODP_4096, "MODP_4096", "modp4096"),
     row!(Group { KeyExchangeId, key_exchange } MODP_2048, crypto::key_exchange::MODP_2048, "MODP_2048", "modp2048"),
