@@ -235,24 +235,25 @@ impl Payload {
 
     fn encode_body(&self, out: &mut Vec<u8>) -> Result<(), TooLong> {
         match self {
-            Payload::SecurityAssociation(proposals) => security_association::encode(proposals, out),
-            Payload::KeyExchange(key_exchange) => Ok(key_exchange.encode(out)),
+            Payload::SecurityAssociation(proposals) => security_association::encode(proposals, out)?,
+            Payload::KeyExchange(key_exchange) => key_exchange.encode(out),
             Payload::IdentificationInitiator(identification)
-            | Payload::IdentificationResponder(identification) => Ok(identification.encode(out)),
-            Payload::Certificate(certificate) => Ok(certificate.encode(out)),
-            Payload::CertificateRequest(request) => Ok(request.encode(out)),
-            Payload::Authentication(authentication) => Ok(authentication.encode(out)),
-            Payload::Notify(notify) => notify.encode(out),
-            Payload::Delete(delete) => delete.encode(out),
+            | Payload::IdentificationResponder(identification) => identification.encode(out),
+            Payload::Certificate(certificate) => certificate.encode(out),
+            Payload::CertificateRequest(request) => request.encode(out),
+            Payload::Authentication(authentication) => authentication.encode(out),
+            Payload::Notify(notify) => notify.encode(out)?,
+            Payload::Delete(delete) => delete.encode(out)?,
             Payload::TrafficSelectorsInitiator(selectors) | Payload::TrafficSelectorsResponder(selectors) => {
-                traffic_selector::encode(selectors, out)
+                traffic_selector::encode(selectors, out)?
             }
-            Payload::Configuration(configuration) => configuration.encode(out),
+            Payload::Configuration(configuration) => configuration.encode(out)?,
             Payload::Nonce(octets)
             | Payload::VendorId(octets)
             | Payload::Eap(octets)
-            | Payload::Unknown(Unknown { body: octets, .. }) => Ok(out.extend_from_slice(octets)),
+            | Payload::Unknown(Unknown { body: octets, .. }) => out.extend_from_slice(octets),
         }
+        Ok(())
     }
 
     /// The name under which errors speak of the payload.

@@ -126,9 +126,9 @@ impl fmt::Display for TrafficSelector {
 
 impl<Address: fmt::Display + PartialEq> fmt::Display for SelectorRange<Address> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.start == &self.end {
-            true => write!(f, "{}", self.start)?,
-            false => write!(f, "{} to {}", self.start, self.end)?,
+        write!(f, "{}", self.start)?;
+        if self.end != self.start {
+            write!(f, " to {}", self.end)?;
         }
         if self.ip_protocol != 0 {
             write!(f, ", protocol {}", self.ip_protocol)?;
