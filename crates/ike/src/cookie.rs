@@ -1,0 +1,212 @@
+//! Keeping a flood of strangers cheap: cookies, and a count of IKE SAs that are half open (RFC 7296 §2.6).
+//!
+//! ```text
+//!  HDR(A,0), SAi1, KEi, Ni             -->
+//!                                      <--  HDR(A,0), N(COOKIE)          nothing kept, nothing computed but a MAC
+//!  HDR(A,0), N(COOKIE), SAi1, KEi, Ni  -->                               the stranger can receive where it says it is
+//! ```
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use crypto::{Random, Secret, constant_time_eq};
+use wire::isakmp::IkeSpi;
+
+use crate::limits::{COOKIE_SECRET_LIFETIME, HALF_OPEN_BEFORE_COOKIES, HALF_OPEN_PER_ADDRESS};
+
+/// Makes cookies and knows its own again, without remembering any.
+///
+/// ```text
+///  cookie = period | prf(secret, period | SPIi | IPi | port | Ni)
+/// ```
+///
+/// The period is the number of [`COOKIE_SECRET_LIFETIME`]s since the jar was made, and the key of a period is the
+/// secret together with it: so a cookie is good in its own period and the next, and never again.
+#[derive(Debug)]
+pub(crate) struct CookieJar {
+    secret: Secret<Vec<u8>>,
+    epoch: Instant,
+}
+
+/// What a cookie is bound to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CookieRequest<'a> {
+    /// The initiator's SPI.
+    pub(crate) initiator_spi: IkeSpi,
+    /// The initiator's nonce.
+    pub(crate) nonce: &'a [u8],
+    /// Where the request came from.
+    pub(crate) remote: SocketAddr,
+}
+
+impl CookieJar {
+    /// Draws the secret.
+    pub(crate) fn new(now: Instant, random: &mut dyn Random) -> CookieJar {
+        let mut secret = Secret::new(vec![0; SECRET_LEN]);
+        random.fill(secret.expose_mut());
+        CookieJar { secret, epoch: now }
+    }
+
+    /// Makes the cookie for a request, 36 octets.
+    pub(crate) fn cookie(&self, now: Instant, request: &CookieRequest<'_>) -> Vec<u8> {
+        self.cookie_of(self.period(now), request)
+    }
+
+    /// Tells whether a cookie is one that was made for such a request in this period or the one before.
+    #[must_use]
+    pub(crate) fn verify(&self, now: Instant, request: &CookieRequest<'_>, cookie: &[u8]) -> bool {
+        let Some(stated) = cookie.first_chunk().map(|octets| u32::from_be_bytes(*octets)) else {
+            return false;
+        };
+        let is_recent = self.period(now).checked_sub(stated).is_some_and(|age| age <= 1);
+        is_recent && constant_time_eq(&self.cookie_of(stated, request), cookie)
+    }
+
+    fn period(&self, now: Instant) -> u32 {
+        let periods = now.saturating_duration_since(self.epoch).as_secs() / COOKIE_SECRET_LIFETIME.as_secs();
+        u32::try_from(periods).unwrap_or(u32::MAX)
+    }
+
+    fn cookie_of(&self, period: u32, request: &CookieRequest<'_>) -> Vec<u8> {
+        let CookieRequest { initiator_spi, nonce, remote } = request;
+        let period = period.to_be_bytes();
+        let spi = initiator_spi.to_octets();
+        let (address, port) = (remote.ip().to_canonical(), remote.port().to_be_bytes());
+        let (v4, v6);
+        let address: &[u8] = match address {
+            IpAddr::V4(address) => {
+                v4 = address.octets();
+                &v4
+            }
+            IpAddr::V6(address) => {
+                v6 = address.octets();
+                &v6
+            }
+        };
+        // An address's length follows from the number of octets between the fixed fields: the nonce stands last.
+        let family = [u8::try_from(address.len()).expect("an address has 4 or 16 octets")];
+        let parts = [&period[..], &spi, &family, address, &port, nonce];
+        let mac = crypto::prf::HMAC_SHA2_256.compute(self.secret.as_slice(), &parts);
+        [&period, mac.as_slice()].concat()
+    }
+}
+
+const SECRET_LEN: usize = 32;
+
+/// Counts the IKE SAs that strangers have begun and not finished.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HalfOpen {
+    total: usize,
+    by_address: BTreeMap<IpAddr, usize>,
+}
+
+/// What becomes of a stranger's first request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It is worked on.
+    Welcome,
+    /// It is worked on if it brings back a cookie.
+    WithCookie,
+    /// It is ignored: its address has too many others under way, and a cookie would not show otherwise.
+    Refused,
+}
+
+impl HalfOpen {
+    /// Tells what becomes of a request from an address.
+    pub(crate) fn admission(&self, address: IpAddr) -> Admission {
+        if self.by_address.get(&address).is_some_and(|count| *count >= HALF_OPEN_PER_ADDRESS) {
+            Admission::Refused
+        } else if self.total >= HALF_OPEN_BEFORE_COOKIES {
+            Admission::WithCookie
+        } else {
+            Admission::Welcome
+        }
+    }
+
+    /// Counts an IKE SA that an address has begun.
+    pub(crate) fn opened(&mut self, address: IpAddr) {
+        self.total += 1;
+        *self.by_address.entry(address).or_default() += 1;
+    }
+
+    /// Takes one of an address's IKE SAs off again: it is authenticated, or given up.
+    pub(crate) fn closed(&mut self, address: IpAddr) {
+        let Some(count) = self.by_address.get_mut(&address) else { return };
+        self.total -= 1;
+        *count -= 1;
+        if *count == 0 {
+            self.by_address.remove(&address);
+        }
+    }
+
+    /// Gives the number of IKE SAs that are half open.
+    pub(crate) fn total(&self) -> usize {
+        self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crypto::SystemRandom;
+
+    fn request<'a>(spi: u64, remote: &str, nonce: &'a [u8]) -> CookieRequest<'a> {
+        CookieRequest { initiator_spi: IkeSpi(spi), nonce, remote: remote.parse().expect("the test's own address") }
+    }
+
+    #[test]
+    fn a_cookie_is_good_for_its_own_request_only() {
+        let now = Instant::now();
+        let jar = CookieJar::new(now, &mut SystemRandom);
+        let nonce = [7; 32];
+        let own = request(1, "192.0.2.1:500", &nonce);
+        let cookie = jar.cookie(now, &own);
+        // RFC 7296 §2.6: between 1 and 64 octets.
+        assert_eq!(cookie.len(), 36);
+        assert!(jar.verify(now, &own, &cookie));
+        assert!(!jar.verify(now, &request(2, "192.0.2.1:500", &nonce), &cookie));
+        assert!(!jar.verify(now, &request(1, "192.0.2.2:500", &nonce), &cookie));
+        assert!(!jar.verify(now, &request(1, "192.0.2.1:501", &nonce), &cookie));
+        assert!(!jar.verify(now, &request(1, "[2001:db8::1]:500", &nonce), &cookie));
+        assert!(!jar.verify(now, &request(1, "192.0.2.1:500", &[8; 32]), &cookie));
+        assert!(!CookieJar::new(now, &mut SystemRandom).verify(now, &own, &cookie));
+        for octet in 0..cookie.len() {
+            let mut altered = cookie.clone();
+            altered[octet] ^= 1;
+            assert!(!jar.verify(now, &own, &altered), "octet {octet}");
+            assert!(!jar.verify(now, &own, &cookie[..octet]), "{octet} octets");
+        }
+    }
+
+    #[test]
+    fn a_cookie_outlives_one_change_of_the_secret_and_no_more() {
+        let now = Instant::now();
+        let jar = CookieJar::new(now, &mut SystemRandom);
+        let own = request(1, "192.0.2.1:500", &[7; 32]);
+        let cookie = jar.cookie(now, &own);
+        assert_ne!(cookie, jar.cookie(now + COOKIE_SECRET_LIFETIME, &own));
+        assert!(jar.verify(now + COOKIE_SECRET_LIFETIME, &own, &cookie));
+        assert!(!jar.verify(now + 2 * COOKIE_SECRET_LIFETIME, &own, &cookie));
+    }
+
+    #[test]
+    fn many_half_open_sas_ask_for_cookies_and_one_greedy_address_is_refused() {
+        let address = |last: usize| IpAddr::from([198, 51, 100, last as u8]);
+        let mut half_open = HalfOpen::default();
+        for _ in 0..HALF_OPEN_PER_ADDRESS {
+            assert_eq!(half_open.admission(address(0)), Admission::Welcome);
+            half_open.opened(address(0));
+        }
+        assert_eq!(half_open.admission(address(0)), Admission::Refused);
+        for last in HALF_OPEN_PER_ADDRESS..HALF_OPEN_BEFORE_COOKIES {
+            assert_eq!(half_open.admission(address(last)), Admission::Welcome);
+            half_open.opened(address(last));
+        }
+        assert_eq!(half_open.admission(address(255)), Admission::WithCookie);
+        half_open.closed(address(0));
+        assert_eq!(half_open.admission(address(0)), Admission::Welcome);
+        half_open.closed(address(255));
+        assert_eq!(half_open.total(), HALF_OPEN_BEFORE_COOKIES - 1);
+    }
+}
