@@ -152,7 +152,11 @@ mod tests {
     use crypto::SystemRandom;
 
     fn request<'a>(spi: u64, remote: &str, nonce: &'a [u8]) -> CookieRequest<'a> {
-        CookieRequest { initiator_spi: IkeSpi(spi), nonce, remote: remote.parse().expect("the test's own address") }
+        CookieRequest {
+            initiator_spi: IkeSpi(spi),
+            nonce,
+            remote: remote.parse().expect("the test's own address"),
+        }
     }
 
     #[test]

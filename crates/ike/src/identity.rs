@@ -97,8 +97,12 @@ impl Identity {
     pub fn from_wire(identification: &Identification) -> Identity {
         let Identification { id_type, data } = identification;
         let read = match *id_type {
-            IdType::IPV4_ADDR => <[u8; 4]>::try_from(data.as_slice()).ok().map(|octets| Identity::Ipv4(octets.into())),
-            IdType::IPV6_ADDR => <[u8; 16]>::try_from(data.as_slice()).ok().map(|octets| Identity::Ipv6(octets.into())),
+            IdType::IPV4_ADDR => {
+                <[u8; 4]>::try_from(data.as_slice()).ok().map(|octets| Identity::Ipv4(octets.into()))
+            }
+            IdType::IPV6_ADDR => {
+                <[u8; 16]>::try_from(data.as_slice()).ok().map(|octets| Identity::Ipv6(octets.into()))
+            }
             IdType::FQDN => printable(data).map(Identity::Fqdn),
             IdType::RFC822_ADDR => printable(data).map(Identity::Email),
             IdType::KEY_ID => Some(Identity::KeyId(data.clone())),
@@ -114,7 +118,9 @@ impl Identity {
             Identity::Ipv4(address) => address.octets().to_vec(),
             Identity::Ipv6(address) => address.octets().to_vec(),
             Identity::Fqdn(name) | Identity::Email(name) => name.as_bytes().to_vec(),
-            Identity::KeyId(data) | Identity::DistinguishedName(data) | Identity::Other { data, .. } => data.clone(),
+            Identity::KeyId(data) | Identity::DistinguishedName(data) | Identity::Other { data, .. } => {
+                data.clone()
+            }
         };
         Identification { id_type: self.id_type(), data }
     }
@@ -162,7 +168,9 @@ fn is_anybody(text: &str) -> bool {
 fn constructor(prefix: &str) -> Option<fn(Vec<u8>) -> Identity> {
     let id_type: fn(Vec<u8>) -> Identity = match prefix {
         "fqdn" | "dns" => |data| Identity::from_wire(&Identification { id_type: IdType::FQDN, data }),
-        "email" | "rfc822" | "userfqdn" => |data| Identity::from_wire(&Identification { id_type: IdType::RFC822_ADDR, data }),
+        "email" | "rfc822" | "userfqdn" => {
+            |data| Identity::from_wire(&Identification { id_type: IdType::RFC822_ADDR, data })
+        }
         "keyid" => Identity::KeyId,
         "asn1dn" => Identity::DistinguishedName,
         _ => return None,
@@ -270,18 +278,10 @@ pub enum IdentityPattern {
     Exact(Identity),
 }
 
-/// How closely a pattern fits; the greatest wins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Specificity {
-    /// It takes anybody.
-    Any,
-    /// It takes a part: how many leading bits of an address or trailing octets of a name it fixes.
-    Part(usize),
-    /// It takes this one alone.
-    Exact,
-}
-
 impl IdentityPattern {
+    /// The specificity of a pattern that fits one identity alone.
+    pub const EXACT: u32 = 1 << 16;
+
     /// Reads a pattern as swanctl.conf writes it: an identity, `%any`, a network, or a name with a star at its start.
     ///
     /// # Errors
@@ -320,22 +320,16 @@ impl IdentityPattern {
         }
     }
 
-    /// Tells how closely an identity fits; `None` is not at all.
-    pub fn fit(&self, identity: &Identity) -> Option<Specificity> {
-        self.matches(identity).then(|| self.specificity())
-    }
-
-    /// Tells how closely the pattern describes those whom it fits.
-    pub fn specificity(&self) -> Specificity {
+    /// Tells how closely the pattern describes those whom it fits, for choosing among several; the greatest wins:
+    /// 0 for anybody, then how much of an address or a name it fixes, [`IdentityPattern::EXACT`] for one alone.
+    pub fn specificity(&self) -> u32 {
         match self {
-            IdentityPattern::Any => Specificity::Any,
-            IdentityPattern::Addresses(range) => {
-                Specificity::Part(range.as_prefix().map_or(0, |(_, length)| length.into()))
-            }
+            IdentityPattern::Any => 0,
+            IdentityPattern::Addresses(range) => 1 + range.as_prefix().map_or(0, |(_, length)| length.into()),
             IdentityPattern::FqdnEnding(ending) | IdentityPattern::EmailEnding(ending) => {
-                Specificity::Part(ending.len())
+                u32::try_from(1 + ending.len()).unwrap_or(u32::MAX).min(IdentityPattern::EXACT - 1)
             }
-            IdentityPattern::Exact(_) => Specificity::Exact,
+            IdentityPattern::Exact(_) => IdentityPattern::EXACT,
         }
     }
 }
@@ -359,7 +353,9 @@ impl fmt::Display for IdentityPattern {
         match self {
             IdentityPattern::Any => f.write_str("%any"),
             IdentityPattern::Addresses(range) => write!(f, "{range}"),
-            IdentityPattern::FqdnEnding(ending) | IdentityPattern::EmailEnding(ending) => write!(f, "*{ending}"),
+            IdentityPattern::FqdnEnding(ending) | IdentityPattern::EmailEnding(ending) => {
+                write!(f, "*{ending}")
+            }
             IdentityPattern::Exact(identity) => write!(f, "{identity}"),
         }
     }

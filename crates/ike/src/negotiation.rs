@@ -15,12 +15,10 @@
 use std::fmt;
 
 use sa::transform::{Encryption, EncryptionKind, Group};
-use sa::{EspSuite, Esn, IkeSuite, Proposal, Protection, Spi, transform};
+use sa::{Esn, EspSuite, IkeSuite, Proposal, Protection, Spi, transform};
 use thiserror::Error;
 use wire::isakmp::IkeSpi;
-use wire::registry::{
-    EncryptionId, EsnId, IntegrityId, KeyExchangeId, PrfId, ProtocolId, TransformType,
-};
+use wire::registry::{EncryptionId, EsnId, IntegrityId, KeyExchangeId, PrfId, ProtocolId, TransformType};
 use wire::v2::Transform;
 
 /// Whether the proposals of a Child SA speak of key exchange methods.
@@ -108,7 +106,12 @@ pub(crate) fn offer_esp(proposals: &[Proposal], spi: Spi, groups: Groups) -> Vec
                 .chain(key_exchange)
                 .chain(proposal.esn.iter().map(|esn| esn_transform(*esn)))
                 .collect();
-            wire::v2::Proposal { number, protocol: ProtocolId::ESP, spi: spi.0.to_be_bytes().to_vec(), transforms }
+            wire::v2::Proposal {
+                number,
+                protocol: ProtocolId::ESP,
+                spi: spi.0.to_be_bytes().to_vec(),
+                transforms,
+            }
         })
         .collect()
 }
@@ -163,7 +166,10 @@ pub(crate) fn answer_esp(chosen: &ChosenEsp, our_spi: Spi) -> wire::v2::Proposal
 ///
 /// # Errors
 /// It is not one of the proposals with one transform of each type.
-pub(crate) fn accept_ike(offered: &[Proposal], answer: &[wire::v2::Proposal]) -> Result<ChosenIke, Unacceptable> {
+pub(crate) fn accept_ike(
+    offered: &[Proposal],
+    answer: &[wire::v2::Proposal],
+) -> Result<ChosenIke, Unacceptable> {
     accept(offered, answer, |our, their| match_ike(our, their, None))
 }
 
@@ -194,7 +200,11 @@ fn choose<T>(
             }
         }
     }
-    Err(NoAgreement { ours: ours_in_words(ours), theirs: offer_in_words(offer), lacking: closest.to_string() })
+    Err(NoAgreement {
+        ours: ours_in_words(ours),
+        theirs: offer_in_words(offer),
+        lacking: closest.to_string(),
+    })
 }
 
 fn accept<T>(
@@ -245,7 +255,9 @@ impl fmt::Display for Lack {
         match self {
             Lack::Proposal => f.write_str("no proposal at all"),
             Lack::Protocol => f.write_str("no proposal for the protocol"),
-            Lack::TransformType(kind) => write!(f, "a transform of type {kind}, which is not understood here"),
+            Lack::TransformType(kind) => {
+                write!(f, "a transform of type {kind}, which is not understood here")
+            }
             Lack::Encryption => f.write_str("no common encryption algorithm"),
             Lack::Integrity => f.write_str("no common integrity algorithm"),
             Lack::PseudoRandom => f.write_str("no common pseudo-random function"),
@@ -263,11 +275,16 @@ fn match_ike(
     offer: &wire::v2::Proposal,
     preferred_group: Option<KeyExchangeId>,
 ) -> Result<ChosenIke, Lack> {
-    const UNDERSTOOD: &[TransformType] =
-        &[TransformType::ENCRYPTION, TransformType::PRF, TransformType::INTEGRITY, TransformType::KEY_EXCHANGE];
+    const UNDERSTOOD: &[TransformType] = &[
+        TransformType::ENCRYPTION,
+        TransformType::PRF,
+        TransformType::INTEGRITY,
+        TransformType::KEY_EXCHANGE,
+    ];
     let mut choice = Choice::begin(offer, ProtocolId::IKE, UNDERSTOOD)?;
     let protection = choice.protection(ours)?;
-    let prf = choice.pick(ours.prf.iter().copied(), |row| Transform::prf(row.id)).ok_or(Lack::PseudoRandom)?;
+    let prf =
+        choice.pick(ours.prf.iter().copied(), |row| Transform::prf(row.id)).ok_or(Lack::PseudoRandom)?;
     let key_exchange = choice.group(ours, preferred_group).ok_or(Lack::KeyExchange)?;
     let peer_spi = match <[u8; 8]>::try_from(offer.spi.as_slice()) {
         Ok(octets) => Some(IkeSpi(u64::from_be_bytes(octets))).filter(|spi| !spi.is_zero()),
@@ -284,11 +301,16 @@ fn match_esp(
     groups: Groups,
     preferred_group: Option<KeyExchangeId>,
 ) -> Result<ChosenEsp, Lack> {
-    const UNDERSTOOD: &[TransformType] =
-        &[TransformType::ENCRYPTION, TransformType::INTEGRITY, TransformType::KEY_EXCHANGE, TransformType::ESN];
+    const UNDERSTOOD: &[TransformType] = &[
+        TransformType::ENCRYPTION,
+        TransformType::INTEGRITY,
+        TransformType::KEY_EXCHANGE,
+        TransformType::ESN,
+    ];
     let mut choice = Choice::begin(offer, ProtocolId::ESP, UNDERSTOOD)?;
     let protection = choice.protection(ours)?;
-    let esn = choice.pick(ours.esn.iter().copied(), |esn| esn_transform(*esn)).ok_or(Lack::SequenceNumbers)?;
+    let esn =
+        choice.pick(ours.esn.iter().copied(), |esn| esn_transform(*esn)).ok_or(Lack::SequenceNumbers)?;
     let key_exchange = match groups {
         Groups::Offer => choice.own_group(ours, preferred_group)?,
         // Some peers name groups in IKE_AUTH all the same; they can have no effect there.
@@ -317,7 +339,8 @@ impl<'a> Choice<'a> {
         if offer.protocol != protocol {
             return Err(Lack::Protocol);
         }
-        let stranger = offer.transforms.iter().find(|transform| !understood.contains(&transform.transform_type));
+        let stranger =
+            offer.transforms.iter().find(|transform| !understood.contains(&transform.transform_type));
         match stranger {
             Some(transform) => Err(Lack::TransformType(transform.transform_type)),
             None => Ok(Choice { offer, transforms: Vec::new() }),
@@ -325,7 +348,11 @@ impl<'a> Choice<'a> {
     }
 
     /// Takes the first of `ours` that is offered with exactly the attributes that it must have.
-    fn pick<T>(&mut self, ours: impl IntoIterator<Item = T>, transform_of: impl Fn(&T) -> Transform) -> Option<T> {
+    fn pick<T>(
+        &mut self,
+        ours: impl IntoIterator<Item = T>,
+        transform_of: impl Fn(&T) -> Transform,
+    ) -> Option<T> {
         let offered = &self.offer.transforms;
         let (own, transform) = ours.into_iter().find_map(|own| {
             let transform = transform_of(&own);
@@ -379,7 +406,9 @@ impl<'a> Choice<'a> {
         }
         match self.group(ours, preferred) {
             Some(group) => Ok(Some(group)),
-            None if offers_none || !self.offers(TransformType::KEY_EXCHANGE) => Err(Lack::NoKeyExchangeTheirs),
+            None if offers_none || !self.offers(TransformType::KEY_EXCHANGE) => {
+                Err(Lack::NoKeyExchangeTheirs)
+            }
             None => Err(Lack::KeyExchange),
         }
     }
@@ -437,7 +466,9 @@ fn in_words(proposals: impl ExactSizeIterator<Item = String>) -> String {
 fn keyword(transform: &Transform) -> String {
     let id = transform.id;
     let keyword = match transform.transform_type {
-        TransformType::ENCRYPTION => transform::encryption(EncryptionId(id), transform.key_bits).map(row_keyword),
+        TransformType::ENCRYPTION => {
+            transform::encryption(EncryptionId(id), transform.key_bits).map(row_keyword)
+        }
         TransformType::PRF => transform::pseudo_random(PrfId(id)).map(row_keyword),
         TransformType::INTEGRITY => transform::integrity(IntegrityId(id)).map(row_keyword),
         TransformType::KEY_EXCHANGE => transform::group(KeyExchangeId(id)).map(row_keyword),

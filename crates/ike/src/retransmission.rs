@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn no_wait_passes_the_limit_however_late_the_attempt() {
-        let policy = RetransmissionPolicy { limit: Duration::from_secs(20), ..RetransmissionPolicy::STRONGSWAN };
+        let policy =
+            RetransmissionPolicy { limit: Duration::from_secs(20), ..RetransmissionPolicy::STRONGSWAN };
         assert_eq!(policy.delay(2), Duration::from_millis(12960));
         for attempt in [3, 50, 10_000, u32::MAX] {
             assert_eq!(policy.delay(attempt), Duration::from_secs(20));

@@ -6,10 +6,11 @@
 //!  narrowed    10.1.0.0/16                         all that both allow, the first of the proposal always among it
 //! ```
 
+use std::net::IpAddr;
+
 use sa::{AddressRange, IpProtocol, PortRange, SelectorPair, TrafficSelector};
 use wire::v2::SelectorRange;
 
-use crate::Misbehaviour;
 use crate::limits::{SELECTOR_PAIRS, TRAFFIC_SELECTORS};
 
 /// Turns selectors into the content of a TS payload, in the same order.
@@ -17,39 +18,35 @@ pub(crate) fn to_wire(selectors: &[TrafficSelector]) -> Vec<wire::v2::TrafficSel
     selectors.iter().map(selector_to_wire).collect()
 }
 
-/// Reads the content of a TS payload, in the same order. Selectors of unknown type are left out: the responder ignores
-/// them (RFC 7296 §2.9).
-///
-/// # Errors
-/// A range of addresses or ports ends before it starts.
-pub(crate) fn from_wire(selectors: &[wire::v2::TrafficSelector]) -> Result<Vec<TrafficSelector>, Misbehaviour> {
-    selectors.iter().filter_map(wire::v2::TrafficSelector::range).map(selector_from_range).collect()
+/// Reads the content of a TS payload, in the same order. What selects nothing that we know is left out, as
+/// RFC 7296 §2.9 has it for selectors of unknown type: those, and ranges that end before they start.
+pub(crate) fn from_wire(selectors: &[wire::v2::TrafficSelector]) -> Vec<TrafficSelector> {
+    selectors.iter().filter_map(wire::v2::TrafficSelector::range).filter_map(selector_from_range).collect()
 }
 
 fn selector_to_wire(selector: &TrafficSelector) -> wire::v2::TrafficSelector {
-    use std::net::IpAddr::{V4, V6};
     let TrafficSelector { addresses, protocol, ports } = selector;
     let (ip_protocol, start_port, end_port) = (protocol.0, ports.start(), ports.end());
     match (addresses.start(), addresses.end()) {
-        (V4(start), V4(end)) => {
+        (IpAddr::V4(start), IpAddr::V4(end)) => {
             wire::v2::TrafficSelector::Ipv4(SelectorRange { ip_protocol, start_port, end_port, start, end })
         }
         (start, end) => {
             let [start, end] = [start, end].map(|address| match address {
-                V4(address) => address.to_ipv6_mapped(),
-                V6(address) => address,
+                IpAddr::V4(address) => address.to_ipv6_mapped(),
+                IpAddr::V6(address) => address,
             });
             wire::v2::TrafficSelector::Ipv6(SelectorRange { ip_protocol, start_port, end_port, start, end })
         }
     }
 }
 
-fn selector_from_range(range: SelectorRange<std::net::IpAddr>) -> Result<TrafficSelector, Misbehaviour> {
-    let addresses = AddressRange::new(range.start, range.end)
-        .map_err(|_| Misbehaviour::Other("the addresses of a traffic selector end before they start"))?;
-    let ports = PortRange::new(range.start_port, range.end_port)
-        .ok_or(Misbehaviour::Other("the ports of a traffic selector end before they start"))?;
-    Ok(TrafficSelector { addresses, protocol: IpProtocol(range.ip_protocol), ports })
+fn selector_from_range(range: SelectorRange<IpAddr>) -> Option<TrafficSelector> {
+    Some(TrafficSelector {
+        addresses: AddressRange::new(range.start, range.end).ok()?,
+        protocol: IpProtocol(range.ip_protocol),
+        ports: PortRange::new(range.start_port, range.end_port)?,
+    })
 }
 
 /// Gives the traffic of one end that is both configured and proposed, in the order of what is configured; empty is
@@ -115,7 +112,7 @@ fn pair(local: TrafficSelector, remote: TrafficSelector) -> Option<SelectorPair>
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::Ipv4Addr;
 
     fn selectors(text: &str) -> Vec<TrafficSelector> {
         text.split_whitespace().map(|word| word.parse().expect("the test's own text")).collect()
@@ -123,12 +120,13 @@ mod tests {
 
     #[test]
     fn selectors_survive_the_wire() {
-        let all = selectors("10.1.0.0/16 10.0.0.1-10.0.0.9[tcp/80-90] ::/0[ipv6-icmp] 2001:db8::/32[udp/opaque]");
-        assert_eq!(from_wire(&to_wire(&all)), Ok(all));
+        let all =
+            selectors("10.1.0.0/16 10.0.0.1-10.0.0.9[tcp/80-90] ::/0[ipv6-icmp] 2001:db8::/32[udp/opaque]");
+        assert_eq!(from_wire(&to_wire(&all)), all);
     }
 
     #[test]
-    fn unknown_types_are_left_out_and_reversed_ranges_refused() {
+    fn unknown_types_and_reversed_ranges_are_left_out() {
         let [good, mut addresses, mut ports] = [(); 3].map(|()| SelectorRange {
             ip_protocol: 6,
             start_port: 80,
@@ -144,9 +142,8 @@ mod tests {
             body: vec![1, 2, 3],
         });
         let [good, addresses, ports] = [good, addresses, ports].map(wire::v2::TrafficSelector::Ipv4);
-        assert_eq!(from_wire(&[unknown, good]), Ok(selectors("10.0.0.1-10.0.0.2[tcp/80]")));
-        assert!(from_wire(&[addresses]).is_err());
-        assert!(from_wire(&[ports]).is_err());
+        let read = from_wire(&[unknown, addresses, good, ports]);
+        assert_eq!(read, selectors("10.0.0.1-10.0.0.2[tcp/80]"));
     }
 
     #[test]
@@ -163,7 +160,10 @@ mod tests {
     fn the_order_is_that_of_the_configuration() {
         let configured = selectors("10.3.0.0/16 10.1.0.0/16 2001:db8::/32 10.2.0.0/16");
         let proposed = selectors("::/0 10.2.0.0/24 10.1.0.0/16 10.3.0.0/24");
-        assert_eq!(narrow(&configured, &proposed), selectors("10.3.0.0/24 10.1.0.0/16 2001:db8::/32 10.2.0.0/24"));
+        assert_eq!(
+            narrow(&configured, &proposed),
+            selectors("10.3.0.0/24 10.1.0.0/16 2001:db8::/32 10.2.0.0/24")
+        );
     }
 
     #[test]
@@ -187,9 +187,15 @@ mod tests {
 
     #[test]
     fn pairs_join_what_can_be_one_flow() {
-        let joined = pairs(&selectors("10.1.0.0/16 2001:db8:1::/48[tcp/80]"), &selectors("10.2.0.0/16[udp/53] ::/0 ::/0[udp]"));
+        let joined = pairs(
+            &selectors("10.1.0.0/16 2001:db8:1::/48[tcp/80]"),
+            &selectors("10.2.0.0/16[udp/53] ::/0 ::/0[udp]"),
+        );
         let texts: Vec<String> = joined.iter().map(ToString::to_string).collect();
-        assert_eq!(texts, ["10.1.0.0/16[udp] <-> 10.2.0.0/16[udp/53]", "2001:db8:1::/48[tcp/80] <-> ::/0[tcp]"]);
+        assert_eq!(
+            texts,
+            ["10.1.0.0/16[udp] <-> 10.2.0.0/16[udp/53]", "2001:db8:1::/48[tcp/80] <-> ::/0[tcp]"]
+        );
     }
 
     /// Selectors over so few addresses, protocols and ports that every packet can be tried.
@@ -198,7 +204,11 @@ mod tests {
             |(a, b, protocol, c, d, any_port)| TrafficSelector {
                 addresses: AddressRange::new(host(a.min(b)), host(a.max(b))).expect("ordered"),
                 protocol: [IpProtocol::ANY, IpProtocol::TCP, IpProtocol::UDP][usize::from(protocol)],
-                ports: if any_port { PortRange::ANY } else { PortRange::new(c.min(d), c.max(d)).expect("ordered") },
+                ports: if any_port {
+                    PortRange::ANY
+                } else {
+                    PortRange::new(c.min(d), c.max(d)).expect("ordered")
+                },
             },
         );
         prop::collection::vec(one, 0..6)
@@ -212,7 +222,9 @@ mod tests {
         let ports = || (0..7).map(Some).chain([None]);
         let protocols = [IpProtocol::TCP, IpProtocol::UDP, IpProtocol::ICMP];
         (0..9).flat_map(move |last| {
-            protocols.into_iter().flat_map(move |protocol| ports().map(move |port| (host(last), protocol, port)))
+            protocols
+                .into_iter()
+                .flat_map(move |protocol| ports().map(move |port| (host(last), protocol, port)))
         })
     }
 

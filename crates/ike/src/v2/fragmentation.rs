@@ -60,7 +60,8 @@ impl Reassembly {
         let (first_payload, _) = self.fragments.get(&1)?;
         let is_complete = self.fragments.len() == usize::from(self.total);
         is_complete.then(|| {
-            let contents: Vec<&[u8]> = self.fragments.values().map(|(_, content)| content.as_slice()).collect();
+            let contents: Vec<&[u8]> =
+                self.fragments.values().map(|(_, content)| content.as_slice()).collect();
             (*first_payload, contents.concat())
         })
     }
@@ -73,7 +74,12 @@ mod tests {
 
     const FIRST: PayloadType = PayloadType::IDENTIFICATION_INITIATOR;
 
-    fn add(reassembly: &mut Reassembly, number: u16, total: u16, octets: &[u8]) -> Option<(PayloadType, Vec<u8>)> {
+    fn add(
+        reassembly: &mut Reassembly,
+        number: u16,
+        total: u16,
+        octets: &[u8],
+    ) -> Option<(PayloadType, Vec<u8>)> {
         let first_payload = if number == 1 { FIRST } else { PayloadType::NONE };
         reassembly.add(FragmentNumber { number, total }, first_payload, octets.to_vec())
     }

@@ -98,8 +98,10 @@ impl IkeKeys {
         spis: IkeSpis,
     ) -> Result<IkeKeys, Error> {
         let prf = suite.prf.prf;
-        let (integrity, encryption) = (suite.protection.integrity_key_len(), suite.protection.encryption_key_len());
-        let lengths = [prf.key_len(), integrity, integrity, encryption, encryption, prf.key_len(), prf.key_len()];
+        let (integrity, encryption) =
+            (suite.protection.integrity_key_len(), suite.protection.encryption_key_len());
+        let lengths =
+            [prf.key_len(), integrity, integrity, encryption, encryption, prf.key_len(), prf.key_len()];
         let (spi_i, spi_r) = (spis.initiator.to_octets(), spis.responder.to_octets());
         let seed = [nonces.initiator, nonces.responder, &spi_i, &spi_r];
         let stream = prf_plus(prf, skeyseed.as_slice(), &seed, lengths.iter().sum())?;

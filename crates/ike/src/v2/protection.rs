@@ -23,7 +23,9 @@ use sa::{IkeSuite, Protection};
 use thiserror::Error;
 use wire::isakmp::Header;
 use wire::registry::PayloadType;
-use wire::v2::{Datagram, Encrypted, FragmentNumber, HeaderFields, Payload, encode_payloads, encrypted_prefix};
+use wire::v2::{
+    Datagram, Encrypted, FragmentNumber, HeaderFields, Payload, encode_payloads, encrypted_prefix,
+};
 use wire::{Malformed, TooLong};
 
 use super::keys::IkeKeys;
@@ -91,7 +93,11 @@ impl MessageProtection {
     ///
     /// # Errors
     /// The keys are not those of the suite.
-    pub(crate) fn new(suite: &IkeSuite, keys: &IkeKeys, role: Role) -> Result<MessageProtection, crypto::Error> {
+    pub(crate) fn new(
+        suite: &IkeSuite,
+        keys: &IkeKeys,
+        role: Role,
+    ) -> Result<MessageProtection, crypto::Error> {
         let initiator = DirectionKey::new(&suite.protection, &keys.sk_ei, &keys.sk_ai)?;
         let responder = DirectionKey::new(&suite.protection, &keys.sk_er, &keys.sk_ar)?;
         Ok(match role {
@@ -116,7 +122,9 @@ impl MessageProtection {
         let key = &self.outbound;
         let whole_len = WHOLE_PREFIX_LEN + key.body_len(content.len());
         match fragment_size {
-            Some(size) if whole_len > size => seal_fragments(key, header, first_payload, &content, size, random),
+            Some(size) if whole_len > size => {
+                seal_fragments(key, header, first_payload, &content, size, random)
+            }
             Some(_) | None => Ok(vec![key.seal(header, first_payload, None, &content, random)?]),
         }
     }
@@ -251,7 +259,8 @@ impl DirectionKey {
         let (text, icv) = rest.split_at_mut(rest.len() - self.icv_len());
         text[..content.len()].copy_from_slice(content);
         let padding = text.len() - content.len() - PAD_LENGTH_LEN;
-        text[content.len() + padding] = u8::try_from(padding).expect("padding is shorter than a cipher's block");
+        text[content.len() + padding] =
+            u8::try_from(padding).expect("padding is shorter than a cipher's block");
         match self {
             DirectionKey::Combined { key, next_iv, .. } => {
                 let explicit_iv = next_iv.fetch_add(1, Ordering::Relaxed).to_be_bytes();

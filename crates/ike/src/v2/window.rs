@@ -199,7 +199,9 @@ impl TheirWindow {
             return Standing::New;
         }
         match &self.last_response {
-            Some(datagrams) if message_id.checked_add(1) == Some(self.expected_id) => Standing::Repeated(datagrams),
+            Some(datagrams) if message_id.checked_add(1) == Some(self.expected_id) => {
+                Standing::Repeated(datagrams)
+            }
             Some(_) | None => Standing::OutOfWindow,
         }
     }
