@@ -1,0 +1,74 @@
+//! What the wire sees.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::process::{Answer, Process};
+use crate::{End, Lab, Result};
+
+/// `dumpcap` on the wire, writing a `pcapng`.
+#[derive(Debug)]
+pub struct Capture {
+    process: Process,
+    file: PathBuf,
+}
+
+impl Capture {
+    /// Starts to write what passes on the wire near one end's gateway.
+    ///
+    /// # Errors
+    ///
+    /// When `dumpcap` (Debian package `wireshark-common`) is not there or cannot capture.
+    pub fn start(lab: &Lab, near: End, file: &Path) -> Result<Capture> {
+        let mut command = lab.wire.command("dumpcap");
+        // -P would be the old format; without -q it prints a count for each packet.
+        command.args(["-q", "-i", &near.letter().to_string(), "-w"]).arg(file);
+        let log = lab.directory().join(format!("dumpcap-{near}.log"));
+        let mut process = Process::start("dumpcap", &mut command, &log)?;
+        process.wait_for_text("File:", Duration::from_secs(10))?;
+        Ok(Capture { process, file: file.to_path_buf() })
+    }
+
+    /// Ends the capture, all of it written.
+    ///
+    /// # Errors
+    ///
+    /// When `dumpcap` does not end.
+    pub fn finish(mut self) -> Result<Recording> {
+        self.process.signal(Signal::INT)?;
+        self.process.wait(Duration::from_secs(10))?;
+        Ok(Recording { file: self.file })
+    }
+}
+
+/// A finished capture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// The `pcapng`.
+    pub file: PathBuf,
+}
+
+impl Recording {
+    /// Counts the packets that a display filter of Wireshark's lets through.
+    ///
+    /// # Errors
+    ///
+    /// When `tshark` is not there or does not understand the filter.
+    pub fn count(&self, filter: &str) -> Result<usize> {
+        let mut tshark = Command::new("tshark");
+        tshark.args(["-n", "-r"]).arg(&self.file).args(["-Y", filter, "-T", "fields", "-e", "frame.number"]);
+        Ok(Answer::of(&mut tshark)?.success()?.lines().count())
+    }
+
+    /// Counts the packets that crossed the wire in the clear although they belong to the inner networks.
+    ///
+    /// # Errors
+    ///
+    /// When `tshark` is not there.
+    pub fn leaks(&self) -> Result<usize> {
+        self.count("ip.addr == 10.0.0.0/8 || ipv6.addr == fd00::/16")
+    }
+}

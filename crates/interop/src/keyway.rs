@@ -1,0 +1,168 @@
+//! Our own daemon, driven by its own command line.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::process::{Answer, Process};
+use crate::{End, Failure, Gateway, Implementation, Lab, Result, Swanctl, until};
+
+/// What a loaded machine may need until the daemon takes commands.
+const START: Duration = Duration::from_secs(10);
+/// What it may need to say goodbye and clean up.
+const STOP: Duration = Duration::from_secs(10);
+/// Longer than any command may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A `keyway run` on a gateway, with a `/run` of its own.
+pub struct Keyway {
+    end: End,
+    namespace: String,
+    directory: PathBuf,
+    program: PathBuf,
+    process: Option<Process>,
+    swanctl: Swanctl,
+    arguments: Vec<String>,
+}
+
+impl Keyway {
+    /// Starts a daemon with nothing configured.
+    ///
+    /// # Errors
+    ///
+    /// When there is no program to start or it does not come up.
+    pub fn start(lab: &Lab, end: End) -> Result<Keyway> {
+        Keyway::start_with(lab, end, "", &[])
+    }
+
+    /// Starts a daemon with a configuration and further arguments of `keyway run`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no program to start or it does not come up.
+    pub fn start_with(lab: &Lab, end: End, configuration: &str, arguments: &[&str]) -> Result<Keyway> {
+        let directory = lab.directory().join(format!("keyway-{end}"));
+        fs::create_dir_all(directory.join("run"))?;
+        fs::write(directory.join("swanctl.conf"), configuration)?;
+        let swanctl = Swanctl::new(&directory, &directory.join("vici"))?;
+        let mut daemon = Keyway {
+            end,
+            namespace: lab.site(end).gateway.name().to_owned(),
+            directory,
+            program: program()?,
+            process: None,
+            swanctl,
+            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+        };
+        daemon.start()?;
+        Ok(daemon)
+    }
+
+    /// Runs a command of the command line, such as `["up", "net"]`, against this daemon.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started or hangs.
+    pub fn command(&self, arguments: &[&str]) -> Result<Answer> {
+        Answer::of_within(
+            Command::new(&self.program).args(arguments).arg("--socket").arg(self.directory.join("vici")),
+            PATIENCE,
+        )
+    }
+
+    /// Where the daemon's configuration, socket and private `/run` are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.with_extension("log")
+    }
+}
+
+impl Gateway for Keyway {
+    fn implementation(&self) -> Implementation {
+        Implementation::Keyway
+    }
+
+    fn configure(&self, text: &str) -> Result<()> {
+        let file = self.directory.join("swanctl.conf");
+        fs::write(&file, text)?;
+        self.swanctl.load_all(&file)
+    }
+
+    fn initiate(&self, child: &str) -> Result<Answer> {
+        self.command(&["up", child])
+    }
+
+    fn terminate(&self, connection: &str) -> Result<()> {
+        self.command(&["down", connection])?.success().map(drop)
+    }
+
+    fn rekey_ike(&self, connection: &str) -> Result<()> {
+        self.command(&["rekey", connection])?.success().map(drop)
+    }
+
+    fn rekey_child(&self, child: &str) -> Result<()> {
+        self.command(&["rekey", child])?.success().map(drop)
+    }
+
+    fn swanctl(&self) -> &Swanctl {
+        &self.swanctl
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        match self.process.take() {
+            Some(process) => process.stop(STOP).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn kill(&mut self) {
+        self.process = None;
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let socket = self.directory.join("vici");
+        // One that is left from a killed daemon would look like a ready one.
+        let _ = fs::remove_file(&socket);
+        let script = format!(
+            "mount --bind {0}/run /run && exec {1} run --config {0}/swanctl.conf --socket {0}/vici \"$@\"",
+            self.directory.display(),
+            self.program.display()
+        );
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace, "unshare", "-m", "--propagation", "private"]);
+        command.args(["sh", "-c", &script, "keyway"]).args(&self.arguments);
+        let mut process = Process::start(&format!("keyway {}", self.end), &mut command, &self.log_path())?;
+        process.wait_for_file(&socket, START)?;
+        let swanctl = &self.swanctl;
+        until(START, "keyway to answer", || {
+            swanctl.answer(&["--stats"]).is_ok_and(|answer| answer.code == Some(0))
+        })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn log(&self) -> String {
+        fs::read(self.log_path()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+}
+
+/// The program under test: `$KEYWAY_BIN`, or the one that cargo built beside this one.
+pub(crate) fn program() -> Result<PathBuf> {
+    let program = match std::env::var_os("KEYWAY_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => {
+            // A test is target/debug/deps/NAME, a program of ours target/debug/NAME.
+            let ours = std::env::current_exe()?;
+            let candidates = ours.ancestors().skip(1).take(2).map(|directory| directory.join("keyway"));
+            candidates.into_iter().find(|path| path.is_file()).unwrap_or_else(|| PathBuf::from("keyway"))
+        }
+    };
+    if program.is_file() {
+        return Ok(program);
+    }
+    Err(Failure::new(format!("there is no {}: run `cargo build -p keyway`, or set KEYWAY_BIN", program.display())))
+}

@@ -1,0 +1,96 @@
+//! Debian's own `swanctl`, pointed at whichever daemon.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::process::Answer;
+use crate::{Failure, IkeSa, Result};
+
+/// Where Debian has it.
+const PROGRAM: &str = "/usr/sbin/swanctl";
+/// Longer than any command here may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `swanctl --uri`, talking to one vici socket.
+///
+/// Debian confines `/usr/sbin/swanctl` with AppArmor to `/etc/swanctl` and the one standard socket, so that a copy of it,
+/// which no profile names, is what runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Swanctl {
+    program: PathBuf,
+    settings: PathBuf,
+    uri: String,
+}
+
+impl Swanctl {
+    /// Prepares `swanctl` for a socket; its copy and settings go to `directory`.
+    ///
+    /// # Errors
+    ///
+    /// When the package `strongswan-swanctl` is not installed.
+    pub fn new(directory: &Path, socket: &Path) -> Result<Swanctl> {
+        let settings = directory.join("swanctl-settings.conf");
+        fs::write(&settings, "swanctl { load = random openssl }\n")?;
+        Ok(Swanctl {
+            program: copied(Path::new(PROGRAM), directory, "strongswan-swanctl")?,
+            settings,
+            uri: format!("unix://{}", socket.display()),
+        })
+    }
+
+    /// Runs one command, such as `["--initiate", "--child", "net"]`, and gives how it ended.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started or hangs.
+    pub fn answer(&self, arguments: &[&str]) -> Result<Answer> {
+        Answer::of_within(&mut self.command(arguments), PATIENCE)
+    }
+
+    /// Runs one command that has to succeed, and gives what it printed.
+    ///
+    /// # Errors
+    ///
+    /// When it does not succeed.
+    pub fn run(&self, arguments: &[&str]) -> Result<String> {
+        self.answer(arguments)?.success()
+    }
+
+    /// Prepares one command, for those who want to let it run on.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env("STRONGSWAN_CONF", &self.settings).args(arguments).args(["--uri", &self.uri]);
+        command
+    }
+
+    /// Loads connections, secrets, pools and authorities, in place of what was loaded before.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon takes one of them not.
+    pub fn load_all(&self, file: &Path) -> Result<()> {
+        self.run(&["--load-all", "--noprompt", "--clear", "--file", &file.display().to_string()]).map(drop)
+    }
+
+    /// Lists the IKE SAs.
+    ///
+    /// # Errors
+    ///
+    /// When the daemon does not answer or not well.
+    pub fn sas(&self) -> Result<Vec<IkeSa>> {
+        IkeSa::parse(&self.run(&["--list-sas", "--raw"])?)
+    }
+}
+
+/// Copies a program to where no AppArmor profile names it.
+pub(crate) fn copied(program: &Path, directory: &Path, package: &str) -> Result<PathBuf> {
+    let name = program.file_name().ok_or_else(|| Failure::new("a program has a name"))?;
+    let copy = directory.join(name);
+    if !copy.exists() {
+        fs::copy(program, &copy)
+            .map_err(Failure::at(format!("{} (Debian package {package})", program.display())))?;
+    }
+    Ok(copy)
+}

@@ -1,0 +1,241 @@
+//! Packets from host to host.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crypto::hash::SHA2_256;
+
+use crate::process::Process;
+use crate::{Failure, Namespace, Result};
+
+/// How long a connection may stand still before a transfer has failed.
+const STALL: Duration = Duration::from_secs(20);
+
+/// What `ping` counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ping {
+    /// Requests sent.
+    pub sent: u32,
+    /// Answers received.
+    pub received: u32,
+    /// Round trips in milliseconds: shortest, mean, longest; `None` without an answer.
+    pub round_trip_ms: Option<(f64, f64, f64)>,
+}
+
+impl Ping {
+    /// Sends `count` echo requests, `per_second` of them each second, and waits for the answers.
+    ///
+    /// # Errors
+    ///
+    /// When `ping` cannot be run; lost packets are part of the count.
+    pub fn run(from: &Namespace, to: IpAddr, count: u32, per_second: u32) -> Result<Ping> {
+        Ping::start(from, to, count, per_second)?.finish()
+    }
+
+    /// Starts to send, and returns at once.
+    ///
+    /// # Errors
+    ///
+    /// When `ping` cannot be run.
+    pub fn start(from: &Namespace, to: IpAddr, count: u32, per_second: u32) -> Result<RunningPing> {
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let log = std::env::temp_dir().join(format!("{}-ping-{number}", from.name()));
+        let mut command = from.command("ping");
+        command.args(["-n", "-q", "-c", &count.to_string(), "-W", "3"]);
+        command.args(["-i", &format!("{:.4}", 1.0 / f64::from(per_second)), &to.to_string()]);
+        command.stderr(Stdio::null());
+        let process = Process::start("ping", &mut command, &log)?;
+        let limit = Duration::from_secs_f64(f64::from(count) / f64::from(per_second)) * 3 + STALL;
+        Ok(RunningPing { process, limit, log })
+    }
+
+    /// Parses the summary that `ping -q` prints at its end.
+    fn parse(output: &str) -> Option<Ping> {
+        let counts = output.lines().find(|line| line.contains(" packets transmitted, "))?;
+        let mut numbers = counts.split(", ").filter_map(|part| part.split(' ').next()?.parse().ok());
+        let round_trip_ms = output.lines().find_map(|line| {
+            let (_, values) = line.strip_prefix("rtt ")?.split_once(" = ")?;
+            let mut values = values.split(['/', ' ']).filter_map(|value| value.parse().ok());
+            Some((values.next()?, values.next()?, values.next()?))
+        });
+        Some(Ping { sent: numbers.next()?, received: numbers.next()?, round_trip_ms })
+    }
+}
+
+/// A `ping` that has not ended yet.
+#[derive(Debug)]
+pub struct RunningPing {
+    process: Process,
+    limit: Duration,
+    log: std::path::PathBuf,
+}
+
+impl RunningPing {
+    /// Waits for the end and counts.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end in time or prints no summary.
+    pub fn finish(mut self) -> Result<Ping> {
+        self.process.wait(self.limit)?;
+        let output = self.process.log();
+        Ping::parse(&output).ok_or_else(|| Failure::new(format!("ping printed no summary: {output}")))
+    }
+}
+
+impl Drop for RunningPing {
+    fn drop(&mut self) {
+        // It is in the way of nobody if it stays.
+        let _ = std::fs::remove_file(&self.log);
+    }
+}
+
+/// A finished transfer whose checksum was right.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Transfer {
+    /// Octets carried.
+    pub octets: usize,
+    /// From the first octet sent until the receiver's checksum was back.
+    pub duration: Duration,
+}
+
+impl Transfer {
+    /// Sends `octets` of noise over TCP; the receiver answers with the SHA-256 of what it got, and it has to be that of what
+    /// was sent.
+    ///
+    /// # Errors
+    ///
+    /// When a connection cannot be made, stands still, or the checksums differ.
+    pub fn run(from: &Namespace, to: &Namespace, address: IpAddr, octets: usize) -> Result<Transfer> {
+        let listener = to.inside(|| TcpListener::bind((address, 0)).map_err(Failure::at(address)))?;
+        let target = listener.local_addr()?;
+        let receiver = thread::spawn(move || receive(&listener));
+        let stream = from.inside(|| {
+            TcpStream::connect_timeout(&target, STALL).map_err(Failure::at(format!("connection to {target}")))
+        })?;
+        let transfer = send(stream, octets)?;
+        receiver.join().map_err(|_| Failure::new("the receiver panicked"))??;
+        Ok(transfer)
+    }
+
+    /// The throughput in bits a second.
+    pub fn bits_per_second(&self) -> f64 {
+        self.octets as f64 * 8.0 / self.duration.as_secs_f64()
+    }
+}
+
+fn send(mut stream: TcpStream, octets: usize) -> Result<Transfer> {
+    stream.set_write_timeout(Some(STALL))?;
+    stream.set_read_timeout(Some(STALL))?;
+    let noise = noise(octets);
+    let start = Instant::now();
+    stream.write_all(&noise).map_err(Failure::at("the transfer stands still"))?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).map_err(Failure::at("no checksum came back"))?;
+    let duration = start.elapsed();
+    if answer != SHA2_256.digest(&[&noise]) {
+        return Err(Failure::new("what arrived is not what was sent: the checksums differ"));
+    }
+    Ok(Transfer { octets, duration })
+}
+
+fn receive(listener: &TcpListener) -> Result<()> {
+    let (mut stream, _) = listener.accept()?;
+    stream.set_read_timeout(Some(STALL))?;
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received).map_err(Failure::at("the transfer stands still"))?;
+    stream.write_all(&SHA2_256.digest(&[&received]))?;
+    Ok(())
+}
+
+/// Octets that neither repeat nor compress (Marsaglia's xorshift64).
+fn noise(octets: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut noise = Vec::with_capacity(octets + 8);
+    while noise.len() < octets {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        noise.extend_from_slice(&state.to_le_bytes());
+    }
+    noise.truncate(octets);
+    noise
+}
+
+/// Sends `datagrams` of UDP, each of `octets`, and gives how many came back from an echo on the other side unchanged.
+///
+/// # Errors
+///
+/// When a socket cannot be made.
+pub fn echo_udp(
+    from: &Namespace,
+    to: &Namespace,
+    address: IpAddr,
+    datagrams: usize,
+    octets: usize,
+) -> Result<usize> {
+    const PATIENCE: Duration = Duration::from_millis(1500);
+    let echo = to.inside(|| UdpSocket::bind((address, 0)).map_err(Failure::at(address)))?;
+    let target = echo.local_addr()?;
+    echo.set_read_timeout(Some(Duration::from_millis(100)))?;
+    let (stop, stopped) = mpsc::channel::<()>();
+    let server = thread::spawn(move || {
+        let mut buffer = vec![0; usize::from(u16::MAX)];
+        while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
+            if let Ok((len, peer)) = echo.recv_from(&mut buffer) {
+                // A lost answer is what the caller counts.
+                let _ = echo.send_to(&buffer[..len], peer);
+            }
+        }
+    });
+    let unspecified: SocketAddr = match address {
+        IpAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
+        IpAddr::V6(_) => ([0_u16; 8], 0).into(),
+    };
+    let client = from.inside(|| UdpSocket::bind(unspecified).map_err(Failure::at("client")))?;
+    client.connect(target)?;
+    client.set_read_timeout(Some(PATIENCE))?;
+    let noise = noise(octets);
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    let mut returned = 0;
+    for _ in 0..datagrams {
+        client.send(&noise)?;
+        returned += usize::from(matches!(client.recv(&mut buffer), Ok(len) if buffer[..len] == noise));
+    }
+    drop(stop);
+    server.join().map_err(|_| Failure::new("the echo panicked"))?;
+    Ok(returned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_summary_of_ping() {
+        let output = "PING 10.2.0.10 (10.2.0.10) 56(84) bytes of data.\n\n--- 10.2.0.10 ping statistics ---\n\
+                      1000 packets transmitted, 998 received, 0.2% packet loss, time 5012ms\n\
+                      rtt min/avg/max/mdev = 0.331/0.521/4.133/0.203 ms\n";
+        let expected = Ping { sent: 1000, received: 998, round_trip_ms: Some((0.331, 0.521, 4.133)) };
+        assert_eq!(Ping::parse(output), Some(expected));
+    }
+
+    #[test]
+    fn reads_the_summary_of_a_ping_that_nobody_answered() {
+        let output = "3 packets transmitted, 0 received, +2 errors, 100% packet loss, time 2030ms\n";
+        assert_eq!(Ping::parse(output), Some(Ping { sent: 3, received: 0, round_trip_ms: None }));
+    }
+
+    #[test]
+    fn noise_has_the_length_asked_for_and_does_not_repeat() {
+        let noise = noise(4099);
+        assert_eq!(noise.len(), 4099);
+        assert_ne!(noise[..2048], noise[2048..4096]);
+    }
+}
