@@ -17,8 +17,8 @@ registry! {
         DER_ASN1_DN = 9, "ID_DER_ASN1_DN", "RFC 7296 §3.5";
         DER_ASN1_GN = 10, "ID_DER_ASN1_GN", "RFC 7296 §3.5";
         KEY_ID = 11, "ID_KEY_ID", "RFC 7296 §3.5";
-        FC_NAME = 12, "ID_FC_NAME", "RFC 4595 §5";
-        NULL = 13, "ID_NULL", "RFC 7619 §2.1";
+        FC_NAME = 12, "ID_FC_NAME", "RFC 4595";
+        NULL = 13, "ID_NULL", "RFC 7619 §2.2";
     }
 }
 
@@ -31,7 +31,7 @@ registry! {
         ECDSA_SHA256_P256 = 9, "ECDSA with SHA-256 on the P-256 curve", "RFC 4754 §7";
         ECDSA_SHA384_P384 = 10, "ECDSA with SHA-384 on the P-384 curve", "RFC 4754 §7";
         ECDSA_SHA512_P521 = 11, "ECDSA with SHA-512 on the P-521 curve", "RFC 4754 §7";
-        GENERIC_SECURE_PASSWORD = 12, "Generic Secure Password Authentication Method", "RFC 6467 §3";
+        GENERIC_SECURE_PASSWORD = 12, "Generic Secure Password Authentication Method", "RFC 6467 §6";
         NULL = 13, "NULL Authentication", "RFC 7619 §2.1";
         DIGITAL_SIGNATURE = 14, "Digital Signature", "RFC 7427 §3";
     }
@@ -44,7 +44,7 @@ registry! {
         PGP = 2, "PGP Certificate", "RFC 7296 §3.6";
         DNS_SIGNED_KEY = 3, "DNS Signed Key", "RFC 7296 §3.6";
         X509_SIGNATURE = 4, "X.509 Certificate - Signature", "RFC 7296 §3.6";
-        KERBEROS_TOKENS = 6, "Kerberos Tokens", "RFC 7296 §3.6";
+        KERBEROS_TOKEN = 6, "Kerberos Token", "RFC 7296 §3.6";
         CRL = 7, "Certificate Revocation List", "RFC 7296 §3.6";
         ARL = 8, "Authority Revocation List", "RFC 7296 §3.6";
         SPKI = 9, "SPKI Certificate", "RFC 7296 §3.6";

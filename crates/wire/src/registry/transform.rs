@@ -145,7 +145,7 @@ registry! {
 registry! {
     /// How long the sequence numbers of a Child SA are (RFC 7296 §3.3.2, transform type 5).
     EsnId(u16) {
-        SEQUENCE_NUMBERS_32 = 0, "32-bit Sequential Numbers", "RFC 7296 §3.3.2";
-        EXTENDED = 1, "Partially Transmitted 64-bit Sequential Numbers", "RFC 7296 §3.3.2";
+        SEQUENCE_NUMBERS_32 = 0, "32-bit Sequential Numbers", "RFC 9827";
+        EXTENDED = 1, "Partially Transmitted 64-bit Sequential Numbers", "RFC 9827";
     }
 }
