@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod address_range;
+mod identity;
 mod op;
 mod proposal;
 mod spec;
@@ -20,6 +21,7 @@ mod traffic_selector;
 pub mod transform;
 
 pub use address_range::{AddressRange, Family, InvalidRange};
+pub use identity::{Identity, IdentityPattern, InvalidIdentity};
 pub use op::{AcquiredFlow, ExpiryCause, Hardness, SaEvent, SaOp};
 pub use proposal::{EspSuite, IkeSuite, InvalidProposal, Proposal, ProposalProtocol, Protection};
 pub use spec::{
