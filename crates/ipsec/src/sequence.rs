@@ -1,0 +1,97 @@
+//! The sequence numbers that an outbound SA gives its packets (RFC 4303 §3.3.3).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sa::{Esn, ExpiryCause, Hardness};
+
+use crate::limits::{LAST_EXTENDED_SEQUENCE, LAST_SEQUENCE, SEQUENCE_RESERVE};
+use crate::{DropReason, Expiry};
+
+/// Counts up from one, never repeats and never wraps; shared by workers without a lock.
+#[derive(Debug)]
+pub(crate) struct SequenceCounter {
+    used: AtomicU64,
+    last: u64,
+}
+
+impl SequenceCounter {
+    /// Starts after `used` numbers: 0 for a new SA.
+    pub(crate) fn new(esn: Esn, used: u64) -> SequenceCounter {
+        let last = match esn {
+            Esn::No => LAST_SEQUENCE,
+            Esn::Yes => LAST_EXTENDED_SEQUENCE,
+        };
+        SequenceCounter { used: AtomicU64::new(used), last }
+    }
+
+    /// Gives the next number, as long as there is one.
+    pub(crate) fn next(&self) -> Result<u64, DropReason> {
+        // Without this look, packets after the last number would go on counting, and one day around.
+        if self.used.load(Ordering::Relaxed) >= self.last {
+            return Err(DropReason::SequenceExhausted);
+        }
+        let number = self.used.fetch_add(1, Ordering::Relaxed) + 1;
+        if number > self.last { Err(DropReason::SequenceExhausted) } else { Ok(number) }
+    }
+
+    /// Tells whether `number` is the one with which a replacement falls due, or the last.
+    pub(crate) fn expiry(&self, number: u64) -> Option<Expiry> {
+        let hardness = if number == self.last {
+            Hardness::Hard
+        } else if number == self.last - self.last / SEQUENCE_RESERVE {
+            Hardness::Soft
+        } else {
+            return None;
+        };
+        Some(Expiry { hardness, cause: ExpiryCause::Sequence })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_start_at_one() {
+        let counter = SequenceCounter::new(Esn::No, 0);
+        assert_eq!((counter.next(), counter.next()), (Ok(1), Ok(2)));
+    }
+
+    #[test]
+    fn the_last_number_is_used_and_none_after_it() {
+        for (esn, last) in [(Esn::No, LAST_SEQUENCE), (Esn::Yes, LAST_EXTENDED_SEQUENCE)] {
+            let counter = SequenceCounter::new(esn, last - 1);
+            assert_eq!(counter.next(), Ok(last));
+            assert_eq!(counter.expiry(last).map(|expiry| expiry.hardness), Some(Hardness::Hard));
+            for _ in 0..3 {
+                assert_eq!(counter.next(), Err(DropReason::SequenceExhausted));
+            }
+            assert_eq!(counter.used.load(Ordering::Relaxed), last);
+        }
+    }
+
+    #[test]
+    fn a_replacement_falls_due_once_and_well_before_the_end() {
+        let start = LAST_SEQUENCE - LAST_SEQUENCE / SEQUENCE_RESERVE - 5;
+        let counter = SequenceCounter::new(Esn::No, start);
+        let due: Vec<u64> = (0..100)
+            .map(|_| counter.next().expect("many numbers are left"))
+            .filter(|number| counter.expiry(*number).is_some())
+            .collect();
+        assert_eq!(due, [start + 5]);
+        assert!(LAST_SEQUENCE - due[0] > 500_000_000);
+    }
+
+    #[test]
+    fn workers_that_race_at_the_end_share_the_last_numbers_and_pass_none() {
+        let counter = SequenceCounter::new(Esn::No, LAST_SEQUENCE - 10_000);
+        let mut numbers: Vec<u64> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| (0..5000).filter_map(|_| counter.next().ok()).collect::<Vec<_>>()))
+                .collect();
+            workers.into_iter().flat_map(|worker| worker.join().expect("no worker panics")).collect()
+        });
+        numbers.sort_unstable();
+        assert_eq!(numbers, (LAST_SEQUENCE - 9_999..=LAST_SEQUENCE).collect::<Vec<_>>());
+    }
+}
