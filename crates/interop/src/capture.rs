@@ -25,7 +25,7 @@ impl Capture {
     pub fn start(lab: &Lab, near: End, file: &Path) -> Result<Capture> {
         let mut command = lab.wire.command("dumpcap");
         // -P would be the old format; without -q it prints a count for each packet.
-        command.args(["-q", "-i", &near.letter().to_string(), "-w"]).arg(file);
+        command.args(["-q", "-i", near.wire_link(), "-w"]).arg(file);
         let log = lab.directory().join(format!("dumpcap-{near}.log"));
         let mut process = Process::start("dumpcap", &mut command, &log)?;
         process.wait_for_text("File:", Duration::from_secs(10))?;

@@ -5,7 +5,6 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
 
 use crate::cleanup::{self, Fate, PREFIX};
 use crate::process::tail;
@@ -29,6 +28,7 @@ pub struct Lab {
     /// What lies between the gateways.
     pub wire: Namespace,
     directory: PathBuf,
+    dismantled: bool,
 }
 
 /// A host and its gateway.
@@ -104,13 +104,19 @@ impl Lab {
             b: site(End::B, "hostB", "gwB")?,
             wire: Namespace::create(name(if wire_kind == Wire::Nat { "nat" } else { "wire" }))?,
             directory,
+            dismantled: false,
         };
         for site in [&lab.a, &lab.b] {
             lab.cable(site)?;
         }
         if wire_kind == Wire::Nat {
             lab.wire.nft(
-                "table ip nat { chain post { type nat hook postrouting priority srcnat; oifname \"b\" masquerade; } }",
+                "table ip nat {
+                     chain post {
+                         type nat hook postrouting priority srcnat
+                         oifname \"to-b\" masquerade
+                     }
+                 }",
             )?;
         }
         Ok(lab)
@@ -124,7 +130,7 @@ impl Lab {
         }
     }
 
-    /// Where logs, configurations and captures go; removed with the laboratory unless a test fails.
+    /// Where logs, configurations and captures go; [`dismantle`](Self::dismantle) removes it.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -145,10 +151,14 @@ impl Lab {
     /// When `nft` refuses.
     pub fn lose(&self, percent: u8) -> Result<()> {
         self.wire.nft(&format!(
-            "table inet loss {{ }}
+            "table inet loss
              delete table inet loss
-             table inet loss {{ chain forward {{ type filter hook forward priority 0;
-                numgen random mod 100 < {percent} counter drop; }} }}"
+             table inet loss {{
+                 chain forward {{
+                     type filter hook forward priority filter
+                     numgen random mod 100 < {percent} counter drop
+                 }}
+             }}"
         ))
     }
 
@@ -162,12 +172,18 @@ impl Lab {
             Cut::Open => "down",
             Cut::Mended => "up",
         };
-        self.wire.batch(&format!("link set b {state}"))?;
+        self.wire.batch(&format!("link set to-b {state}"))?;
         if cut == Cut::Mended {
             // Addresses of IPv6 and the routes through them go with the link.
-            self.wire.batch("addr replace 2001:db8:b::fe/64 dev b nodad")?;
+            self.wire.batch("addr replace 2001:db8:b::fe/64 dev to-b nodad")?;
         }
         Ok(())
+    }
+
+    /// Takes everything down when all went well. A laboratory that is dropped otherwise keeps its files and prints the end
+    /// of each log, for whoever has to find out why.
+    pub fn dismantle(mut self) {
+        self.dismantled = true;
     }
 
     fn cable(&self, site: &Site) -> Result<()> {
@@ -182,7 +198,7 @@ impl Lab {
             namespace.sysctl("net/ipv4/ip_forward", "1")?;
             namespace.sysctl("net/ipv6/conf/all/forwarding", "1")?;
         }
-        let (wire_name, wire_link) = (wire.name(), site.end.letter());
+        let (wire_name, wire_link) = (wire.name(), site.end.wire_link());
         gateway.batch(&format!(
             "link add in type veth peer name eth0 netns {}
              link add out type veth peer name {wire_link} netns {wire_name}",
@@ -232,7 +248,7 @@ pub enum Cut {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if !thread::panicking() {
+        if self.dismantled {
             cleanup::release_directory(&self.directory, Fate::Remove);
             return;
         }
@@ -293,11 +309,11 @@ impl End {
         }
     }
 
-    /// `a` or `b`.
-    pub fn letter(self) -> char {
+    /// The name of the wire's interface towards this end.
+    pub fn wire_link(self) -> &'static str {
         match self {
-            End::A => 'a',
-            End::B => 'b',
+            End::A => "to-a",
+            End::B => "to-b",
         }
     }
 
@@ -318,7 +334,10 @@ impl End {
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.letter())
+        f.write_str(match self {
+            End::A => "a",
+            End::B => "b",
+        })
     }
 }
 
