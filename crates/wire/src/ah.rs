@@ -56,3 +56,28 @@ impl<'a> Header<'a> {
         Ok(Header { next_header, spi, sequence, icv, payload: reader.rest() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn a_header_by_hand() {
+        // TCP behind it, 24 octets (4 + 2 words), SPI 256, sequence 5, an ICV of 12 octets, one octet of payload.
+        let bytes =
+            hex::decode("06040000 00000100 00000005 0102030405060708090a0b0c ff".replace(' ', "")).unwrap();
+        let header = Header::decode(&bytes).unwrap();
+        assert_eq!((header.next_header, header.spi, header.sequence), (6, Spi(256), 5));
+        assert_eq!((header.icv, header.payload), (&bytes[12..24], &bytes[24..]));
+    }
+
+    #[test]
+    fn a_header_cannot_be_shorter_than_its_fixed_part_or_longer_than_the_packet() {
+        let refusal = |payload_len| {
+            Header::decode(&[6, payload_len, 0, 0, 0, 0, 1, 0, 0, 0, 0, 5]).unwrap_err().to_string()
+        };
+        assert_eq!(refusal(0), "AH: Payload Len says 8 octets where there are 12");
+        assert_eq!(refusal(2), "AH: Integrity Check Value takes 4 octets, but only 0 are left");
+    }
+}

@@ -102,7 +102,7 @@ pub fn write_trailer(trailer: &mut [u8], next_header: u8) -> Result<(), Malforme
         |actual| Malformed::new("ESP trailer", "length", Fault::WrongLength { stated: length, actual });
     let (padding, last) = trailer.split_last_chunk_mut::<TRAILER_LEN>().ok_or(wrong(TRAILER_LEN))?;
     let pad_length = u8::try_from(padding.len()).map_err(|_| wrong(PADDING_MAX + TRAILER_LEN))?;
-    for (octet, value) in padding.iter_mut().zip(1..) {
+    for (octet, value) in padding.iter_mut().zip(1..=u8::MAX) {
         *octet = value;
     }
     *last = [pad_length, next_header];
@@ -136,11 +136,74 @@ impl Trailer {
             let fault = Fault::WrongLength { stated: pad_length.into(), actual: front.len() };
             return Err(Malformed::new(STRUCTURE, "Pad Length", fault));
         };
-        match front[payload_len..].iter().zip(1u8..).find(|(octet, expected)| *octet != expected) {
+        match front[payload_len..].iter().zip(1..=u8::MAX).find(|(octet, expected)| *octet != expected) {
             None => Ok(Trailer { payload_len, next_header }),
             Some((octet, _)) => {
                 Err(Malformed::forbidden(STRUCTURE, "Padding", (*octet).into(), "1, 2, 3, ..."))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use alloc::vec;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_header_by_hand() {
+        let header = Header { spi: Spi(0xc0ff_ee01), sequence: 7 };
+        assert_eq!(header.encode(), [0xc0, 0xff, 0xee, 0x01, 0, 0, 0, 7]);
+        assert_eq!(Header::decode(&header.encode()), Ok(header));
+        assert!(Header::decode(&[0; 7]).is_err());
+    }
+
+    #[test]
+    fn a_trailer_by_hand() {
+        // Five octets of payload and a trailer fill eight with one octet of padding, or sixteen with nine.
+        assert_eq!((padding_len(5, 1), padding_len(5, 16)), (1, 9));
+        let mut trailer = [0xff; 5];
+        write_trailer(&mut trailer, crate::ip::protocol::IPV4).unwrap();
+        assert_eq!(trailer, [1, 2, 3, 3, 4]);
+    }
+
+    #[test]
+    fn a_wrong_trailer_says_what_is_wrong() {
+        let refusal = |plaintext: &[u8]| Trailer::decode(plaintext).unwrap_err().to_string();
+        assert_eq!(refusal(&[4]), "ESP trailer: Pad Length takes 2 octets, but only 1 are left");
+        assert_eq!(refusal(&[1, 2, 3, 4]), "ESP trailer: Pad Length says 3 octets where there are 2");
+        assert_eq!(refusal(&[1, 1, 2, 4]), "ESP trailer: Padding is 1, but must be 1, 2, 3, ...");
+    }
+
+    #[test]
+    fn padding_beyond_its_length_field_is_refused() {
+        let mut longest = [0; PADDING_MAX + TRAILER_LEN];
+        write_trailer(&mut longest, 4).unwrap();
+        assert_eq!(Trailer::decode(&longest), Ok(Trailer { payload_len: 0, next_header: 4 }));
+        assert!(write_trailer(&mut [0; PADDING_MAX + TRAILER_LEN + 1], 4).is_err());
+        assert!(write_trailer(&mut [0; 1], 4).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_padded_ends_aligned_and_reads_back(
+            payload in proptest::collection::vec(any::<u8>(), 0..100),
+            alignment in prop_oneof![Just(1usize), Just(4), Just(8), Just(16)],
+            next_header: u8,
+        ) {
+            let padding = padding_len(payload.len(), alignment);
+            prop_assert!(padding < alignment.max(ALIGNMENT));
+            let mut plaintext: Vec<u8> = payload.clone();
+            plaintext.extend(vec![0xee; padding + TRAILER_LEN]);
+            write_trailer(&mut plaintext[payload.len()..], next_header).unwrap();
+            prop_assert_eq!(plaintext.len() % alignment.max(ALIGNMENT), 0);
+            prop_assert_eq!(
+                Trailer::decode(&plaintext),
+                Ok(Trailer { payload_len: payload.len(), next_header })
+            );
         }
     }
 }

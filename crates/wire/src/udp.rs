@@ -94,3 +94,39 @@ impl Header {
         octets
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn a_datagram_is_one_of_three_things() {
+        assert_eq!(Encapsulated::classify(&[0, 0, 0, 0, 1, 2]), Ok(Encapsulated::Ike(&[1, 2])));
+        assert_eq!(Encapsulated::classify(&[0xff]), Ok(Encapsulated::Keepalive));
+        let esp = [0, 0, 1, 0, 0, 0, 0, 1];
+        assert_eq!(Encapsulated::classify(&esp), Ok(Encapsulated::Esp(&esp)));
+    }
+
+    #[test]
+    fn a_short_datagram_is_none_of_them() {
+        for datagram in [&[][..], &[0], &[0xff, 0xff], &[0, 0, 0], &[0, 0, 1, 0, 0, 0, 0]] {
+            assert!(Encapsulated::classify(datagram).is_err(), "{datagram:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_by_hand() {
+        let octets = [0x01, 0xf4, 0x11, 0x94, 0x00, 0x0a, 0xbe, 0xef, 0x55, 0x66, 0x77];
+        let header = Header { source_port: 500, destination_port: 4500, length: 10, checksum: 0xbeef };
+        assert_eq!(Header::decode(&octets), Ok((header, &octets[8..10])));
+        assert_eq!(header.encode(), octets[..8]);
+    }
+
+    #[test]
+    fn a_length_must_fit() {
+        let refusal = |length| Header::decode(&[0, 0, 0, 0, 0, length, 0, 0]).unwrap_err().to_string();
+        assert_eq!(refusal(7), "UDP header: Length says 7 octets where there are 8");
+        assert_eq!(refusal(9), "UDP header: Length says 9 octets where there are 8");
+    }
+}

@@ -74,3 +74,41 @@ impl ConfigurationAttribute {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    #[test]
+    fn a_request_for_an_address_by_hand() {
+        // CFG_REQUEST; INTERNAL_IP4_ADDRESS, empty; INTERNAL_IP4_DNS, empty.
+        let body = [1, 0, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0];
+        let attribute = |attribute_type| ConfigurationAttribute { attribute_type, value: vec![] };
+        let configuration = Configuration {
+            configuration_type: ConfigurationType::REQUEST,
+            attributes: vec![
+                attribute(ConfigurationAttributeType::INTERNAL_IP4_ADDRESS),
+                attribute(ConfigurationAttributeType::INTERNAL_IP4_DNS),
+            ],
+        };
+        assert_eq!(Configuration::decode(&body), Ok(configuration.clone()));
+        let mut out = Vec::new();
+        configuration.encode(&mut out).unwrap();
+        assert_eq!(out, body);
+    }
+
+    #[test]
+    fn the_reserved_bit_is_ignored() {
+        let configuration = Configuration::decode(&[2, 0, 0, 0, 0x80, 1, 0, 0]).unwrap();
+        let attribute_type = configuration.attributes[0].attribute_type;
+        assert_eq!(attribute_type, ConfigurationAttributeType::INTERNAL_IP4_ADDRESS);
+    }
+
+    #[test]
+    fn a_value_cannot_reach_past_the_payload() {
+        let error = Configuration::decode(&[2, 0, 0, 0, 0, 1, 0, 4, 10, 0, 0]).unwrap_err();
+        assert_eq!(error.to_string(), "CP payload: Attribute Value takes 4 octets, but only 3 are left");
+    }
+}

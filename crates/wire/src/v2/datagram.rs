@@ -215,3 +215,110 @@ impl FragmentNumber {
         Ok(FragmentNumber { number, total })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::{String, ToString};
+    use alloc::vec;
+
+    const FIELDS: HeaderFields = HeaderFields {
+        initiator_spi: IkeSpi(1),
+        responder_spi: IkeSpi(2),
+        exchange_type: ExchangeType::INFORMATIONAL,
+        flags: Flags::INITIATOR,
+        message_id: 7,
+    };
+
+    fn encrypted(first_payload: PayloadType, fragment: Option<FragmentNumber>) -> Vec<u8> {
+        let mut message = encrypted_prefix(&FIELDS, first_payload, fragment, 3).unwrap();
+        message.extend_from_slice(&[0xaa, 0xbb, 0xcc]);
+        message
+    }
+
+    fn refusal(message: &[u8]) -> String {
+        decode(message).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_encrypted_message_by_hand() {
+        let expected = concat!(
+            "0000000000000001 0000000000000002", // the SPIs
+            "2e 20 25 08 00000007 00000023",     // SK, 2.0, INFORMATIONAL, initiator; 7; 35 octets
+            "2a 00 0007 aabbcc",                 // the first payload inside is D; 7 octets
+        );
+        assert_eq!(hex::encode(encrypted(PayloadType::DELETE, None)), expected.replace(' ', ""));
+    }
+
+    #[test]
+    fn a_fragment_by_hand() {
+        let message = encrypted(PayloadType::NONE, Some(FragmentNumber { number: 2, total: 3 }));
+        assert_eq!(hex::encode(&message[Header::LEN..]), "0000000b00020003aabbcc");
+        let found = decode(&message).unwrap().encrypted.unwrap();
+        assert_eq!(found.associated, &message[..36]);
+        assert_eq!(found.body, [0xaa, 0xbb, 0xcc]);
+    }
+
+    #[test]
+    fn payloads_in_front_of_the_encrypted_one_are_associated() {
+        let mut message = encrypted(PayloadType::NONE, None);
+        message.splice(Header::LEN..Header::LEN, [PayloadType::ENCRYPTED.0, 0, 0, 5, 0x55]);
+        message[16] = PayloadType::VENDOR_ID.0;
+        message[27] = message.len() as u8;
+        let datagram = decode(&message).unwrap();
+        assert_eq!(datagram.payloads, [Payload::VendorId(vec![0x55])]);
+        let found = datagram.encrypted.unwrap();
+        assert_eq!(found.associated, &message[..Header::LEN + 5 + 4]);
+        assert_eq!(found.body, [0xaa, 0xbb, 0xcc]);
+    }
+
+    #[test]
+    fn the_encrypted_payload_is_the_last() {
+        let mut message = encrypted(PayloadType::NONE, None);
+        message.extend_from_slice(&[0, 0, 0, 4]);
+        message[27] += 4;
+        assert_eq!(refusal(&message), "Payload chain: 4 octets are left over after the Encrypted payload");
+    }
+
+    #[test]
+    fn fragment_numbers_must_make_sense() {
+        let with = |next: PayloadType, number, total| {
+            refusal(&encrypted(next, Some(FragmentNumber { number, total })))
+        };
+        assert_eq!(
+            with(PayloadType::NONE, 0, 1),
+            "SKF payload: Fragment Number is 0, but must be at least 1"
+        );
+        assert_eq!(
+            with(PayloadType::NONE, 3, 2),
+            "SKF payload: Total Fragments is 2, but must be at least the Fragment Number"
+        );
+        assert_eq!(
+            with(PayloadType::DELETE, 2, 2),
+            "SKF payload: Next Payload is 42, but must be 0 after the first fragment"
+        );
+    }
+
+    #[test]
+    fn a_message_is_as_long_as_it_says() {
+        let mut message = encode_clear(&FIELDS, &[]).unwrap();
+        message.push(0);
+        assert_eq!(refusal(&message), "IKE header: Length says 28 octets where there are 29");
+    }
+
+    #[test]
+    fn another_major_version_is_refused_and_a_minor_one_is_not() {
+        let mut message = encode_clear(&FIELDS, &[]).unwrap();
+        message[17] = 0x2f;
+        assert_eq!(decode(&message).unwrap().header.version, Version { major: 2, minor: 15 });
+        message[17] = 0x30;
+        assert_eq!(refusal(&message), "IKE header: Major Version is 3, but must be 2");
+    }
+
+    #[test]
+    fn a_body_of_64_kib_does_not_fit() {
+        assert!(encrypted_prefix(&FIELDS, PayloadType::NONE, None, 65531).is_ok());
+        let error = encrypted_prefix(&FIELDS, PayloadType::NONE, None, usize::MAX).unwrap_err();
+        assert_eq!(error.limit, 65535);
+    }
+}

@@ -116,3 +116,53 @@ impl Delete {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    #[test]
+    fn a_rekey_notify_by_hand() {
+        // ESP, an SPI of 4 octets, REKEY_SA (16393), the SPI.
+        let body = [3, 4, 0x40, 0x09, 0xde, 0xad, 0xbe, 0xef];
+        let notify = Notify::about(ProtocolId::ESP, Spi(0xdead_beef), NotifyType::REKEY_SA);
+        assert_eq!(notify.child_spi(), Some(Spi(0xdead_beef)));
+        let mut out = Vec::new();
+        notify.encode(&mut out).unwrap();
+        assert_eq!(out, body);
+        assert_eq!(Notify::decode(&body), Ok(notify));
+    }
+
+    #[test]
+    fn a_notify_spi_cannot_reach_past_the_payload() {
+        let error = Notify::decode(&[3, 5, 0x40, 0x09, 1, 2, 3, 4]).unwrap_err();
+        assert_eq!(error.to_string(), "Notify payload: SPI takes 5 octets, but only 4 are left");
+    }
+
+    #[test]
+    fn a_delete_of_two_child_sas_by_hand() {
+        let body = [3, 4, 0, 2, 0, 0, 1, 0, 0, 0, 1, 1];
+        let delete = Delete { protocol: ProtocolId::ESP, spis: vec![Spi(0x100), Spi(0x101)] };
+        assert_eq!(Delete::decode(&body), Ok(delete.clone()));
+        let mut out = Vec::new();
+        delete.encode(&mut out).unwrap();
+        assert_eq!(out, body);
+    }
+
+    #[test]
+    fn a_delete_has_as_many_spis_as_it_says() {
+        let refusal = |body: &[u8]| Delete::decode(body).unwrap_err().to_string();
+        assert_eq!(Delete::decode(&[1, 0, 0, 0]), Ok(Delete::ike_sa()));
+        assert_eq!(refusal(&[1, 0, 0, 1]), "Delete payload: Num of SPIs is 1, but must be 0 for an IKE SA");
+        assert_eq!(refusal(&[1, 8, 0, 0]), "Delete payload: SPI Size says 8 octets where there are 0");
+        assert_eq!(
+            refusal(&[3, 4, 0, 2, 0, 0, 1, 0]),
+            "Delete payload: SPI takes 4 octets, but only 0 are left"
+        );
+        assert_eq!(refusal(&[3, 4, 0, 0, 0]), "Delete payload: 1 octets are left over after the last SPI");
+        // A size of zero must not make 65535 SPIs out of nothing.
+        assert_eq!(refusal(&[3, 0, 0xff, 0xff]), "Delete payload: SPI Size says 0 octets where there are 4");
+    }
+}

@@ -302,3 +302,111 @@ fn decode_eap(body: &[u8]) -> Result<Vec<u8>, Malformed> {
     }
     Ok(body.to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    fn refusal(first: PayloadType, bytes: &[u8]) -> alloc::string::String {
+        decode_payloads(first, bytes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_empty_chain_is_no_payloads() {
+        assert_eq!(decode_payloads(PayloadType::NONE, &[]), Ok(vec![]));
+        assert_eq!(encode_payloads(&[]), Ok((PayloadType::NONE, vec![])));
+        assert_eq!(
+            refusal(PayloadType::NONE, &[0]),
+            "Payload chain: 1 octets are left over after the last payload"
+        );
+    }
+
+    #[test]
+    fn the_critical_bit_means_nothing_on_a_known_payload() {
+        // RFC 7296 §3.2: it is ignored by those who know the payload, and must not be set on one.
+        let bytes = [0, 0x80, 0, 8, 1, 2, 3, 4];
+        let payloads = decode_payloads(PayloadType::VENDOR_ID, &bytes).unwrap();
+        assert_eq!(payloads, [Payload::VendorId(vec![1, 2, 3, 4])]);
+        assert_eq!(encode_payloads(&payloads).unwrap().1, [0, 0, 0, 8, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn the_critical_bit_survives_on_an_unknown_payload() {
+        let bytes = [0, 0x80, 0, 5, 0xaa];
+        let unknown = Unknown { payload_type: PayloadType(200), critical: true, body: vec![0xaa] };
+        assert_eq!(decode_payloads(PayloadType(200), &bytes), Ok(vec![Payload::Unknown(unknown.clone())]));
+        assert_eq!(encode_payloads(&[Payload::Unknown(unknown)]).unwrap().1, bytes);
+    }
+
+    #[test]
+    fn a_payload_ends_where_its_length_says() {
+        assert_eq!(
+            refusal(PayloadType::VENDOR_ID, &[0, 0, 0, 9, 1, 2, 3, 4]),
+            "Payload: Length says 9 octets where there are 8"
+        );
+        assert_eq!(
+            refusal(PayloadType::VENDOR_ID, &[0, 0, 0, 3]),
+            "Payload: Length says 3 octets where there are 4"
+        );
+        assert_eq!(
+            refusal(PayloadType::VENDOR_ID, &[0, 0, 0, 4, 0]),
+            "Payload chain: 1 octets are left over after the last payload"
+        );
+    }
+
+    #[test]
+    fn nothing_encrypted_is_inside_an_encrypted_payload() {
+        assert_eq!(
+            refusal(PayloadType::ENCRYPTED, &[0, 0, 0, 4]),
+            "Payload chain: Next Payload is 46, but must be a payload that may be inside an Encrypted payload"
+        );
+    }
+
+    #[test]
+    fn a_nonce_has_16_to_256_octets() {
+        let nonce = |length: u16| {
+            let mut bytes = vec![0; usize::from(length) + GENERIC_HEADER_LEN];
+            bytes[2..4].copy_from_slice(&(length + 4).to_be_bytes());
+            decode_payloads(PayloadType::NONCE, &bytes)
+        };
+        assert!(nonce(16).is_ok() && nonce(256).is_ok());
+        assert!(nonce(15).is_err());
+        assert_eq!(
+            nonce(257).unwrap_err().to_string(),
+            "Nonce payload: Nonce Data length is 257, but must be 16 to 256"
+        );
+    }
+
+    #[test]
+    fn an_eap_message_agrees_with_its_payload() {
+        let identity_request = [0, 0, 0, 9, 1, 7, 0, 5, 1];
+        assert_eq!(
+            decode_payloads(PayloadType::EAP, &identity_request),
+            Ok(vec![Payload::Eap(vec![1, 7, 0, 5, 1])])
+        );
+        let mut longer = identity_request;
+        longer[7] = 6;
+        assert_eq!(refusal(PayloadType::EAP, &longer), "EAP payload: Length says 6 octets where there are 5");
+    }
+
+    #[test]
+    fn a_chain_has_a_limit() {
+        let vendor_id = PayloadType::VENDOR_ID.0;
+        let mut bytes = [vendor_id, 0, 0, 4].repeat(PAYLOADS_PER_MESSAGE);
+        let at_last = bytes.len() - GENERIC_HEADER_LEN;
+        bytes[at_last] = 0;
+        assert_eq!(decode_payloads(PayloadType::VENDOR_ID, &bytes).unwrap().len(), PAYLOADS_PER_MESSAGE);
+        bytes[at_last] = vendor_id;
+        bytes.extend_from_slice(&[0, 0, 0, 4]);
+        assert_eq!(refusal(PayloadType::VENDOR_ID, &bytes), "Payload chain: more than 256 of payloads");
+    }
+
+    #[test]
+    fn a_payload_of_64_kib_does_not_fit() {
+        let vendor_id = |length| encode_payloads(&[Payload::VendorId(vec![0; length])]);
+        assert!(vendor_id(65531).is_ok());
+        assert_eq!(vendor_id(65532), Err(TooLong { structure: "V", length: 65536, limit: 65535 }));
+    }
+}

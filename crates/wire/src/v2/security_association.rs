@@ -303,3 +303,126 @@ fn decode_last_substructure(reader: &mut Reader<'_>, more: u8) -> Result<bool, M
         value => Err(reader.forbidden("Last Substruc", value.into(), "0, or the mark of one more")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    /// One ESP proposal, by hand after RFC 7296 §3.3: AES-GCM with a 256-bit key, no ESN.
+    const PROPOSAL: &str = concat!(
+        "00000020 01030402 c0ffee01", // last, 32 octets; number 1, ESP, SPI of 4, 2 transforms; the SPI
+        "0300000c 01000014 800e0100", // more, 12 octets; encryption 20; key length 256
+        "00000008 05000000",          // last, 8 octets; ESN 0
+    );
+
+    fn proposal() -> Proposal {
+        Proposal {
+            number: 1,
+            protocol: ProtocolId::ESP,
+            spi: vec![0xc0, 0xff, 0xee, 0x01],
+            transforms: vec![
+                Transform::encryption(EncryptionId::AES_GCM_16, Some(256)),
+                Transform::esn(EsnId::SEQUENCE_NUMBERS_32),
+            ],
+        }
+    }
+
+    fn octets(hexadecimal: &str) -> Vec<u8> {
+        hex::decode(hexadecimal.replace(' ', "")).unwrap()
+    }
+
+    fn refusal(hexadecimal: &str) -> alloc::string::String {
+        decode(&octets(hexadecimal)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_proposal_by_hand() {
+        assert_eq!(decode(&octets(PROPOSAL)), Ok(vec![proposal()]));
+        let mut out = Vec::new();
+        encode(&[proposal()], &mut out).unwrap();
+        assert_eq!(out, octets(PROPOSAL));
+    }
+
+    #[test]
+    fn an_unknown_attribute_survives() {
+        let bytes = octets("00000020 01030002 03000010 01000014 800e0080 80070001 00000008 05000000");
+        let proposals = decode(&bytes).unwrap();
+        let attribute =
+            TransformAttribute { attribute_type: TransformAttributeType(7), value: AttributeValue::Short(1) };
+        assert_eq!(proposals[0].transforms[0].unknown_attributes, [attribute]);
+        let mut out = Vec::new();
+        encode(&proposals, &mut out).unwrap();
+        assert_eq!(out, bytes);
+    }
+
+    #[test]
+    fn counts_and_marks_must_agree() {
+        // Two transforms are announced, but the first is marked as the last; then the other way round.
+        let marked_last = PROPOSAL.replace("0300000c", "0000000c");
+        assert_eq!(
+            refusal(&marked_last),
+            "Proposal: Last Substruc is 0, but must be as Num Transforms has it"
+        );
+        let one_announced = PROPOSAL.replace("01030402", "01030401");
+        assert_eq!(
+            refusal(&one_announced),
+            "Proposal: Last Substruc is 3, but must be as Num Transforms has it"
+        );
+        // A proposal is announced to follow, and none does.
+        let more_proposals = PROPOSAL.replace("00000020", "02000020");
+        assert_eq!(refusal(&more_proposals), "SA payload: Last Substruc takes 1 octets, but only 0 are left");
+        // A proposal's mark is 2, a transform's 3.
+        let wrong_mark = PROPOSAL.replace("00000020", "03000020");
+        assert_eq!(
+            refusal(&wrong_mark),
+            "SA payload: Last Substruc is 3, but must be 0, or the mark of one more"
+        );
+    }
+
+    #[test]
+    fn lengths_must_agree() {
+        assert_eq!(
+            refusal(&PROPOSAL.replace("00000020", "00000021")),
+            "Proposal: Length says 33 octets where there are 32"
+        );
+        assert_eq!(
+            refusal(&PROPOSAL.replace("00000020", "00000003")),
+            "Proposal: Length says 3 octets where there are 4"
+        );
+        assert_eq!(
+            refusal(&PROPOSAL.replace("0300000c", "0300000a")),
+            "Transform: Attribute Value or Length takes 2 octets, but only 0 are left"
+        );
+        assert_eq!(refusal(""), "SA payload: Last Substruc takes 1 octets, but only 0 are left");
+    }
+
+    #[test]
+    fn a_key_has_one_length_in_its_fixed_form() {
+        assert_eq!(
+            refusal("00000018 01030001 00000010 01000014 800e0080 800e0100"),
+            "Transform: Key Length is 256, but must be there only once"
+        );
+        assert_eq!(
+            refusal("00000018 01030001 00000010 01000014 000e0004 00000080"),
+            "Transform: Key Length says 4 octets where there are 2"
+        );
+    }
+
+    #[test]
+    fn a_transform_prints_its_name() {
+        assert_eq!(proposal().transforms[0].to_string(), "ENCR_AES_GCM_16 with a 256-bit key");
+        let additional =
+            Transform::new(TransformType::ADDITIONAL_KEY_EXCHANGE_1, KeyExchangeId::ML_KEM_768.0);
+        assert_eq!(additional.to_string(), "ml-kem-768");
+        assert_eq!(Transform::new(TransformType(99), 7).to_string(), "unknown (99) 7");
+    }
+
+    #[test]
+    fn too_many_transforms_do_not_fit() {
+        let transforms = vec![Transform::prf(PrfId::HMAC_SHA2_256); 256];
+        let error = encode(&[Proposal { transforms, ..proposal() }], &mut Vec::new()).unwrap_err();
+        assert_eq!((error.length, error.limit), (256, 255));
+    }
+}

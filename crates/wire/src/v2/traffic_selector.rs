@@ -236,3 +236,85 @@ impl<Address> SelectorRange<Address> {
         out.extend_from_slice(&octets(&self.end));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::{String, ToString};
+    use alloc::vec;
+
+    const SELECTORS: &str = concat!(
+        "02000000",                            // two selectors
+        "07060010 0050005a 0a000000 0a0000ff", // IPv4, TCP, 16 octets; ports 80 to 90; 10.0.0.0 to .255
+        "08000028 0000ffff",                   // IPv6, any protocol, 40 octets; any port
+        "20010db8000000000000000000000001",
+        "20010db8000000000000000000000001",
+    );
+
+    fn selectors() -> Vec<TrafficSelector> {
+        let subnet = SelectorRange {
+            ip_protocol: 6,
+            start_port: 80,
+            end_port: 90,
+            start: Ipv4Addr::new(10, 0, 0, 0),
+            end: Ipv4Addr::new(10, 0, 0, 255),
+        };
+        let host = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]);
+        vec![TrafficSelector::Ipv4(subnet), TrafficSelector::addresses(host, host).unwrap()]
+    }
+
+    fn octets(hexadecimal: &str) -> Vec<u8> {
+        hex::decode(hexadecimal.replace(' ', "")).unwrap()
+    }
+
+    fn refusal(hexadecimal: &str) -> String {
+        decode(&octets(hexadecimal)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn selectors_by_hand() {
+        assert_eq!(decode(&octets(SELECTORS)), Ok(selectors()));
+        let mut out = Vec::new();
+        encode(&selectors(), &mut out).unwrap();
+        assert_eq!(out, octets(SELECTORS));
+    }
+
+    #[test]
+    fn a_selector_is_as_long_as_its_addresses() {
+        // Lengths that would have IPv4 and IPv6 addresses of another size.
+        let one = "01000000 07060010 0050005a 0a000000 0a0000ff";
+        assert!(decode(&octets(one)).is_ok());
+        assert_eq!(
+            refusal("01000000 07060014 0050005a 0a000000 0a0000ff 00000000"),
+            "Traffic Selector: 4 octets are left over after Ending Address"
+        );
+        assert_eq!(
+            refusal(&one.replace("07060010", "08060010")),
+            "Traffic Selector: Starting Address takes 16 octets, but only 8 are left"
+        );
+        assert_eq!(
+            refusal(&one.replace("01000000", "02000000")),
+            "TS payload: TS Type takes 1 octets, but only 0 are left"
+        );
+        assert_eq!(
+            refusal(&one.replace("01000000", "00000000")),
+            "TS payload: 16 octets are left over after the last selector"
+        );
+    }
+
+    #[test]
+    fn selectors_print_plainly() {
+        let printed: Vec<_> = selectors().iter().map(TrafficSelector::to_string).collect();
+        assert_eq!(printed, ["10.0.0.0 to 10.0.0.255, protocol 6, ports 80 to 90", "2001:db8::1"]);
+        let opaque = SelectorRange { start_port: u16::MAX, end_port: 0, ..selectors()[0].range().unwrap() };
+        assert!(opaque.has_opaque_ports());
+        assert_eq!(opaque.to_string(), "10.0.0.0 to 10.0.0.255, protocol 6, ports that cannot be seen");
+    }
+
+    #[test]
+    fn two_families_make_no_range() {
+        let v4 = IpAddr::from([10, 0, 0, 1]);
+        let v6 = IpAddr::from([0u16; 8]);
+        assert_eq!(TrafficSelector::addresses(v4, v6), None);
+    }
+}
