@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_header_by_hand() {
-        // TCP behind it, 24 octets (4 + 2 words), SPI 256, sequence 5, an ICV of 12 octets, one octet of payload.
+        // TCP behind it, 24 octets (4 + 2 words), SPI 256, sequence 5; an ICV of 12 octets, 1 of payload.
         let bytes =
             hex::decode("06040000 00000100 00000005 0102030405060708090a0b0c ff".replace(' ', "")).unwrap();
         let header = Header::decode(&bytes).unwrap();

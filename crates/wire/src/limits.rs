@@ -18,3 +18,7 @@ pub const NONCE_LENGTH: core::ops::RangeInclusive<usize> = 16..=256;
 /// IPv6 extension headers that a walk to the upper layer follows. RFC 8200 §4.1 gives each at most
 /// once, destination options twice.
 pub const IPV6_EXTENSION_HEADERS: usize = 8;
+
+/// Members of a list that an explanation names before it only counts them, so that a stranger's
+/// message makes no long line in a log.
+pub const EXPLAINED_ITEMS: usize = 8;

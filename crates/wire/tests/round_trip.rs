@@ -55,7 +55,10 @@ proptest! {
     }
 
     #[test]
-    fn a_shortened_chain_is_refused(payloads in vec(payload(), 1..4), cut in any::<proptest::sample::Index>()) {
+    fn a_shortened_chain_is_refused(
+        payloads in vec(payload(), 1..4),
+        cut in any::<proptest::sample::Index>(),
+    ) {
         let (first, octets) = v2::encode_payloads(&payloads).unwrap();
         prop_assert!(v2::decode_payloads(first, &octets[..cut.index(octets.len())]).is_err());
     }

@@ -5,7 +5,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Display;
 
-use super::{Delete, Identification, Notify, Payload, Proposal};
+use super::{CertificateRequest, Configuration, Delete, Identification, Notify, Payload, Proposal};
+use crate::limits::EXPLAINED_ITEMS;
 use crate::registry::{CertificateEncoding, ConfigurationType, IdType, NotifyType, PayloadType, ProtocolId};
 
 impl Payload {
@@ -15,7 +16,8 @@ impl Payload {
         match self {
             Payload::SecurityAssociation(proposals) => explain_proposals(proposals),
             Payload::KeyExchange(key_exchange) => format!(
-                "KE: the sender's public value for {} ({} octets), from which both ends derive a secret that nobody else knows",
+                "KE: the sender's public value for {} ({} octets), from which both ends derive a secret \
+                 that nobody else knows",
                 named(key_exchange.group.name(), "key exchange method", key_exchange.group.0),
                 key_exchange.data.len(),
             ),
@@ -30,18 +32,10 @@ impl Payload {
                 named(certificate.encoding.name(), "certificate form", certificate.encoding.0),
                 certificate.data.len(),
             ),
-            Payload::CertificateRequest(request) => match request.encoding {
-                CertificateEncoding::X509_SIGNATURE => format!(
-                    "CERTREQ: the sender would like a certificate issued by one of the {} authorities that it trusts",
-                    request.authorities.len() / SHA1_LEN,
-                ),
-                encoding => format!(
-                    "CERTREQ: the sender would like a certificate of the form {}",
-                    named(encoding.name(), "number", encoding.0),
-                ),
-            },
+            Payload::CertificateRequest(request) => explain_request(request),
             Payload::Authentication(authentication) => format!(
-                "AUTH: the proof that the sender is who it says and that nobody changed its first message, by {}",
+                "AUTH: the proof that the sender is who it says and that nobody changed its first \
+                 message, by {}",
                 named(authentication.method.name(), "method", authentication.method.0),
             ),
             Payload::Nonce(nonce) => format!(
@@ -59,18 +53,7 @@ impl Payload {
             Payload::TrafficSelectorsResponder(selectors) => {
                 format!("TSr: the traffic on the responder's side is {}", list(selectors, "; "))
             }
-            Payload::Configuration(configuration) => {
-                let attributes: Vec<_> =
-                    configuration.attributes.iter().map(|attribute| attribute.attribute_type).collect();
-                let what = list(&attributes, ", ");
-                match configuration.configuration_type {
-                    ConfigurationType::REQUEST => format!("CP: the sender asks for {what}"),
-                    ConfigurationType::REPLY => format!("CP: the sender gives {what}"),
-                    ConfigurationType::SET => format!("CP: the sender tells the peer to use {what}"),
-                    ConfigurationType::ACK => format!("CP: the sender accepts {what}"),
-                    other => format!("CP: a configuration message of the kind {other}, about {what}"),
-                }
-            }
+            Payload::Configuration(configuration) => explain_configuration(configuration),
             Payload::Eap(message) => {
                 format!("EAP: {} octets of another protocol's authentication, passed along", message.len())
             }
@@ -83,14 +66,37 @@ impl Payload {
 const SHA1_LEN: usize = 20;
 
 fn explain_proposals(proposals: &[Proposal]) -> String {
-    match proposals {
-        [only] => format!("SA: a proposal for {}: {}", only.protocol, list(&only.transforms, ", ")),
-        several => format!(
-            "SA: {} proposals for {}, of which the responder takes one, the first being {}",
-            several.len(),
-            several.first().map_or(ProtocolId::NONE, |first| first.protocol),
-            several.first().map_or(String::new(), |first| list(&first.transforms, ", ")),
+    let [first, others @ ..] = proposals else { return String::from("SA: no proposal") };
+    let protocol = named(first.protocol.name(), "protocol", first.protocol.0);
+    let transforms = list(&first.transforms, ", ");
+    match others.len() {
+        0 => format!("SA: a proposal for {protocol}: {transforms}"),
+        others => format!("SA: {} proposals for {protocol}, the first being {transforms}", others + 1),
+    }
+}
+
+fn explain_request(request: &CertificateRequest) -> String {
+    match request.encoding {
+        CertificateEncoding::X509_SIGNATURE => format!(
+            "CERTREQ: the sender would like a certificate from one of the {} authorities that it trusts",
+            request.authorities.len() / SHA1_LEN,
         ),
+        encoding => format!(
+            "CERTREQ: the sender would like a certificate of the form {}",
+            named(encoding.name(), "number", encoding.0),
+        ),
+    }
+}
+
+fn explain_configuration(configuration: &Configuration) -> String {
+    let attributes = configuration.attributes.iter().map(|attribute| attribute.attribute_type);
+    let what = list(&attributes.collect::<Vec<_>>(), ", ");
+    match configuration.configuration_type {
+        ConfigurationType::REQUEST => format!("CP: the sender asks for {what}"),
+        ConfigurationType::REPLY => format!("CP: the sender gives {what}"),
+        ConfigurationType::SET => format!("CP: the sender tells the peer to use {what}"),
+        ConfigurationType::ACK => format!("CP: the sender accepts {what}"),
+        other => format!("CP: a configuration message of the kind {other}, about {what}"),
     }
 }
 
@@ -188,7 +194,7 @@ fn meaning(notify_type: NotifyType) -> Option<&'static str> {
             "a hash of the sender's address, so the peer can see whether a NAT changed it"
         }
         NotifyType::NAT_DETECTION_DESTINATION_IP => {
-            "a hash of the peer's address as the sender sees it, so the peer can see whether it is behind a NAT"
+            "a hash of the peer's address as the sender sees it, so the peer knows whether it is behind a NAT"
         }
         NotifyType::COOKIE => "a token that shows that the initiator can receive at its address",
         NotifyType::USE_TRANSPORT_MODE => {
@@ -238,9 +244,83 @@ fn named(name: Option<&'static str>, kind: &'static str, number: impl Display) -
     name.map_or_else(|| format!("{kind} {number}"), String::from)
 }
 
+/// The first few of `items`, and how many more there are.
 fn list<T: Display>(items: &[T], separator: &str) -> String {
-    match items {
-        [] => String::from("none"),
-        items => items.iter().map(T::to_string).collect::<Vec<_>>().join(separator),
+    let shown: Vec<_> = items.iter().take(EXPLAINED_ITEMS).map(T::to_string).collect();
+    match items.len() {
+        0 => String::from("none"),
+        1..=EXPLAINED_ITEMS => shown.join(separator),
+        more => format!("{} and {} more", shown.join(separator), more - EXPLAINED_ITEMS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::esp::Spi;
+    use crate::registry::{AuthMethod, EncryptionId, EsnId, KeyExchangeId};
+    use crate::v2::{Authentication, KeyExchange, Transform};
+    use alloc::vec;
+
+    #[test]
+    fn sentences_say_what_the_payload_holds() {
+        let sentences = [
+            (
+                Payload::KeyExchange(KeyExchange { group: KeyExchangeId::CURVE25519, data: vec![0; 32] }),
+                "KE: the sender's public value for Curve25519 (32 octets), from which both ends derive a \
+                 secret that nobody else knows",
+            ),
+            (
+                Payload::Notify(Notify::new(NotifyType::NAT_DETECTION_SOURCE_IP, vec![0; 20])),
+                "N(NAT_DETECTION_SOURCE_IP): a hash of the sender's address, so the peer can see whether a \
+                 NAT changed it",
+            ),
+            (
+                Payload::Notify(Notify::about(ProtocolId::ESP, Spi(0xc0ff_ee01), NotifyType::REKEY_SA)),
+                "N(REKEY_SA): the new SA takes the place of this one (about the SA c0ffee01)",
+            ),
+            (
+                Payload::Notify(Notify::new(NotifyType(8192), vec![])),
+                "N(type 8192): an error that is not known here",
+            ),
+            (
+                Payload::Delete(Delete { protocol: ProtocolId::ESP, spis: vec![Spi(256)] }),
+                "D: the sender has deleted the ESP SA on which it received as 00000100",
+            ),
+            (
+                Payload::Authentication(Authentication { method: AuthMethod::SHARED_KEY, data: vec![] }),
+                "AUTH: the proof that the sender is who it says and that nobody changed its first message, \
+                 by Shared Key Message Integrity Code",
+            ),
+        ];
+        for (payload, sentence) in sentences {
+            assert_eq!(payload.explain(), sentence);
+        }
+    }
+
+    #[test]
+    fn a_proposal_names_its_algorithms() {
+        let transforms =
+            vec![Transform::encryption(EncryptionId::AES_GCM_16, Some(128)), Transform::esn(EsnId::EXTENDED)];
+        let proposal = Proposal { number: 1, protocol: ProtocolId::ESP, spi: vec![0; 4], transforms };
+        assert_eq!(
+            Payload::SecurityAssociation(vec![proposal]).explain(),
+            "SA: a proposal for ESP: ENCR_AES_GCM_16 with a 128-bit key, Partially Transmitted 64-bit \
+             Sequential Numbers"
+        );
+    }
+
+    #[test]
+    fn a_name_cannot_forge_a_line_of_the_log() {
+        let data = b"gw\nINFO all is well".to_vec();
+        let payload = Payload::IdentificationInitiator(Identification { id_type: IdType::FQDN, data });
+        assert_eq!(payload.explain(), "IDi: the initiator says that it is gw\\nINFO all is well");
+    }
+
+    #[test]
+    fn a_long_list_is_cut() {
+        let spis = (256..356).map(Spi).collect();
+        let sentence = Payload::Delete(Delete { protocol: ProtocolId::ESP, spis }).explain();
+        assert!(sentence.ends_with("00000107 and 92 more"), "{sentence}");
     }
 }
