@@ -482,3 +482,338 @@ fn keyword(transform: &Transform) -> String {
 fn row_keyword(row: &impl fmt::Display) -> String {
     row.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use sa::ProposalProtocol;
+
+    const OUR_SPI: Spi = Spi(0xc0ff_ee01);
+    const PEER_SPI: Spi = Spi(0xbeef_0002);
+
+    fn ike(texts: &[&str]) -> Vec<Proposal> {
+        texts
+            .iter()
+            .map(|text| Proposal::parse(ProposalProtocol::Ike, text).expect("the test's own text"))
+            .collect()
+    }
+
+    fn esp(texts: &[&str]) -> Vec<Proposal> {
+        texts
+            .iter()
+            .map(|text| Proposal::parse(ProposalProtocol::Esp, text).expect("the test's own text"))
+            .collect()
+    }
+
+    fn chosen_ike(ours: &[&str], theirs: &[&str]) -> Result<String, String> {
+        let chosen = choose_ike(&ike(ours), &offer_ike(&ike(theirs), None), None);
+        chosen.map(|chosen| chosen.suite.to_string()).map_err(|lack| lack.to_string())
+    }
+
+    fn chosen_esp(ours: &[&str], theirs: &[&str], groups: Groups) -> Result<String, String> {
+        let chosen = choose_esp(&esp(ours), &offer_esp(&esp(theirs), PEER_SPI, groups), groups, None);
+        chosen.map(|chosen| chosen.suite.to_string()).map_err(|lack| lack.lacking)
+    }
+
+    #[test]
+    fn an_offer_is_what_the_rfc_lays_out() {
+        let offer = offer_ike(&ike(&["aes256gcm16-prfsha384-x25519", "aes128-sha256-ecp256-modp2048"]), None);
+        assert_eq!(offer.iter().map(|proposal| proposal.number).collect::<Vec<_>>(), [1, 2]);
+        assert!(offer.iter().all(|proposal| proposal.protocol == ProtocolId::IKE && proposal.spi.is_empty()));
+        assert_eq!(
+            offer[0].transforms,
+            [
+                Transform::encryption(EncryptionId::AES_GCM_16, Some(256)),
+                Transform::prf(PrfId::HMAC_SHA2_384),
+                Transform::key_exchange(KeyExchangeId::CURVE25519),
+            ]
+        );
+        assert_eq!(
+            offer[1].transforms,
+            [
+                Transform::encryption(EncryptionId::AES_CBC, Some(128)),
+                Transform::integrity(IntegrityId::HMAC_SHA2_256_128),
+                Transform::prf(PrfId::HMAC_SHA2_256),
+                Transform::key_exchange(KeyExchangeId::ECP_256),
+                Transform::key_exchange(KeyExchangeId::MODP_2048),
+            ]
+        );
+        let rekeying =
+            offer_ike(&ike(&["aes256gcm16-prfsha384-x25519"]), Some(IkeSpi(0x0102_0304_0506_0708)));
+        assert_eq!(rekeying[0].spi, [1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn ike_auth_offers_no_groups_and_every_child_offer_has_sequence_numbers() {
+        let proposals = esp(&["chacha20poly1305-x25519"]);
+        let no_esn = Transform::esn(EsnId::SEQUENCE_NUMBERS_32);
+        let cipher = Transform::encryption(EncryptionId::CHACHA20_POLY1305, None);
+        let auth = offer_esp(&proposals, OUR_SPI, Groups::Omit);
+        assert_eq!(auth[0].transforms, [cipher.clone(), no_esn.clone()]);
+        assert_eq!(auth[0].spi, [0xc0, 0xff, 0xee, 0x01]);
+        let create = offer_esp(&proposals, OUR_SPI, Groups::Offer);
+        let group = Transform::key_exchange(KeyExchangeId::CURVE25519);
+        assert_eq!(create[0].transforms, [cipher, group, no_esn]);
+    }
+
+    #[test]
+    fn our_own_order_decides() {
+        let ours = ["aes256gcm16-prfsha384-ecp384-x25519", "aes128-sha256-modp2048"];
+        let theirs = ["aes128-sha256-modp2048", "aes128gcm16-aes256gcm16-prfsha256-prfsha384-x25519-ecp384"];
+        assert_eq!(chosen_ike(&ours, &theirs).as_deref(), Ok("aes256gcm16-prfsha384-ecp384"));
+        assert_eq!(chosen_ike(&ours[1..], &theirs).as_deref(), Ok("aes128-sha256-prfsha256-modp2048"));
+    }
+
+    #[test]
+    fn the_group_of_the_peers_key_is_preferred_where_it_is_allowed() {
+        let ours = ike(&["aes256gcm16-prfsha384-ecp384-x25519"]);
+        let offer = offer_ike(&ike(&["aes256gcm16-prfsha384-x25519-ecp384-modp2048"]), None);
+        let group = |preferred| {
+            let chosen = choose_ike(&ours, &offer, preferred).expect("they meet");
+            (chosen.suite.key_exchange.id, chosen.proposal_number)
+        };
+        assert_eq!(group(None), (KeyExchangeId::ECP_384, 1));
+        assert_eq!(group(Some(KeyExchangeId::CURVE25519)), (KeyExchangeId::CURVE25519, 1));
+        assert_eq!(group(Some(KeyExchangeId::MODP_2048)), (KeyExchangeId::ECP_384, 1));
+    }
+
+    #[test]
+    fn a_failure_says_who_wants_what_and_what_is_missing() {
+        let ours = ["aes256gcm16-prfsha384-x25519"];
+        let fault = chosen_ike(&ours, &["aes256-sha256-modp2048"]).expect_err("they do not meet");
+        assert_eq!(
+            fault,
+            "the peer offers aes256-sha256-prfsha256-modp2048; we allow aes256gcm16-prfsha384-x25519: \
+             no common encryption algorithm"
+        );
+        let lacking = |theirs: &str| chosen_ike(&ours, &[theirs]).expect_err("they do not meet");
+        assert!(lacking("aes256gcm16-prfsha256-x25519").ends_with("no common pseudo-random function"));
+        assert!(lacking("aes256gcm16-prfsha384-ecp256").ends_with("no common key exchange method"));
+        assert!(
+            chosen_ike(&["aes128-sha256-x25519"], &["aes128-sha384-x25519"])
+                .expect_err("no")
+                .contains("integrity")
+        );
+        assert_eq!(
+            chosen_ike(&[], &[]),
+            Err("the peer offers nothing; we allow nothing: no proposal at all".into())
+        );
+    }
+
+    #[test]
+    fn what_we_do_not_know_is_named_as_iana_names_it() {
+        let mut offer = offer_ike(&ike(&["aes128-sha256-x25519"]), None);
+        offer[0].transforms[0] = Transform::encryption(EncryptionId::TRIPLE_DES, None);
+        let fault = choose_ike(&ike(&["aes128-sha256-x25519"]), &offer, None).expect_err("not in the table");
+        assert_eq!(fault.theirs, "ENCR_3DES-sha256-prfsha256-x25519");
+    }
+
+    #[test]
+    fn strange_transforms_are_passed_over_and_strange_types_spoil_their_proposal() {
+        let ours = ike(&["aes128-sha256-x25519"]);
+        let offer = offer_ike(&ours, None);
+        let strange_id = Transform::encryption(EncryptionId(1024), Some(128));
+        let mut strange_attribute = offer[0].transforms[0].clone();
+        strange_attribute.unknown_attributes.push(wire::v2::TransformAttribute {
+            attribute_type: wire::registry::TransformAttributeType(99),
+            value: wire::v2::AttributeValue::Short(1),
+        });
+        let mut passed_over = offer.clone();
+        passed_over[0].transforms.splice(0..0, [strange_id.clone(), strange_attribute.clone()]);
+        assert!(choose_ike(&ours, &passed_over, None).is_ok());
+        let mut nothing_left = offer.clone();
+        nothing_left[0].transforms.splice(0..1, [strange_id, strange_attribute]);
+        assert_eq!(
+            choose_ike(&ours, &nothing_left, None).expect_err("none").lacking,
+            "no common encryption algorithm"
+        );
+        let mut spoilt = offer.clone();
+        spoilt[0].transforms.push(Transform::new(TransformType::ADDITIONAL_KEY_EXCHANGE_1, 35));
+        assert!(choose_ike(&ours, &spoilt, None).is_err());
+        spoilt.extend(offer);
+        spoilt[1].number = 2;
+        assert_eq!(choose_ike(&ours, &spoilt, None).expect("the second").proposal_number, 2);
+    }
+
+    #[test]
+    fn key_lengths_must_match_exactly() {
+        assert!(chosen_ike(&["aes256-sha256-x25519"], &["aes128-sha256-x25519"]).is_err());
+        let mut without = offer_ike(&ike(&["aes128-sha256-x25519"]), None);
+        without[0].transforms[0].key_bits = None;
+        assert!(choose_ike(&ike(&["aes128-sha256-x25519"]), &without, None).is_err());
+    }
+
+    #[test]
+    fn an_aead_goes_with_integrity_none_and_with_no_other() {
+        let ours = ike(&["aes256gcm16-prfsha384-x25519"]);
+        let mut offer = offer_ike(&ours, None);
+        offer[0].transforms.push(Transform::integrity(IntegrityId::NONE));
+        let chosen = choose_ike(&ours, &offer, None).expect("NONE is none");
+        assert!(answer_ike(&chosen, None).transforms.contains(&Transform::integrity(IntegrityId::NONE)));
+        assert!(accept_ike(&ours, &[answer_ike(&chosen, None)]).is_ok());
+        offer[0].transforms.pop();
+        offer[0].transforms.push(Transform::integrity(IntegrityId::HMAC_SHA2_256_128));
+        assert_eq!(
+            choose_ike(&ours, &offer, None).expect_err("not beside an AEAD").lacking,
+            "no common integrity algorithm"
+        );
+    }
+
+    #[test]
+    fn forward_secrecy_is_had_by_both_or_neither() {
+        let (with, without) = ("aes128gcm16-x25519", "aes128gcm16");
+        assert_eq!(chosen_esp(&[with], &[with], Groups::Offer).as_deref(), Ok("aes128gcm16-x25519"));
+        assert_eq!(chosen_esp(&[without], &[without], Groups::Offer).as_deref(), Ok("aes128gcm16"));
+        assert!(chosen_esp(&[with], &[without], Groups::Offer).expect_err("we want it").contains("PFS"));
+        assert!(
+            chosen_esp(&[without], &[with], Groups::Offer).expect_err("we do not allow it").contains("PFS")
+        );
+        // In IKE_AUTH it does not come up.
+        assert_eq!(chosen_esp(&[with], &[without], Groups::Omit).as_deref(), Ok("aes128gcm16"));
+        let mut none = offer_esp(&esp(&[with]), PEER_SPI, Groups::Offer);
+        none[0].transforms.push(Transform::key_exchange(KeyExchangeId::NONE));
+        let chosen = choose_esp(&esp(&[without]), &none, Groups::Offer, None).expect("NONE is offered too");
+        assert!(
+            answer_esp(&chosen, OUR_SPI).transforms.contains(&Transform::key_exchange(KeyExchangeId::NONE))
+        );
+    }
+
+    #[test]
+    fn groups_named_in_ike_auth_have_no_effect() {
+        let ours = esp(&["aes128gcm16-x25519"]);
+        let offer = offer_esp(&esp(&["aes128gcm16-modp2048"]), PEER_SPI, Groups::Offer);
+        let chosen = choose_esp(&ours, &offer, Groups::Omit, None).expect("groups do not count");
+        assert_eq!(chosen.suite.key_exchange, None);
+        let types: Vec<TransformType> = answer_esp(&chosen, OUR_SPI)
+            .transforms
+            .iter()
+            .map(|transform| transform.transform_type)
+            .collect();
+        assert_eq!(types, [TransformType::ENCRYPTION, TransformType::ESN]);
+    }
+
+    #[test]
+    fn sequence_numbers_must_be_agreed() {
+        assert_eq!(
+            chosen_esp(&["aes128gcm16-esn-noesn"], &["aes128gcm16"], Groups::Omit).as_deref(),
+            Ok("aes128gcm16")
+        );
+        assert!(
+            chosen_esp(&["aes128gcm16-esn"], &["aes128gcm16"], Groups::Omit)
+                .expect_err("no")
+                .contains("sequence")
+        );
+        let mut offer = offer_esp(&esp(&["aes128gcm16"]), PEER_SPI, Groups::Omit);
+        offer[0].transforms.retain(|transform| transform.transform_type != TransformType::ESN);
+        assert!(choose_esp(&esp(&["aes128gcm16"]), &offer, Groups::Omit, None).is_err());
+    }
+
+    #[test]
+    fn spis_are_read_and_reserved_ones_refused() {
+        let ours = esp(&["aes128gcm16"]);
+        let choose = |spi: &[u8]| {
+            let mut offer = offer_esp(&ours, PEER_SPI, Groups::Omit);
+            offer[0].spi = spi.to_vec();
+            choose_esp(&ours, &offer, Groups::Omit, None)
+                .map(|chosen| chosen.peer_spi)
+                .map_err(|fault| fault.lacking)
+        };
+        assert_eq!(choose(&[0, 0, 1, 0]), Ok(Spi(256)));
+        for spi in [&[0, 0, 0, 255][..], &[0; 4], &[1; 3], &[1; 8], &[]] {
+            assert_eq!(choose(spi), Err("an SPI that cannot be one".to_owned()), "{spi:?}");
+        }
+        let ours = ike(&["aes128gcm16-prfsha256-x25519"]);
+        let spi = IkeSpi(7);
+        assert_eq!(choose_ike(&ours, &offer_ike(&ours, Some(spi)), None).expect("meets").peer_spi, Some(spi));
+        assert_eq!(choose_ike(&ours, &offer_ike(&ours, None), None).expect("meets").peer_spi, None);
+    }
+
+    #[test]
+    fn an_answer_must_be_one_of_what_was_offered() {
+        let offered = ike(&["aes256gcm16-prfsha384-x25519", "aes128-sha256-sha512-ecp256-modp2048"]);
+        let good = answer_ike(
+            &choose_ike(
+                &ike(&["aes128-sha512-prfsha512-prfsha256-modp2048"]),
+                &offer_ike(&offered, None),
+                None,
+            )
+            .expect("meets"),
+            Some(IkeSpi(9)),
+        );
+        let accepted = accept_ike(&offered, std::slice::from_ref(&good)).expect("was offered");
+        assert_eq!((accepted.proposal_number, accepted.peer_spi), (2, Some(IkeSpi(9))));
+        let refused =
+            |answer: &[wire::v2::Proposal]| accept_ike(&offered, answer).expect_err("was not offered").reason;
+        assert_eq!(refused(&[]), "0 proposals where one must be");
+        assert_eq!(refused(&[good.clone(), good.clone()]), "2 proposals where one must be");
+        let numbered = |number| wire::v2::Proposal { number, ..good.clone() };
+        assert_eq!(refused(&[numbered(3)]), "no proposal 3 was offered");
+        assert_eq!(refused(&[numbered(1)]), "no common encryption algorithm");
+        let mut doubled = good.clone();
+        doubled.transforms.push(Transform::key_exchange(KeyExchangeId::ECP_256));
+        assert!(refused(&[doubled]).starts_with("more than one transform of type Key Exchange"));
+        let mut missing = good.clone();
+        missing.transforms.retain(|transform| transform.transform_type != TransformType::PRF);
+        assert_eq!(refused(&[missing]), "no common pseudo-random function");
+    }
+
+    #[test]
+    fn a_long_offer_makes_a_short_sentence() {
+        let offer = vec![offer_ike(&ike(&["aes128-sha256-x25519"]), None).remove(0); 200];
+        let fault =
+            choose_ike(&ike(&["aes256gcm16-prfsha384-x25519"]), &offer, None).expect_err("they do not meet");
+        assert!(fault.theirs.ends_with(" and 192 more") && fault.theirs.len() < 400, "{}", fault.theirs);
+    }
+
+    fn some_ike() -> impl Strategy<Value = Vec<Proposal>> {
+        let one =
+            (0usize..3, 0usize..3, 0usize..3, 0usize..3).prop_map(|(encryption, integrity, prf, group)| {
+                let text = match encryption {
+                    0 => format!("aes128gcm16-aes256gcm16-{}", ["prfsha256", "prfsha384", "prfsha512"][prf]),
+                    1 => {
+                        format!("chacha20poly1305-{}-prfsha256", ["prfsha256", "prfsha384", "prfsha512"][prf])
+                    }
+                    _ => format!("aes256-aes128-{}", ["sha256", "sha384-sha256", "sha512"][integrity]),
+                };
+                format!("{text}-{}", ["x25519", "ecp256-x25519", "modp2048-ecp256"][group])
+            });
+        prop::collection::vec(one, 1..4)
+            .prop_map(|texts| ike(&texts.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_chosen_both_ends_allow_and_agree_on(ours in some_ike(), theirs in some_ike()) {
+            let offer = offer_ike(&theirs, None);
+            if let Ok(chosen) = choose_ike(&ours, &offer, None) {
+                let accepted = accept_ike(&theirs, &[answer_ike(&chosen, None)]).expect("it was offered");
+                prop_assert_eq!(&accepted.suite, &chosen.suite);
+                for side in [&ours, &theirs] {
+                    prop_assert!(side.iter().any(|proposal| allows(proposal, &chosen.suite)));
+                }
+            } else {
+                let meets = ours.iter().any(|our| theirs.iter().any(|their| meet(our, their)));
+                prop_assert!(!meets);
+            }
+        }
+    }
+
+    fn allows(proposal: &Proposal, suite: &IkeSuite) -> bool {
+        proposal.encryption.contains(&suite.protection.encryption())
+            && suite.protection.integrity().is_none_or(|integrity| proposal.integrity.contains(&integrity))
+            && proposal.prf.contains(&suite.prf)
+            && proposal.key_exchange.contains(&suite.key_exchange)
+    }
+
+    fn meet(our: &Proposal, their: &Proposal) -> bool {
+        fn common<T: PartialEq>(left: &[T], right: &[T]) -> bool {
+            left.iter().any(|item| right.contains(item))
+        }
+        common(&our.encryption, &their.encryption)
+            && (our.integrity.is_empty() && their.integrity.is_empty()
+                || common(&our.integrity, &their.integrity))
+            && common(&our.prf, &their.prf)
+            && common(&our.key_exchange, &their.key_exchange)
+    }
+}

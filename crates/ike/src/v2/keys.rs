@@ -171,3 +171,163 @@ fn cut<const N: usize>(stream: &Secret<Vec<u8>>, lengths: [usize; N]) -> [Secret
         Secret::from(piece)
     })
 }
+
+/// The expected values were computed from the RFC's formulas by another implementation of HMAC.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sa::{Proposal, ProposalProtocol, Protection, transform};
+
+    /// Inputs that every value below is computed from: octets that count up.
+    fn octets(start: u8, end: u8) -> Vec<u8> {
+        (start..end).collect()
+    }
+
+    const SPIS: IkeSpis =
+        IkeSpis { initiator: IkeSpi(0x0102_0304_0506_0708), responder: IkeSpi(0x1112_1314_1516_1718) };
+
+    fn ike_suite(text: &str) -> IkeSuite {
+        let proposal = Proposal::parse(ProposalProtocol::Ike, text).expect("the test's own text");
+        IkeSuite {
+            protection: protection(&proposal),
+            prf: proposal.prf[0],
+            key_exchange: proposal.key_exchange[0],
+        }
+    }
+
+    fn protection(proposal: &Proposal) -> Protection {
+        let encryption = proposal.encryption[0];
+        match proposal.integrity.first() {
+            Some(integrity) => Protection::Separate { encryption, integrity },
+            None => Protection::Combined(encryption),
+        }
+    }
+
+    fn derive(text: &str) -> IkeKeys {
+        let (ni, nr) = (octets(0x00, 0x20), octets(0x20, 0x40));
+        let nonces = Nonces { initiator: &ni, responder: &nr };
+        IkeKeys::derive(&ike_suite(text), &octets(0x40, 0x60).into(), nonces, SPIS)
+            .expect("enough key material")
+    }
+
+    fn assert_keys(keys: &IkeKeys, expected: [&str; 7]) {
+        let IkeKeys { sk_d, sk_ai, sk_ar, sk_ei, sk_er, sk_pi, sk_pr } = keys;
+        let actual = [sk_d, sk_ai, sk_ar, sk_ei, sk_er, sk_pi, sk_pr].map(|key| hex::encode(key.as_slice()));
+        assert_eq!(actual, expected);
+    }
+
+    #[test]
+    fn an_aead_gets_salts_and_no_integrity_keys() {
+        assert_keys(
+            &derive("aes256gcm16-prfsha384-x25519"),
+            [
+                "f9c95d9b71b9dce3036c0503f9050ba5454e4edf4f211c4735678a36ea2be382c147db63d0742bb7a7067418d1c1b1e8",
+                "",
+                "",
+                "4dbc5ff5d633d9435a9da5dd51708f53d3133823f576f79c3c61000539df644e7deb9371",
+                "4a3123e1f4d1d5e1896275933263d5620fc46f6e602270808d032d50e873c2b0d1c1d551",
+                "e8bfa97595ce8f3bc2ebcd52c7395e271a197bb7931ce6b8c10ba334c0ab80b252843c3f8ef403856f00eb7211eb7286",
+                "516bf1f96b091ea5f889ea06d2fa3dccdc3530090c94690c35563d484e929fa757e6380389abbf256c7ba297f6399891",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_cipher_and_a_mac_get_a_key_each() {
+        assert_keys(
+            &derive("aes128-sha256-x25519"),
+            [
+                "0c26341d77313c227236f4aebf29182f0629dbe10e8ac56347f067a8defc22d5",
+                "8748594d3353b3e04121026ebf49d4a4907e2ae4eb2a9831832397da89af6f79",
+                "68b67ce3c70fad273ae0bbb34ee581341bbfd3303ab1d48166dde54604d0286b",
+                "d75427665fbbb117f4d9f877d73606ca",
+                "959fbdb34f746d24f8939191f8d3af60",
+                "fc816d7edfca54ae0e23cdb44dc9e8476619d587774b27a4824b6c47d2e341e5",
+                "7237e03458c7e3e9ef8a55ca566e9ba411bc3eec87b56ee85d17b5e931c8851f",
+            ],
+        );
+    }
+
+    #[test]
+    fn rekeying_takes_the_old_prf_for_the_seed_and_the_new_one_for_the_keys() {
+        let old = derive("aes256gcm16-prfsha384-x25519");
+        let (ni, nr) = (octets(0x00, 0x20), octets(0x20, 0x40));
+        let nonces = Nonces { initiator: &ni, responder: &nr };
+        let suite = ike_suite("aes128-sha256-x25519");
+        let prf = ike_suite("aes256gcm16-prfsha384-x25519").prf.prf;
+        let keys = IkeKeys::rekeyed(&suite, prf, &old.sk_d, &octets(0x60, 0x80).into(), nonces, SPIS);
+        assert_keys(
+            &keys.expect("enough key material"),
+            [
+                "ae64ccb7164631d6fdecec0838f7b3599357d6682da9cf094cad50b82126bb67",
+                "30cbc2676dbc02bc75c75f494923300356f7fa4a1115dadaf1295104ff52e9f9",
+                "e129888b8b6908b02fdd17b6fe0666a9fd6da605a404465af3684bf3a39f8595",
+                "27854824dcb41e7b7b47cce873ec5c91",
+                "a4049485a15ba107e560d5c6ccd0d26a",
+                "83c63a8c16f344870f61676554c9f0ccf6edae61f3916c5ea1e8490f1fcdaeae",
+                "a8d67c9db4bde05ec21c38b479e9fc56ee200e508db92be8768f7aacf920238f",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_child_sa_gets_encryption_then_integrity_of_the_initiator_then_of_the_responder() {
+        let sk_d = derive("aes128-sha256-x25519").sk_d;
+        let (ni, nr) = (octets(0x00, 0x20), octets(0x20, 0x40));
+        let nonces = Nonces { initiator: &ni, responder: &nr };
+        let child = |text: &str, shared: Option<&Secret<Vec<u8>>>| {
+            let proposal = Proposal::parse(ProposalProtocol::Esp, text).expect("the test's own text");
+            let suite = EspSuite { protection: protection(&proposal), key_exchange: None, esn: sa::Esn::No };
+            let keys = ChildKeys::derive(crypto::prf::HMAC_SHA2_256, &sk_d, shared, nonces, &suite);
+            let ChildKeys { initiator, responder } = keys.expect("enough key material");
+            [initiator, responder].map(|key| hex::encode(key.as_slice()))
+        };
+        let plain = [
+            "2b9b2f8d7f6469c5053114fe8b9f093e4c8d1156c64f995b9b6455e3a98772fa1f7a4aac",
+            "e2fe2358d4a4ce9eeb031a0a46eb7d740081ef5fef0f164d899155a8e69520c0e5aac2f4",
+        ];
+        assert_eq!(child("aes256gcm16", None), plain);
+        let with_forward_secrecy = [
+            "33a6210f4949332abe27eee8617d547ad3f83f20ec53e6087680462b176168332b3ed749067e6ae365f2950ff8841e86",
+            "b8c54fa3f0fbc78424423d21725b7cbf706b461057e4db948549526967225934db8a9c27d1a424edee4b6a117f4dbc19",
+        ];
+        assert_eq!(child("aes128-sha256", Some(&octets(0x60, 0x80).into())), with_forward_secrecy);
+    }
+
+    #[test]
+    fn a_pre_shared_key_signs_message_nonce_and_identity() {
+        let keys = derive("aes128-sha256-x25519");
+        let nonce = octets(0x20, 0x40);
+        let signed = SignedOctets {
+            message: b"the first message",
+            nonce: &nonce,
+            sk_p: &keys.sk_pi,
+            identification_body: b"\x02\0\0\0gw.example",
+        };
+        let auth = psk_auth(crypto::prf::HMAC_SHA2_256, b"a shared secret", &signed);
+        let expected = "f15bd641952480f15e6b3caa842c815860e118a101ed62ea259941c5c5a855f4";
+        assert_eq!(hex::encode(auth.as_slice()), expected);
+    }
+
+    #[test]
+    fn every_suite_of_the_table_can_be_keyed() {
+        for encryption in transform::ENCRYPTION {
+            for prf in transform::PSEUDO_RANDOM {
+                let protection = match encryption.kind {
+                    transform::EncryptionKind::Aead(_) => Protection::Combined(encryption),
+                    transform::EncryptionKind::Cipher(_) => {
+                        Protection::Separate { encryption, integrity: &transform::INTEGRITY[0] }
+                    }
+                };
+                let suite = IkeSuite { protection, prf, key_exchange: &transform::GROUPS[0] };
+                let nonces = Nonces { initiator: &[1; 32], responder: &[2; 32] };
+                let keys =
+                    IkeKeys::derive(&suite, &vec![3; 32].into(), nonces, SPIS).expect("enough key material");
+                assert_eq!(keys.sk_ei.len(), protection.encryption_key_len(), "{suite}");
+                assert_eq!(keys.sk_ar.len(), protection.integrity_key_len(), "{suite}");
+                assert_eq!(keys.sk_pr.len(), prf.prf.key_len(), "{suite}");
+                assert!(!keys.sk_ei.ct_eq(keys.sk_er.as_slice()), "{suite}");
+            }
+        }
+    }
+}

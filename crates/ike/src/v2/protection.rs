@@ -121,9 +121,9 @@ impl MessageProtection {
         let (first_payload, content) = encode_payloads(payloads)?;
         let key = &self.outbound;
         let whole_len = WHOLE_PREFIX_LEN + key.body_len(content.len());
-        match fragment_size {
-            Some(size) if whole_len > size => {
-                seal_fragments(key, header, first_payload, &content, size, random)
+        match fragment_size.filter(|size| whole_len > *size).map(|size| key.share_len(size)) {
+            Some(share) if content.len() > share => {
+                seal_fragments(key, header, first_payload, &content, share, random)
             }
             Some(_) | None => Ok(vec![key.seal(header, first_payload, None, &content, random)?]),
         }
@@ -140,16 +140,15 @@ impl MessageProtection {
     }
 }
 
-/// Cuts `content` into equal shares, the last one smaller, that fill datagrams of `size` octets (RFC 7383 §2.5).
+/// Cuts `content` into fragments of `share` octets each, the last one smaller (RFC 7383 §2.5).
 fn seal_fragments(
     key: &DirectionKey,
     header: &HeaderFields,
     first_payload: PayloadType,
     content: &[u8],
-    size: usize,
+    share: usize,
     random: &mut dyn Random,
 ) -> Result<Vec<Vec<u8>>, NotSealed> {
-    let share = key.content_len(size.saturating_sub(FRAGMENT_PREFIX_LEN)).max(FRAGMENT_CONTENT_AT_LEAST);
     let count = content.len().div_ceil(share);
     let total = u16::try_from(count).map_err(|_| TooLong {
         structure: "IKE message in fragments",
@@ -236,10 +235,12 @@ impl DirectionKey {
         self.iv_len() + (content_len + PAD_LENGTH_LEN).next_multiple_of(self.block_len()) + self.icv_len()
     }
 
-    /// The most octets of payloads that fit into a body of `body_len` octets.
-    fn content_len(&self, body_len: usize) -> usize {
-        let encrypted = body_len.saturating_sub(self.iv_len() + self.icv_len());
-        (encrypted - encrypted % self.block_len()).saturating_sub(PAD_LENGTH_LEN)
+    /// Octets of payloads that a fragment of `fragment_size` octets has room for.
+    fn share_len(&self, fragment_size: usize) -> usize {
+        let overhead = FRAGMENT_PREFIX_LEN + self.iv_len() + self.icv_len();
+        let encrypted = fragment_size.saturating_sub(overhead);
+        let whole_blocks = encrypted - encrypted % self.block_len();
+        whole_blocks.saturating_sub(PAD_LENGTH_LEN).max(FRAGMENT_CONTENT_AT_LEAST)
     }
 
     fn seal(
@@ -307,3 +308,228 @@ impl DirectionKey {
 const AEAD_IV_LEN: usize = 8;
 /// Octets of the Pad Length field.
 const PAD_LENGTH_LEN: usize = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v2::fragmentation::Reassembly;
+    use crate::v2::keys::{IkeSpis, Nonces};
+    use crypto::SystemRandom;
+    use proptest::prelude::*;
+    use sa::transform::{self, GROUPS, INTEGRITY, PSEUDO_RANDOM};
+    use wire::isakmp::{Flags, IkeSpi};
+    use wire::registry::ExchangeType;
+
+    const SPIS: IkeSpis =
+        IkeSpis { initiator: IkeSpi(0x0102_0304_0506_0708), responder: IkeSpi(0x1112_1314_1516_1718) };
+
+    const HEADER: HeaderFields = HeaderFields {
+        initiator_spi: SPIS.initiator,
+        responder_spi: SPIS.responder,
+        exchange_type: ExchangeType::INFORMATIONAL,
+        flags: Flags::INITIATOR,
+        message_id: 2,
+    };
+
+    /// A generator that always gives the same octet.
+    struct Constant(u8);
+    impl Random for Constant {
+        fn fill(&mut self, bytes: &mut [u8]) {
+            bytes.fill(self.0);
+        }
+    }
+
+    /// Every protection of the transform table.
+    fn suites() -> Vec<IkeSuite> {
+        let protections = transform::ENCRYPTION.iter().flat_map(|encryption| match encryption.kind {
+            EncryptionKind::Aead(_) => vec![Protection::Combined(encryption)],
+            EncryptionKind::Cipher(_) => {
+                INTEGRITY.iter().map(|integrity| Protection::Separate { encryption, integrity }).collect()
+            }
+        });
+        protections
+            .map(|protection| IkeSuite { protection, prf: &PSEUDO_RANDOM[0], key_exchange: &GROUPS[0] })
+            .collect()
+    }
+
+    /// Both ends of an IKE SA, with the keys of the vectors in `keys.rs`.
+    fn ends(suite: &IkeSuite) -> [MessageProtection; 2] {
+        let octets = |start, end| (start..end).collect::<Vec<u8>>();
+        let (ni, nr) = (octets(0x00, 0x20), octets(0x20, 0x40));
+        let nonces = Nonces { initiator: &ni, responder: &nr };
+        let keys =
+            IkeKeys::derive(suite, &octets(0x40, 0x60).into(), nonces, SPIS).expect("enough key material");
+        [Role::Initiator, Role::Responder]
+            .map(|role| MessageProtection::new(suite, &keys, role).expect("the suite's own keys"))
+    }
+
+    fn suite(protection: &str, prf: usize) -> IkeSuite {
+        let found = suites().into_iter().find(|suite| suite.protection.to_string() == protection);
+        IkeSuite { prf: &PSEUDO_RANDOM[prf], ..found.expect("in the table") }
+    }
+
+    fn open(end: &MessageProtection, message: &[u8]) -> Result<Opened, NotOpened> {
+        end.open(&wire::v2::decode(message).expect("well-formed"))
+    }
+
+    /// The expected messages were sealed by another implementation of the ciphers.
+    #[test]
+    fn messages_are_those_of_another_implementation() {
+        let keyway = [Payload::VendorId(b"keyway".to_vec())];
+        let [initiator, _] = ends(&suite("aes256gcm16", 1));
+        let sealed = initiator.seal(&HEADER, &keyway, None, &mut SystemRandom).expect("short");
+        let expected = "010203040506070811121314151617182e20250800000002000000432b000027\
+                        0000000000000000ca7a6101726e6a1908fff06f6cecb01d3275d30d3adea707cc8ea6";
+        assert_eq!(sealed.iter().map(hex::encode).collect::<Vec<_>>(), [expected]);
+
+        let [initiator, _] = ends(&suite("aes128-sha256", 0));
+        let sealed = initiator.seal(&HEADER, &keyway, None, &mut Constant(0x5a)).expect("short");
+        let expected = "010203040506070811121314151617182e20250800000002000000502b000034\
+                        5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a90498a692c48a6ec9ec5b5b366f30ccf\
+                        9dc051e1bd73f09a9bd4b9a0af43d99e";
+        assert_eq!(sealed.iter().map(hex::encode).collect::<Vec<_>>(), [expected]);
+    }
+
+    #[test]
+    fn fragments_are_those_of_another_implementation() {
+        let [initiator, _] = ends(&suite("aes256gcm16", 1));
+        let long = [Payload::VendorId((0..200).collect())];
+        let sealed = initiator.seal(&HEADER, &long, Some(150), &mut SystemRandom).expect("not too many");
+        assert_eq!(sealed.iter().map(Vec::len).collect::<Vec<_>>(), [150, 150, 87]);
+        let expected = "01020304050607081112131415161718352025080000000200000057\
+                        0000003b00030003\
+                        0000000000000002c8242848857ab49ca9bfd9f77bd2a79143505bdb60403d7d\
+                        0175708799e3544fba2f3e750f1cdfce3aa3ef";
+        assert_eq!(hex::encode(&sealed[2]), expected);
+    }
+
+    #[test]
+    fn an_initialization_vector_is_never_used_twice() {
+        for suite in suites() {
+            let [initiator, _] = ends(&suite);
+            let iv_of =
+                |message: &Vec<u8>| message[WHOLE_PREFIX_LEN..][..initiator.outbound.iv_len()].to_vec();
+            let messages =
+                (0..50).flat_map(|_| initiator.seal(&HEADER, &[], None, &mut SystemRandom).expect("short"));
+            let ivs: std::collections::BTreeSet<Vec<u8>> = messages.map(|message| iv_of(&message)).collect();
+            assert_eq!(ivs.len(), 50, "{suite}");
+        }
+    }
+
+    #[test]
+    fn an_altered_octet_anywhere_is_noticed() {
+        for suite in suites() {
+            let [initiator, responder] = ends(&suite);
+            let payloads = [Payload::VendorId(vec![7; 40])];
+            for size in [None, Some(130)] {
+                for message in initiator.seal(&HEADER, &payloads, size, &mut SystemRandom).expect("short") {
+                    assert!(open(&responder, &message).is_ok(), "{suite}");
+                    for index in 0..message.len() {
+                        let mut altered = message.clone();
+                        altered[index] ^= 0x40;
+                        let is_refused = match wire::v2::decode(&altered) {
+                            Ok(datagram) => responder.open(&datagram).is_err(),
+                            Err(_) => true,
+                        };
+                        assert!(is_refused, "{suite}: octet {index} of {}", message.len());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_does_not_open_at_its_own_sender() {
+        for suite in suites() {
+            let [initiator, responder] = ends(&suite);
+            for (sender, receiver) in [(&initiator, &responder), (&responder, &initiator)] {
+                let sealed = sender.seal(&HEADER, &[], None, &mut SystemRandom).expect("short");
+                let opened = open(receiver, &sealed[0]).expect("authentic");
+                assert_eq!((opened.first_payload, opened.plaintext.len()), (PayloadType::NONE, 0));
+                assert_eq!(open(sender, &sealed[0]), Err(NotOpened::Forged(Forged)), "{suite}");
+            }
+        }
+    }
+
+    #[test]
+    fn bodies_that_do_not_fit_the_cipher_are_refused() {
+        for suite in suites() {
+            let [_, responder] = ends(&suite);
+            for body_len in 0..60 {
+                let mut message =
+                    encrypted_prefix(&HEADER, PayloadType::NONE, None, body_len).expect("short enough");
+                message.resize(message.len() + body_len, 0);
+                assert!(open(&responder, &message).is_err(), "{suite}: {body_len} octets");
+            }
+        }
+        let [_, responder] = ends(&suites()[0]);
+        let clear = wire::v2::encode_clear(&HEADER, &[]).expect("short");
+        assert_eq!(open(&responder, &clear), Err(NotOpened::InTheClear));
+    }
+
+    /// A peer may pad up to 255 octets (RFC 7296 §3.14), but not by more than there are.
+    #[test]
+    fn more_padding_than_we_use_is_accepted_and_impossible_padding_is_not() {
+        let [initiator, responder] = ends(&suite("aes128gcm16", 0));
+        let DirectionKey::Combined { key, .. } = &initiator.outbound else { panic!("an AEAD") };
+        let mut last_iv = u64::MAX;
+        let mut with_pad_length = |pad_length: u8| {
+            let mut text = [0; 21];
+            text[20] = pad_length;
+            let (iv, mut icv) = (last_iv.to_be_bytes(), [0; 16]);
+            last_iv -= 1;
+            let body_len = iv.len() + text.len() + icv.len();
+            let prefix = encrypted_prefix(&HEADER, PayloadType::NONE, None, body_len).expect("short");
+            key.seal(&iv, &prefix, &mut text, &mut icv).expect("sizes fit");
+            let message = [&prefix, &iv[..], &text, &icv].concat();
+            open(&responder, &message).map(|opened| opened.plaintext.len())
+        };
+        assert_eq!(with_pad_length(0), Ok(20));
+        assert_eq!(with_pad_length(17), Ok(3));
+        assert_eq!(with_pad_length(20), Ok(0));
+        assert_eq!(with_pad_length(21), Err(NotOpened::Padding));
+    }
+
+    #[test]
+    fn a_message_longer_than_the_protocol_can_say_is_an_error() {
+        let [initiator, _] = ends(&suites()[0]);
+        let long = vec![Payload::VendorId(vec![0; 60_000]); 2];
+        let sealed = initiator.seal(&HEADER, &long, None, &mut SystemRandom);
+        assert!(matches!(sealed, Err(NotSealed::TooLong(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_sealed_opens_whatever_the_suite_and_the_fragment_size(
+            suite in prop::sample::select(suites()),
+            lengths in prop::collection::vec(0usize..600, 0..4),
+            fragment_size in prop::option::of(0usize..1500),
+            from_initiator: bool,
+        ) {
+            let [initiator, responder] = ends(&suite);
+            let (sender, receiver) =
+                if from_initiator { (initiator, responder) } else { (responder, initiator) };
+            let payloads: Vec<Payload> =
+                lengths.iter().map(|length| Payload::VendorId(vec![*length as u8; *length])).collect();
+            let datagrams = sender.seal(&HEADER, &payloads, fragment_size, &mut SystemRandom).expect("short");
+            let least = FRAGMENT_PREFIX_LEN + sender.outbound.body_len(FRAGMENT_CONTENT_AT_LEAST);
+            if let Some(size) = fragment_size {
+                prop_assert!(datagrams.iter().all(|datagram| datagram.len() <= size.max(least)));
+            } else {
+                prop_assert_eq!(datagrams.len(), 1);
+            }
+            let mut reassembly = Reassembly::default();
+            let mut complete = Vec::new();
+            for datagram in datagrams.iter().rev() {
+                let opened = open(&receiver, datagram).expect("authentic");
+                complete.extend(match opened.fragment {
+                    None => Some((opened.first_payload, opened.plaintext)),
+                    Some(fragment) => reassembly.add(fragment, opened.first_payload, opened.plaintext),
+                });
+            }
+            prop_assert_eq!(complete.len(), 1);
+            let (first_payload, plaintext) = complete.remove(0);
+            prop_assert_eq!(wire::v2::decode_payloads(first_payload, &plaintext), Ok(payloads));
+        }
+    }
+}
