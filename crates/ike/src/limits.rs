@@ -1,8 +1,9 @@
-//! The most of everything that the engine keeps for a peer, in one place.
+//! The most of everything that the engine keeps for a peer, and the fixed numbers of the protocol, in one place.
 //!
 //! A limit here is far above what an honest peer needs and far below what would hurt: it bounds the memory and the
 //! work that one IKE SA, or one stranger without any, can cost.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Traffic selectors of one end of a Child SA, after narrowing. The wire can count to 255 (RFC 7296 §3.13).
@@ -30,3 +31,53 @@ pub const HALF_OPEN_PER_ADDRESS: usize = 5;
 /// Octets of content that a fragment has at least, but for the last, however small a fragment size was asked for:
 /// below that, what is in front of the content costs more than the content.
 pub const FRAGMENT_CONTENT_AT_LEAST: usize = 64;
+
+/// Octets of a nonce of ours: at least half the key of every PRF, and at least 16 (RFC 7296 §2.10).
+pub const NONCE_OCTETS: usize = 32;
+
+/// How often an IKE_SA_INIT request is made anew because the peer wants a cookie or another group: both once, and each
+/// once more where a forger got in between (RFC 7296 §2.6).
+pub const IKE_SA_INIT_ROUND_TRIPS: u32 = 5;
+
+/// The port of IKE without a NAT (RFC 7296 §2).
+pub const IKE_PORT: u16 = 500;
+
+/// The port that IKE and ESP share (RFC 3948 §2, RFC 7296 §2.23).
+pub const NAT_T_PORT: u16 = 4500;
+
+/// An address that nobody sends from: its hash makes a peer believe in a NAT (RFC 7296 §2.23).
+pub const FEIGNED_NAT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// How long the inbound SA of a replaced Child SA still opens packets that were on their way.
+pub const REPLACED_SA_LINGER: Duration = Duration::from_secs(5);
+
+/// How long a replaced IKE SA waits for whoever replaced it to delete it (RFC 7296 §2.8).
+pub const REPLACED_IKE_SA_LIFE: Duration = Duration::from_secs(60);
+
+/// How long the last response of an ended IKE SA is kept for a peer that missed it.
+pub const CLOSED_SA_LINGER: Duration = Duration::from_secs(30);
+
+/// How long a request that met TEMPORARY_FAILURE waits at least before it is made again, and over how much longer the
+/// moment is spread at random (RFC 7296 §2.25).
+pub const RETRY_AT_LEAST: Duration = Duration::from_secs(2);
+/// See [`RETRY_AT_LEAST`].
+pub const RETRY_SPREAD: Duration = Duration::from_secs(3);
+
+/// The priority of a Child SA's policy; it goes before the trap that it came from.
+pub const CHILD_PRIORITY: u32 = 1000;
+
+/// The priority of a trap policy.
+pub const TRAP_PRIORITY: u32 = 2000;
+
+/// Gives the octets of an IKE message that an IP datagram of `ip_datagram` octets to `remote` carries: without the IP
+/// and UDP headers and the non-ESP marker.
+pub(crate) fn datagram_octets(ip_datagram: usize, remote: IpAddr) -> usize {
+    let ip_header = match remote {
+        IpAddr::V4(_) => 20,
+        IpAddr::V6(_) => 40,
+    };
+    ip_datagram.saturating_sub(ip_header + UDP_HEADER + NON_ESP_MARKER)
+}
+
+const UDP_HEADER: usize = 8;
+const NON_ESP_MARKER: usize = 4;
