@@ -71,22 +71,13 @@ impl CookieJar {
     fn cookie_of(&self, period: u32, request: &CookieRequest<'_>) -> Vec<u8> {
         let CookieRequest { initiator_spi, nonce, remote } = request;
         let period = period.to_be_bytes();
-        let spi = initiator_spi.to_octets();
-        let (address, port) = (remote.ip().to_canonical(), remote.port().to_be_bytes());
-        let (v4, v6);
-        let address: &[u8] = match address {
-            IpAddr::V4(address) => {
-                v4 = address.octets();
-                &v4
-            }
-            IpAddr::V6(address) => {
-                v6 = address.octets();
-                &v6
-            }
+        // One length for every address: then no two requests give the same octets.
+        let address = match remote.ip() {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
         };
-        // An address's length follows from the number of octets between the fixed fields: the nonce stands last.
-        let family = [u8::try_from(address.len()).expect("an address has 4 or 16 octets")];
-        let parts = [&period[..], &spi, &family, address, &port, nonce];
+        let port = remote.port().to_be_bytes();
+        let parts = [&period[..], &initiator_spi.to_octets(), &address.octets(), &port, nonce];
         let mac = crypto::prf::HMAC_SHA2_256.compute(self.secret.as_slice(), &parts);
         [&period, mac.as_slice()].concat()
     }
