@@ -233,7 +233,9 @@ impl Databases {
         Ok(())
     }
 
-    pub(crate) fn install_outbound(&mut self, spec: &SaSpec, used: u64) -> Result<(), Rejection> {
+    /// Installs an outbound SA that has `used` sequence numbers behind it, for tests of what happens near their end.
+    #[doc(hidden)]
+    pub fn install_outbound(&mut self, spec: &SaSpec, used: u64) -> Result<(), Rejection> {
         check_sa(spec)?;
         let key = (spec.spi, spec.id().destination);
         if self.outbound.contains_key(&key) {

@@ -171,3 +171,6 @@ fn aead_iv(iv: &[u8]) -> Result<&[u8; 8], crypto::Error> {
 fn high_half(number: u64) -> [u8; 4] {
     ((number >> 32) as u32).to_be_bytes()
 }
+
+#[cfg(test)]
+mod tests;

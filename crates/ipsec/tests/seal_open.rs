@@ -1,0 +1,373 @@
+//! Packets through both ends of an SA.
+
+mod common;
+
+use common::*;
+use ipsec::{DropReason, Expiry, PacketBuf, limits};
+use proptest::prelude::*;
+use sa::{Direction, Esn, ExpiryCause, Hardness, Lifetime, Spi};
+use wire::ip::protocol;
+
+fn any_suite() -> impl Strategy<Value = sa::Protection> {
+    prop::sample::select(suites())
+}
+
+fn any_esn() -> impl Strategy<Value = Esn> {
+    prop_oneof![Just(Esn::No), Just(Esn::Yes)]
+}
+
+fn any_inner() -> impl Strategy<Value = Vec<u8>> {
+    let payload = prop_oneof![
+        8 => prop::collection::vec(any::<u8>(), 0..200),
+        1 => prop::collection::vec(any::<u8>(), 1300..1500),
+        1 => prop::collection::vec(any::<u8>(), 8900..9000),
+    ];
+    (payload, any::<bool>()).prop_map(|(payload, four)| if four { v4(&payload) } else { v6(&payload) })
+}
+
+proptest! {
+    #[test]
+    fn opening_undoes_sealing(suite in any_suite(), esn in any_esn(), inners in prop::collection::vec(any_inner(), 1..5)) {
+        let tunnel = Tunnel::new(suite, esn);
+        let mut octets = 0;
+        for (nth, inner) in (1..).zip(&inners) {
+            let mut packet = tunnel.seal(inner);
+            prop_assert_eq!(packet.len(), tunnel.outbound.sealed_len(inner.len()));
+            prop_assert!(packet.len() <= inner.len() + tunnel.outbound.overhead());
+            prop_assert!(tunnel.outbound.inner_len(packet.len()) >= inner.len());
+            prop_assert!(tunnel.outbound.inner_len(packet.len() - 1) < inner.len()
+                || tunnel.outbound.sealed_len(inner.len() + 1) == packet.len());
+            prop_assert_eq!(&packet.as_slice()[..4], &SPI.0.to_be_bytes()[..]);
+            prop_assert_eq!(&packet.as_slice()[4..8], &u32::to_be_bytes(nth)[..]);
+            let opened = tunnel.inbound.open(&mut packet);
+            prop_assert_eq!(opened.map(|opened| (opened.newest, opened.expiry)), Ok((true, None)));
+            prop_assert_eq!(packet.as_slice(), &inner[..]);
+            octets += inner.len() as u64;
+            for (packets, bytes) in [
+                (tunnel.outbound.packets(), tunnel.outbound.bytes()),
+                (tunnel.inbound.packets(), tunnel.inbound.bytes()),
+            ] {
+                prop_assert_eq!((packets, bytes), (u64::from(nth), octets));
+            }
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_always_noticed(
+        suite in any_suite(), esn in any_esn(), inner in any_inner(), position: prop::sample::Index, bit in 0..8u32,
+    ) {
+        let tunnel = Tunnel::new(suite, esn);
+        let mut packet = tunnel.seal(&inner);
+        let sealed = packet.as_slice().to_vec();
+        let position = position.index(packet.len());
+        packet.as_mut_slice()[position] ^= 1 << bit;
+        prop_assert_eq!(tunnel.inbound.open(&mut packet), Err(DropReason::Forged));
+        // The true packet is as good as ever: a forgery does not move the window.
+        prop_assert!(tunnel.inbound.open(&mut buffer(&sealed)).is_ok());
+    }
+
+    #[test]
+    fn arbitrary_octets_are_refused_and_nothing_worse(suite in any_suite(), esn in any_esn(), octets: Vec<u8>) {
+        let tunnel = Tunnel::new(suite, esn);
+        prop_assert!(tunnel.inbound.open(&mut buffer(&octets)).is_err());
+        prop_assert_eq!(tunnel.inbound.drops().total(), 1);
+        prop_assert_eq!(tunnel.inbound.packets(), 0);
+    }
+
+    #[test]
+    fn arbitrary_plaintext_is_opened_or_refused_and_nothing_worse(
+        suite in any_suite(), mut plaintext: Vec<u8>, next_header in prop_oneof![Just(4u8), Just(41), Just(59), any::<u8>()],
+    ) {
+        // Sealed by a peer that holds the key and means no good.
+        let tunnel = Tunnel::new(suite, Esn::No);
+        plaintext.push(next_header);
+        let mut packet = evil::seal(suite, &plaintext);
+        let _ = tunnel.inbound.open(&mut packet);
+        prop_assert!(tunnel.inbound.drops().of(DropReason::Forged) == 0);
+        prop_assert!(packet.len() <= plaintext.len() + 80);
+    }
+}
+
+#[test]
+fn a_packet_is_accepted_once() {
+    for suite in suites() {
+        let tunnel = Tunnel::new(suite, Esn::Yes);
+        let packets: Vec<PacketBuf> = (0..3u8).map(|nth| tunnel.seal(&v4(&[nth; 9]))).collect();
+        let open = |nth: usize| tunnel.inbound.open(&mut buffer(packets[nth].as_slice()));
+        assert_eq!(open(1).map(|opened| opened.newest), Ok(true));
+        assert_eq!(open(0).map(|opened| opened.newest), Ok(false));
+        assert_eq!(open(1), Err(DropReason::Replayed));
+        assert_eq!(open(0), Err(DropReason::Replayed));
+        assert_eq!(open(2).map(|opened| opened.newest), Ok(true));
+        assert_eq!(tunnel.inbound.drops().of(DropReason::Replayed), 2);
+        assert_eq!(tunnel.inbound.packets(), 3);
+    }
+}
+
+#[test]
+fn a_packet_behind_the_window_is_too_old() {
+    let tunnel = Tunnel::new(suite("aes128gcm16"), Esn::No);
+    let mut first = tunnel.seal(&v4(b"first"));
+    let mut second = tunnel.seal(&v4(b"second"));
+    for _ in 0..63 {
+        tunnel.inbound.open(&mut tunnel.seal(&v4(b"later"))).expect("in order");
+    }
+    assert_eq!(tunnel.inbound.open(&mut first), Err(DropReason::TooOld));
+    assert_eq!(tunnel.inbound.open(&mut second).map(|opened| opened.newest), Ok(false));
+}
+
+#[test]
+fn extended_sequence_numbers_cross_into_the_next_subspace() {
+    for suite in suites() {
+        let used = (1 << 32) - 3;
+        let ends = [Direction::Outbound, Direction::Inbound].map(|end| spec(end, suite, Esn::Yes));
+        let [outbound, inbound] = ends;
+        let tunnel = Tunnel::of(outbound, inbound, used);
+        let mut packets: Vec<PacketBuf> = (0..8u8).map(|nth| tunnel.seal(&v4(&[nth]))).collect();
+        let order = [1, 0, 4, 2, 3, 7, 5, 6];
+        for nth in order {
+            assert!(tunnel.inbound.open(&mut packets[nth]).is_ok(), "{suite}, packet {nth}");
+            assert_eq!(packets[nth].as_slice(), v4(&[nth as u8]));
+        }
+    }
+}
+
+#[test]
+fn the_high_half_of_the_sequence_number_is_authenticated() {
+    for suite in suites() {
+        let used = 5 << 32;
+        let ends = [Direction::Outbound, Direction::Inbound].map(|end| spec(end, suite, Esn::Yes));
+        let [outbound, inbound] = ends;
+        let tunnel = Tunnel::of(outbound, inbound, used);
+        assert_eq!(tunnel.inbound.open(&mut tunnel.seal(&v4(b"five subspaces on"))), Err(DropReason::Forged));
+    }
+}
+
+#[test]
+fn the_last_sequence_number_is_never_passed() {
+    for (esn, last) in [(Esn::No, limits::LAST_SEQUENCE), (Esn::Yes, limits::LAST_EXTENDED_SEQUENCE)] {
+        let ends = [Direction::Outbound, Direction::Inbound].map(|end| spec(end, suite("aes128gcm16"), esn));
+        let [outbound, inbound] = ends;
+        let tunnel = Tunnel::of(outbound, inbound, last - 2);
+        let mut packet = buffer(&v4(b"last but one"));
+        assert_eq!(tunnel.outbound.seal(&mut packet).map(|sealed| sealed.expiry), Ok(None));
+        let mut packet = buffer(&v4(b"last"));
+        let hard = Expiry { hardness: Hardness::Hard, cause: ExpiryCause::Sequence };
+        assert_eq!(tunnel.outbound.seal(&mut packet).map(|sealed| sealed.expiry), Ok(Some(hard)));
+        assert_eq!(&packet.as_slice()[4..8], [0xff; 4]);
+        for _ in 0..3 {
+            let mut packet = buffer(&v4(b"one too many"));
+            assert_eq!(tunnel.outbound.seal(&mut packet), Err(DropReason::SequenceExhausted));
+        }
+    }
+}
+
+#[test]
+fn a_replacement_falls_due_long_before_the_last_sequence_number() {
+    let used = limits::LAST_SEQUENCE - limits::LAST_SEQUENCE / limits::SEQUENCE_RESERVE - 1;
+    let ends = [Direction::Outbound, Direction::Inbound].map(|end| spec(end, suite("aes128gcm16"), Esn::No));
+    let [outbound, inbound] = ends;
+    let tunnel = Tunnel::of(outbound, inbound, used);
+    let soft = Expiry { hardness: Hardness::Soft, cause: ExpiryCause::Sequence };
+    let expiry = || tunnel.outbound.seal(&mut buffer(&v4(b"x"))).map(|sealed| sealed.expiry);
+    assert_eq!(expiry(), Ok(Some(soft)));
+    assert_eq!(expiry(), Ok(None));
+}
+
+#[test]
+fn both_ends_stop_at_their_byte_limits() {
+    let lifetime = Lifetime { soft_bytes: 100, hard_bytes: 150, ..Lifetime::UNLIMITED };
+    let inner = v4(&[0; 30]);
+    let soft = Some(Expiry { hardness: Hardness::Soft, cause: ExpiryCause::Bytes });
+    let hard = Some(Expiry { hardness: Hardness::Hard, cause: ExpiryCause::Bytes });
+    let expected = [Ok(None), Ok(soft), Ok(hard), Err(DropReason::Expired), Err(DropReason::Expired)];
+
+    let mut limited = spec(Direction::Outbound, suite("aes128-sha256"), Esn::No);
+    limited.lifetime = lifetime;
+    let tunnel = Tunnel::of(limited, spec(Direction::Inbound, suite("aes128-sha256"), Esn::No), 0);
+    let sealed: Vec<_> =
+        (0..5).map(|_| tunnel.outbound.seal(&mut buffer(&inner)).map(|sealed| sealed.expiry)).collect();
+    assert_eq!(sealed, expected);
+
+    let mut limited = spec(Direction::Inbound, suite("aes128-sha256"), Esn::No);
+    limited.lifetime = lifetime;
+    let tunnel = Tunnel::of(spec(Direction::Outbound, suite("aes128-sha256"), Esn::No), limited, 0);
+    let opened: Vec<_> =
+        (0..5).map(|_| tunnel.inbound.open(&mut tunnel.seal(&inner)).map(|opened| opened.expiry)).collect();
+    assert_eq!(opened, expected);
+}
+
+#[test]
+fn cbc_ivs_do_not_repeat_or_count() {
+    let tunnel = Tunnel::new(suite("aes256-sha512"), Esn::No);
+    let ivs: Vec<[u8; 16]> = (0..200)
+        .map(|_| tunnel.seal(&v4(b"the same packet")).as_slice()[8..24].try_into().expect("16 octets"))
+        .collect();
+    for (nth, iv) in ivs.iter().enumerate() {
+        assert!(!ivs[..nth].contains(iv));
+    }
+    let first_octets: std::collections::BTreeSet<u8> = ivs.iter().map(|iv| iv[0]).collect();
+    assert!(first_octets.len() > 50, "{}", first_octets.len());
+}
+
+#[test]
+fn only_the_negotiated_traffic_comes_out() {
+    let mut narrowed = spec(Direction::Inbound, suite("aes128gcm16"), Esn::No);
+    narrowed.selectors = vec![pair("10.2.0.3/32[udp/53]", "10.1.0.0/16[udp]")];
+    let tunnel = Tunnel::of(spec(Direction::Outbound, suite("aes128gcm16"), Esn::No), narrowed, 0);
+    let ends = |source: [u8; 4], destination: [u8; 4], port: u16| {
+        let inner = udp((source.into(), 4000), (destination.into(), port));
+        tunnel.inbound.open(&mut tunnel.seal(&inner)).map(|opened| opened.newest)
+    };
+    assert_eq!(ends([10, 1, 0, 2], [10, 2, 0, 3], 53), Ok(true));
+    assert_eq!(ends([10, 1, 0, 2], [10, 2, 0, 3], 54), Err(DropReason::Selectors));
+    assert_eq!(ends([10, 1, 0, 2], [10, 2, 0, 4], 53), Err(DropReason::Selectors));
+    assert_eq!(ends([10, 9, 0, 2], [10, 2, 0, 3], 53), Err(DropReason::Selectors));
+    // The other way round is another SA's traffic.
+    assert_eq!(ends([10, 2, 0, 3], [10, 1, 0, 2], 53), Err(DropReason::Selectors));
+    assert_eq!(tunnel.inbound.open(&mut tunnel.seal(&v4(b"not UDP"))), Err(DropReason::Selectors));
+    assert_eq!(tunnel.inbound.packets(), 1);
+}
+
+#[test]
+fn what_peers_may_put_into_a_packet() {
+    let suite = suite("aes256gcm16");
+    let opened = |plaintext: &[u8]| {
+        let tunnel = Tunnel::new(suite, Esn::No);
+        let mut packet = evil::seal(suite, plaintext);
+        tunnel.inbound.open(&mut packet).map(|_| packet.as_slice().to_vec())
+    };
+    let inner = v4(&[7; 20]);
+    let with = |tail: &[u8]| [&inner[..], tail].concat();
+
+    assert_eq!(opened(&with(&[1, 2, 2, 4])), Ok(inner.clone()));
+    // More padding than needed hides lengths too (RFC 4303 §2.4).
+    let (long, longest): (Vec<u8>, Vec<u8>) = (v4(&[7; 23]), (1..=255).collect());
+    assert_eq!(opened(&[&long[..], &longest, &[255, 4]].concat()), Ok(long.clone()));
+    // Traffic flow confidentiality: anything may stand behind the inner packet (RFC 4303 §2.7).
+    assert_eq!(opened(&with(&[&[0xaa; 100][..], &[1, 2, 2, 4]].concat())), Ok(inner.clone()));
+
+    assert_eq!(opened(&with(&[1, 3, 2, 4])), Err(DropReason::Padding));
+    assert_eq!(opened(&with(&[0, 0, 2, 4])), Err(DropReason::Padding));
+    assert_eq!(opened(&with(&[1, 2, 255, 4])), Err(DropReason::Padding));
+    assert_eq!(opened(&with(&[1, 2, 2, 41])), Err(DropReason::MalformedInner));
+    assert_eq!(opened(&with(&[1, 2, 2, protocol::UDP])), Err(DropReason::NextHeader));
+    assert_eq!(opened(&with(&[1, 2, 2, protocol::NO_NEXT_HEADER])), Err(DropReason::Dummy));
+    assert_eq!(opened(&[&inner[..36], &[1, 2, 2, 4]].concat()), Err(DropReason::MalformedInner));
+    assert_eq!(opened(&[1, 2, 2, 4]), Err(DropReason::MalformedInner));
+}
+
+#[test]
+fn a_dummy_packet_moves_the_window() {
+    let suite = suite("aes128gcm16");
+    let tunnel = Tunnel::new(suite, Esn::No);
+    let dummy = evil::seal(suite, &[&[9; 64][..], &[1, 2, 2, 59]].concat());
+    assert_eq!(tunnel.inbound.open(&mut buffer(dummy.as_slice())), Err(DropReason::Dummy));
+    assert_eq!(tunnel.inbound.open(&mut buffer(dummy.as_slice())), Err(DropReason::Replayed));
+}
+
+#[test]
+fn what_is_no_ip_packet_is_not_sealed() {
+    let tunnel = Tunnel::new(suite("aes128gcm16"), Esn::No);
+    for nothing in [&[][..], &[0x45], &[0x25; 40]] {
+        assert_eq!(tunnel.outbound.seal(&mut buffer(nothing)), Err(DropReason::MalformedInner));
+    }
+    assert_eq!(tunnel.outbound.drops().of(DropReason::MalformedInner), 3);
+}
+
+#[test]
+fn a_buffer_without_room_is_an_error_and_spends_no_sequence_number() {
+    let tunnel = Tunnel::new(suite("aes128gcm16"), Esn::No);
+    let mut crowded = buffer(&v4(b"x"));
+    while crowded.headroom() > 4 {
+        crowded.push_front(1).expect("there is headroom");
+    }
+    crowded.as_mut_slice()[0] = 0x45;
+    assert_eq!(tunnel.outbound.seal(&mut crowded), Err(DropReason::TooLong));
+    assert_eq!(&tunnel.seal(&v4(b"x")).as_slice()[4..8], [0, 0, 0, 1]);
+}
+
+#[test]
+fn the_traffic_class_is_given_for_the_outer_header() {
+    let tunnel = Tunnel::new(suite("aes128gcm16"), Esn::No);
+    let mut inner = v4(b"voice");
+    inner[1] = 46 << 2 | 2;
+    let sealed = tunnel.outbound.seal(&mut buffer(&inner)).expect("an IPv4 packet");
+    assert_eq!(sealed.traffic_class, 46 << 2 | 2);
+}
+
+#[test]
+fn workers_share_an_sa_without_losing_or_repeating_a_packet() {
+    const PACKETS: usize = 4000;
+    let mut inbound = spec(Direction::Inbound, suite("aes128gcm16"), Esn::Yes);
+    inbound.replay_window = limits::REPLAY_WINDOW;
+    let tunnel = Tunnel::of(spec(Direction::Outbound, suite("aes128gcm16"), Esn::Yes), inbound, 0);
+    let sealed: Vec<Vec<u8>> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..PACKETS / 4)
+                        .map(|_| tunnel.seal(&v4(&[1; 64])).as_slice().to_vec())
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no worker panics")).collect()
+    });
+    // Every worker gets every packet; each packet must come out of exactly one of them.
+    let opened: usize = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    sealed.iter().filter(|packet| tunnel.inbound.open(&mut buffer(packet)).is_ok()).count()
+                })
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().expect("no worker panics")).sum()
+    });
+    assert_eq!(opened, PACKETS);
+    assert_eq!(tunnel.inbound.packets(), PACKETS as u64);
+    assert_eq!(tunnel.inbound.drops().of(DropReason::Replayed), 3 * PACKETS as u64);
+}
+
+/// A peer that holds the key and seals what it likes.
+mod evil {
+    use super::*;
+    use sa::transform::EncryptionKind;
+
+    /// Seals `plaintext`, which ends in its next header, as packet number one; what lacks to whole blocks comes before.
+    pub(crate) fn seal(protection: sa::Protection, plaintext: &[u8]) -> PacketBuf {
+        let spec = spec(Direction::Inbound, protection, Esn::No);
+        let (encryption_key, integrity_key) = spec.key.as_slice().split_at(protection.encryption_key_len());
+        let header = [Spi(SPI.0).0.to_be_bytes(), [0, 0, 0, 1]].concat();
+        let mut packet = header.clone();
+        match (&protection.encryption().kind, protection.integrity()) {
+            (EncryptionKind::Aead(aead), _) => {
+                let iv = [3; 8];
+                let mut ciphertext = aligned(plaintext, 4);
+                let mut icv = vec![0; aead.icv_len()];
+                let key = aead.key(encryption_key).expect("the spec's key");
+                key.seal(&iv, &header, &mut ciphertext, &mut icv).expect("a short packet");
+                packet.extend([&iv[..], &ciphertext, &icv].concat());
+            }
+            (EncryptionKind::Cipher(cipher), Some(integrity)) => {
+                let iv = vec![3; cipher.iv_len()];
+                let mut ciphertext = aligned(plaintext, cipher.block_len());
+                let mut icv = vec![0; integrity.mac.icv_len()];
+                let key = cipher.key(encryption_key).expect("the spec's key");
+                key.encrypt(&iv, &mut ciphertext).expect("whole blocks");
+                packet.extend([&iv[..], &ciphertext].concat());
+                integrity.mac.key(integrity_key).expect("the spec's key").sign(&[&packet], &mut icv);
+                packet.extend(icv);
+            }
+            (EncryptionKind::Cipher(_), None) => panic!("no such suite"),
+        }
+        buffer(&packet)
+    }
+
+    fn aligned(plaintext: &[u8], to: usize) -> Vec<u8> {
+        let mut aligned = vec![0; plaintext.len().max(2).next_multiple_of(to) - plaintext.len()];
+        aligned.extend_from_slice(plaintext);
+        aligned
+    }
+}
