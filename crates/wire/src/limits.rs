@@ -22,3 +22,6 @@ pub const IPV6_EXTENSION_HEADERS: usize = 8;
 /// Members of a list that an explanation names before it only counts them, so that a stranger's
 /// message makes no long line in a log.
 pub const EXPLAINED_ITEMS: usize = 8;
+
+/// Octets of a name that an explanation shows before it only counts them, for the same reason.
+pub const EXPLAINED_OCTETS: usize = 128;

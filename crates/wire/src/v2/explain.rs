@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt::Display;
 
 use super::{CertificateRequest, Configuration, Delete, Identification, Notify, Payload, Proposal};
-use crate::limits::EXPLAINED_ITEMS;
+use crate::limits::{EXPLAINED_ITEMS, EXPLAINED_OCTETS};
 use crate::registry::{CertificateEncoding, ConfigurationType, IdType, NotifyType, PayloadType, ProtocolId};
 
 impl Payload {
@@ -109,7 +109,7 @@ fn explain_identity(identification: &Identification) -> String {
         IdType::IPV6_ADDR => {
             <[u8; 16]>::try_from(data).ok().map(|octets| core::net::Ipv6Addr::from(octets).to_string())
         }
-        IdType::FQDN | IdType::RFC822_ADDR => Some(data.escape_ascii().to_string()),
+        IdType::FQDN | IdType::RFC822_ADDR => Some(explain_name(data)),
         IdType::NULL => Some(String::from("nobody in particular")),
         _ => None,
     };
@@ -120,6 +120,16 @@ fn explain_identity(identification: &Identification) -> String {
             data.len()
         )
     })
+}
+
+/// A name as a stranger spells it, without octets that could mean something to a terminal.
+fn explain_name(name: &[u8]) -> String {
+    match name.split_at_checked(EXPLAINED_OCTETS) {
+        Some((shown, hidden)) if !hidden.is_empty() => {
+            format!("{} and {} octets more", shown.escape_ascii(), hidden.len())
+        }
+        _ => name.escape_ascii().to_string(),
+    }
 }
 
 fn explain_delete(delete: &Delete) -> String {
@@ -315,6 +325,14 @@ mod tests {
         let data = b"gw\nINFO all is well".to_vec();
         let payload = Payload::IdentificationInitiator(Identification { id_type: IdType::FQDN, data });
         assert_eq!(payload.explain(), "IDi: the initiator says that it is gw\\nINFO all is well");
+    }
+
+    #[test]
+    fn a_long_name_is_cut() {
+        let name = |length| Identification { id_type: IdType::FQDN, data: vec![b'a'; length] };
+        let sentence = Payload::IdentificationResponder(name(1000)).explain();
+        assert!(sentence.ends_with("aaa and 872 octets more"), "{sentence}");
+        assert!(Payload::IdentificationResponder(name(EXPLAINED_OCTETS)).explain().ends_with("aaa"));
     }
 
     #[test]

@@ -1,0 +1,42 @@
+//! Fuzz targets: what Keyway reads from strangers, one module each.
+//!
+//! A module has one function, `run`, that takes any octets, never panics, and panics on purpose when
+//! something that must hold does not (what was decoded must encode and decode again, and the like).
+//! libFuzzer calls it through `fuzz_targets/`:
+//!
+//! ```text
+//! cargo +nightly fuzz run ike_message target/found corpus/ike_message
+//! ```
+//!
+//! (`target/found` takes what libFuzzer finds; the committed corpus stays small.) Everything in
+//! `corpus/` is replayed on stable Rust, without libFuzzer:
+//!
+//! ```text
+//! cargo test --manifest-path fuzz/Cargo.toml --no-default-features
+//! ```
+//!
+//! A new target is a module here with its line in [`TARGETS`], three lines in `fuzz_targets/`, a
+//! `[[bin]]` in `Cargo.toml`, and seeds in `corpus/`. An input that once failed is committed there too,
+//! under a name that says what it broke.
+
+#![forbid(unsafe_code)]
+
+pub mod ike_message;
+pub mod ike_payloads;
+pub mod ip_packet;
+
+/// One fuzz target.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// The name of its binary and of its corpus.
+    pub name: &'static str,
+    /// What it does with an input.
+    pub run: fn(&[u8]),
+}
+
+/// Every target, for the replay.
+pub const TARGETS: &[Target] = &[
+    Target { name: "ike_message", run: ike_message::run },
+    Target { name: "ike_payloads", run: ike_payloads::run },
+    Target { name: "ip_packet", run: ip_packet::run },
+];
