@@ -1,0 +1,375 @@
+//! A model data plane: it carries out orders, complains about every one that breaks the contract, and moves model
+//! packets with null cryptography, which opens a packet only where both ends agree on every parameter of the SA.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use sa::{
+    Direction, Encapsulation, ExpiryCause, Hardness, Lifetime, Outer, PolicyAction, PolicyId, PolicySpec,
+    Protocol, SaEvent, SaId, SaOp, SaSpec, Spi,
+};
+
+use crate::{Cargo, Packet, Parcel, Sealed, SpiPool};
+
+/// The policies and SAs of one side.
+#[derive(Debug)]
+pub struct Plane {
+    address: IpAddr,
+    spis: SpiPool,
+    /// In the order in which they select.
+    policies: BTreeMap<(u32, PolicyId), InstalledPolicy>,
+    sas: BTreeMap<SaId, InstalledSa>,
+    events: VecDeque<SaEvent>,
+    faults: Vec<String>,
+}
+
+#[derive(Debug)]
+struct InstalledPolicy {
+    spec: PolicySpec,
+    outbound: Option<SaId>,
+    acquired_at: Option<Instant>,
+}
+
+/// An SA and what it has carried.
+#[derive(Debug)]
+pub struct InstalledSa {
+    /// What was ordered.
+    pub spec: SaSpec,
+    /// Octets of inner packets carried.
+    pub bytes: u64,
+    /// Packets carried.
+    pub packets: u64,
+    active_at: Option<Instant>,
+}
+
+/// What became of a packet that was to leave.
+#[derive(Debug)]
+pub enum Departure {
+    /// It goes out protected.
+    Protected(Parcel),
+    /// A bypass policy lets it pass as it is.
+    Bypassed(Parcel),
+    /// No policy is about it, so it passes as it is.
+    Unguarded(Parcel),
+    /// A discard policy ended it.
+    Discarded,
+    /// A trap policy has no SA yet; the packet is gone and an acquire on its way.
+    Awaiting,
+    /// A protect policy has no SA, which never happens in a make-before-break rekeying.
+    NoSa,
+    /// The SA's hard limit is reached.
+    Expired,
+}
+
+/// What became of a packet that came in.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It opened, or came in plaintext where that is allowed.
+    Opened(Packet),
+    /// No SA has its SPI.
+    UnknownSpi(Spi, Packet),
+    /// The SA of its SPI has another key, algorithm, mode or width of sequence number.
+    WrongSa(Spi, Packet),
+    /// The SA's selectors do not select it.
+    NotSelected(Spi, Packet),
+    /// The SA's hard limit is reached.
+    Expired(Spi, Packet),
+    /// It came in plaintext, and a policy wants it protected.
+    Refused(Packet),
+}
+
+impl Plane {
+    /// Makes an empty plane at `address`, the side's own.
+    pub fn new(address: IpAddr, spis: SpiPool) -> Plane {
+        Plane {
+            address,
+            spis,
+            policies: BTreeMap::new(),
+            sas: BTreeMap::new(),
+            events: VecDeque::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// Carries out an order.
+    pub fn apply(&mut self, op: SaOp) {
+        match op {
+            SaOp::InstallPolicy(spec) => self.install_policy(spec),
+            SaOp::RemovePolicy(policy) => self.remove_policy(policy),
+            SaOp::InstallSa(spec) => self.install_sa(*spec),
+            SaOp::UseOutbound { policy, sa } => self.use_outbound(policy, sa),
+            SaOp::RemoveSa(sa) => self.remove_sa(sa),
+            SaOp::MoveSa { sa, outer } => self.move_sa(sa, outer),
+        }
+    }
+
+    /// Gives every breach of contract so far.
+    pub fn faults(&self) -> &[String] {
+        &self.faults
+    }
+
+    /// Gives the next event for the engine.
+    pub fn poll_event(&mut self) -> Option<SaEvent> {
+        self.events.pop_front()
+    }
+
+    /// Gives the installed SAs.
+    pub fn sas(&self) -> &BTreeMap<SaId, InstalledSa> {
+        &self.sas
+    }
+
+    /// Gives the installed policies, in the order in which they select.
+    pub fn policies(&self) -> impl Iterator<Item = &PolicySpec> {
+        self.policies.values().map(|policy| &policy.spec)
+    }
+
+    /// Gives the outbound SA that a policy's packets go through.
+    pub fn outbound(&self, policy: PolicyId) -> Option<SaId> {
+        self.policies.values().find(|installed| installed.spec.id == policy)?.outbound
+    }
+
+    /// Handles a packet of a host behind this side.
+    pub fn send(&mut self, now: Instant, packet: Packet) -> Departure {
+        let plain = || Parcel {
+            source: SocketAddr::new(packet.flow.source, 0),
+            destination: SocketAddr::new(packet.flow.destination, 0),
+            cargo: Cargo::Plain(packet),
+        };
+        let selecting = self
+            .policies
+            .values_mut()
+            .find(|policy| policy.spec.selectors.iter().any(|pair| packet.flow.leaves_by(pair)));
+        let Some(policy) = selecting else { return Departure::Unguarded(plain()) };
+        match (policy.spec.action, policy.outbound) {
+            (PolicyAction::Bypass, _) => Departure::Bypassed(plain()),
+            (PolicyAction::Discard, _) => Departure::Discarded,
+            (PolicyAction::Protect | PolicyAction::Trap, Some(outbound)) => self.seal(outbound, packet),
+            (PolicyAction::Protect, None) => Departure::NoSa,
+            (PolicyAction::Trap, None) => {
+                if policy.acquired_at.is_none_or(|at| now >= at + ACQUIRE_EVERY) {
+                    policy.acquired_at = Some(now);
+                    let flow = packet.flow.acquired();
+                    self.events.push_back(SaEvent::Acquire { policy: policy.spec.id, flow });
+                }
+                Departure::Awaiting
+            }
+        }
+    }
+
+    /// Handles a protected packet from the network.
+    pub fn open(&mut self, now: Instant, source: SocketAddr, sealed: &Sealed) -> Arrival {
+        let id = SaId {
+            direction: Direction::Inbound,
+            protocol: Protocol::Esp,
+            destination: self.address,
+            spi: sealed.spi,
+        };
+        let packet = sealed.packet;
+        let Some(sa) = self.sas.get_mut(&id) else { return Arrival::UnknownSpi(sealed.spi, packet) };
+        let spec = &sa.spec;
+        let opens = spec.key.ct_eq(sealed.key.as_slice())
+            && spec.protection == sealed.protection
+            && spec.esn == sealed.esn
+            && spec.mode == sealed.mode;
+        if !opens {
+            return Arrival::WrongSa(sealed.spi, packet);
+        }
+        if !spec.selectors.iter().any(|pair| packet.flow.arrives_by(pair)) {
+            return Arrival::NotSelected(sealed.spi, packet);
+        }
+        if sealed.encapsulation == Encapsulation::Udp && spec.outer.remote != source {
+            self.events.push_back(SaEvent::PathChanged { sa: id, remote: source });
+        }
+        if sa.active_at.is_none_or(|at| now >= at + ACTIVE_EVERY) {
+            sa.active_at = Some(now);
+            self.events.push_back(SaEvent::Active { sa: id });
+        }
+        match sa.count(packet.octets) {
+            Count::Exhausted => return Arrival::Expired(sealed.spi, packet),
+            Count::Reached(hardness, cause) => {
+                self.events.push_back(SaEvent::Expire { sa: id, hardness, cause })
+            }
+            Count::Within => {}
+        }
+        Arrival::Opened(packet)
+    }
+
+    /// Handles an unprotected packet from the network (RFC 4301 §5.2: it must not be one that a policy protects).
+    pub fn receive_plain(&self, packet: Packet) -> Arrival {
+        let selecting = self
+            .policies
+            .values()
+            .find(|policy| policy.spec.selectors.iter().any(|pair| packet.flow.arrives_by(pair)));
+        match selecting.map(|policy| policy.spec.action) {
+            None | Some(PolicyAction::Bypass) => Arrival::Opened(packet),
+            Some(PolicyAction::Protect | PolicyAction::Trap | PolicyAction::Discard) => {
+                Arrival::Refused(packet)
+            }
+        }
+    }
+
+    fn seal(&mut self, outbound: SaId, packet: Packet) -> Departure {
+        let Some(sa) = self.sas.get_mut(&outbound) else { return Departure::NoSa };
+        match sa.count(packet.octets) {
+            Count::Exhausted => return Departure::Expired,
+            Count::Reached(hardness, cause) => {
+                self.events.push_back(SaEvent::Expire { sa: outbound, hardness, cause });
+            }
+            Count::Within => {}
+        }
+        let spec = &sa.spec;
+        let sealed = Sealed {
+            spi: spec.spi,
+            key: spec.key.clone(),
+            protection: spec.protection,
+            esn: spec.esn,
+            mode: spec.mode,
+            encapsulation: spec.outer.encapsulation,
+            packet,
+        };
+        let Outer { local, remote, .. } = spec.outer;
+        Departure::Protected(Parcel { source: local, destination: remote, cargo: Cargo::Esp(sealed) })
+    }
+
+    fn install_policy(&mut self, spec: PolicySpec) {
+        if spec.selectors.is_empty() {
+            self.fault(format!("policy {} selects nothing", spec.id));
+        }
+        let outbound = self.take_policy(spec.id).and_then(|replaced| replaced.outbound);
+        let key = (spec.priority, spec.id);
+        self.policies.insert(key, InstalledPolicy { spec, outbound, acquired_at: None });
+    }
+
+    fn remove_policy(&mut self, policy: PolicyId) {
+        if self.take_policy(policy).is_none() {
+            self.fault(format!("RemovePolicy names policy {policy}, which does not exist"));
+        }
+    }
+
+    fn take_policy(&mut self, policy: PolicyId) -> Option<InstalledPolicy> {
+        let key = self.policies.keys().copied().find(|(_, id)| *id == policy)?;
+        self.policies.remove(&key)
+    }
+
+    fn install_sa(&mut self, spec: SaSpec) {
+        for complaint in self.complaints(&spec) {
+            self.fault(format!("InstallSa {}: {complaint}", name(&spec.id())));
+        }
+        let sa = InstalledSa { bytes: 0, packets: 0, active_at: None, spec };
+        self.sas.insert(sa.spec.id(), sa);
+    }
+
+    fn complaints(&self, spec: &SaSpec) -> Vec<&'static str> {
+        let mut complaints = Vec::new();
+        let mut unless = |holds: bool, complaint| {
+            if !holds {
+                complaints.push(complaint);
+            }
+        };
+        unless(!self.sas.contains_key(&spec.id()), "an SA of that name exists");
+        unless(spec.spi >= Spi::LOWEST, "its SPI is reserved (RFC 4303 §2.1)");
+        unless(
+            spec.key.len() == spec.protection.key_len(),
+            "its key has not the length that its algorithms take",
+        );
+        unless(!spec.selectors.is_empty(), "it selects nothing");
+        unless(spec.outer.local.ip() == self.address, "its local address is not ours");
+        unless(
+            spec.outer.encapsulation == Encapsulation::None || spec.outer.local.port() != IKE_PORT,
+            "UDP encapsulation does not work on port 500 (RFC 3948 §2.2)",
+        );
+        if spec.direction == Direction::Inbound {
+            complaints.extend(self.spis.install(spec.spi));
+        }
+        complaints
+    }
+
+    fn use_outbound(&mut self, policy: PolicyId, sa: SaId) {
+        let complaint = match self.sas.get(&sa) {
+            None => Some("an SA that is not installed"),
+            Some(_) if sa.direction == Direction::Inbound => Some("an inbound SA"),
+            Some(installed) if installed.spec.policy != policy => Some("an SA of another policy"),
+            Some(_) => None,
+        };
+        if let Some(complaint) = complaint {
+            self.fault(format!("UseOutbound names {complaint}: {}", name(&sa)));
+        }
+        match self.policies.values_mut().find(|installed| installed.spec.id == policy) {
+            Some(installed) => installed.outbound = Some(sa),
+            None => self.fault(format!("UseOutbound names policy {policy}, which does not exist")),
+        }
+    }
+
+    fn remove_sa(&mut self, sa: SaId) {
+        if self.sas.remove(&sa).is_none() {
+            self.fault(format!("RemoveSa names {}, which is not installed", name(&sa)));
+        }
+        let user = self.policies.values_mut().find(|policy| policy.outbound == Some(sa));
+        if let Some(policy) = user {
+            policy.outbound = None;
+            let id = policy.spec.id;
+            self.fault(format!("RemoveSa takes {} away while policy {id} uses it", name(&sa)));
+        }
+    }
+
+    fn move_sa(&mut self, sa: SaId, outer: Outer) {
+        let Some(mut installed) = self.sas.remove(&sa) else {
+            return self.fault(format!("MoveSa names {}, which is not installed", name(&sa)));
+        };
+        installed.spec.outer = outer;
+        let moved = installed.spec.id();
+        for policy in self.policies.values_mut().filter(|policy| policy.outbound == Some(sa)) {
+            policy.outbound = Some(moved);
+        }
+        self.sas.insert(moved, installed);
+    }
+
+    fn fault(&mut self, fault: String) {
+        self.faults.push(fault);
+    }
+}
+
+/// What counting a packet found.
+enum Count {
+    Within,
+    Reached(Hardness, ExpiryCause),
+    Exhausted,
+}
+
+impl InstalledSa {
+    fn count(&mut self, octets: u64) -> Count {
+        let Lifetime { soft_bytes, hard_bytes, soft_packets, hard_packets } = self.spec.lifetime;
+        if self.bytes >= hard_bytes || self.packets >= hard_packets {
+            return Count::Exhausted;
+        }
+        let (bytes, packets) = (self.bytes, self.packets);
+        self.bytes += octets;
+        self.packets += 1;
+        let reaches = |before: u64, after: u64, limit: u64| before < limit && limit <= after;
+        let limits = [
+            (bytes, self.bytes, hard_bytes, Hardness::Hard, ExpiryCause::Bytes),
+            (packets, self.packets, hard_packets, Hardness::Hard, ExpiryCause::Packets),
+            (bytes, self.bytes, soft_bytes, Hardness::Soft, ExpiryCause::Bytes),
+            (packets, self.packets, soft_packets, Hardness::Soft, ExpiryCause::Packets),
+        ];
+        let reached = limits.into_iter().find(|(before, after, limit, ..)| reaches(*before, *after, *limit));
+        reached.map_or(Count::Within, |(.., hardness, cause)| Count::Reached(hardness, cause))
+    }
+}
+
+/// Names an SA for people.
+pub(crate) fn name(sa: &SaId) -> String {
+    let direction = match sa.direction {
+        Direction::Inbound => "inbound",
+        Direction::Outbound => "outbound",
+    };
+    format!("{direction} {} {} to {}", sa.protocol, sa.spi, sa.destination)
+}
+
+const IKE_PORT: u16 = 500;
+const ACTIVE_EVERY: Duration = Duration::from_secs(1);
+const ACQUIRE_EVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;
