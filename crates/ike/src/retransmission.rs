@@ -66,9 +66,6 @@ pub(crate) struct Jitter {
 }
 
 impl Jitter {
-    /// Leaves every wait as it is.
-    pub(crate) const NONE: Jitter = Jitter { keep: 1.0 };
-
     /// Shortens a wait.
     pub(crate) fn apply(self, delay: Duration) -> Duration {
         delay.mul_f64(self.keep)
@@ -106,6 +103,7 @@ mod tests {
             (0..200).map(|_| policy.draw_jitter(&mut SystemRandom).apply(Duration::from_secs(10))).collect();
         assert!(waits.iter().all(|wait| (Duration::from_secs(9)..=Duration::from_secs(10)).contains(wait)));
         assert!(waits.iter().max() > waits.iter().min());
-        assert_eq!(Jitter::NONE.apply(Duration::from_secs(10)), Duration::from_secs(10));
+        let without = RetransmissionPolicy { jitter_percent: 0, ..policy }.draw_jitter(&mut SystemRandom);
+        assert_eq!(without.apply(Duration::from_secs(10)), Duration::from_secs(10));
     }
 }

@@ -30,11 +30,11 @@ pub(crate) struct InFlight {
     /// Its message id.
     pub(crate) message_id: u32,
     /// Its datagrams, kept because a repetition must be bitwise identical (RFC 7296 §2.1).
-    pub(crate) datagrams: Vec<Vec<u8>>,
+    datagrams: Vec<Vec<u8>>,
     /// How often it was repeated so far.
-    pub(crate) attempt: u32,
+    attempt: u32,
     /// When it is repeated next, or given up.
-    pub(crate) deadline: Instant,
+    deadline: Instant,
     policy: RetransmissionPolicy,
     jitter: Jitter,
 }
@@ -67,11 +67,11 @@ pub(crate) enum Retransmission<'a> {
 }
 
 /// Whether a response answers our request.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Completion {
     /// It does. The request is no longer repeated, and the next one may be sent.
-    Answered(InFlight),
+    Answered,
     /// It answers nothing that waits: a duplicate or a forgery, to be ignored.
     Stray,
 }
@@ -133,7 +133,7 @@ impl OurWindow {
     /// Takes note of an authentic response.
     pub(crate) fn complete(&mut self, message_id: u32) -> Completion {
         match self.in_flight.take_if(|waiting| waiting.message_id == message_id) {
-            Some(request) => Completion::Answered(request),
+            Some(_) => Completion::Answered,
             None => Completion::Stray,
         }
     }
@@ -180,8 +180,7 @@ pub(crate) enum Standing<'a> {
     New,
     /// The last request once more: send this response again, bit for bit, and do nothing else (RFC 7296 §2.1).
     ///
-    /// Of a request in fragments only the first fragment asks for that; ignore the others (RFC 7383 §2.6.1). No
-    /// datagrams at all: the request is still being worked on.
+    /// Of a request in fragments only the first fragment asks for that; ignore the others (RFC 7383 §2.6.1).
     Repeated(&'a [Vec<u8>]),
     /// Neither: too old to remember, or ahead of a request that has not come. Ignore it.
     OutOfWindow,
@@ -206,41 +205,30 @@ impl TheirWindow {
         }
     }
 
-    /// Takes note of an authentic new request whose response is not ready yet; repetitions of it are then known as
-    /// such. Says nothing of any other message id.
-    pub(crate) fn received(&mut self, message_id: u32) {
-        self.answered(message_id, Vec::new());
-    }
-
-    /// Remembers the response to an authentic new request, or to the one that was [`received`](Self::received) last.
+    /// Remembers the response to an authentic new request. Any other message id changes nothing.
     pub(crate) fn answered(&mut self, message_id: u32, datagrams: Vec<Vec<u8>>) {
-        match self.classify(message_id) {
-            Standing::New => self.expected_id = self.expected_id.saturating_add(1),
-            Standing::Repeated(_) => {}
-            Standing::OutOfWindow => return,
+        if self.classify(message_id) == Standing::New {
+            self.expected_id = self.expected_id.saturating_add(1);
+            self.last_response = Some(datagrams);
         }
-        self.last_response = Some(datagrams);
-    }
-
-    /// Gives the message id of the peer's next request.
-    pub(crate) fn expected_id(&self) -> u32 {
-        self.expected_id
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crypto::SystemRandom;
     use std::time::Duration;
 
-    const POLICY: RetransmissionPolicy = RetransmissionPolicy::STRONGSWAN;
+    const POLICY: RetransmissionPolicy =
+        RetransmissionPolicy { jitter_percent: 0, ..RetransmissionPolicy::STRONGSWAN };
 
     fn datagram(octet: u8) -> Vec<Vec<u8>> {
         vec![vec![octet; 4]]
     }
 
     fn started(window: &mut OurWindow, now: Instant, octet: u8) -> Result<u32, NotStarted> {
-        window.start(now, datagram(octet), POLICY, Jitter::NONE)
+        window.start(now, datagram(octet), POLICY, POLICY.draw_jitter(&mut SystemRandom))
     }
 
     #[test]
@@ -250,7 +238,7 @@ mod tests {
         assert_eq!(started(&mut window, now, 1), Ok(0));
         assert_eq!(started(&mut window, now, 2), Err(NotStarted::Busy(0)));
         assert_eq!(window.complete(1), Completion::Stray);
-        assert!(matches!(window.complete(0), Completion::Answered(InFlight { message_id: 0, .. })));
+        assert_eq!(window.complete(0), Completion::Answered);
         assert_eq!(window.complete(0), Completion::Stray);
         assert_eq!(window.peek_next_id(), 1);
         assert_eq!(started(&mut window, now, 2), Ok(1));
@@ -323,13 +311,13 @@ mod tests {
     }
 
     #[test]
-    fn a_request_in_work_is_no_new_one() {
+    fn an_answer_to_no_expected_request_is_not_remembered() {
         let mut window = TheirWindow::default();
-        window.received(0);
-        assert_eq!(window.classify(0), Standing::Repeated(&[]));
-        window.answered(0, datagram(9));
-        assert_eq!(window.classify(0), Standing::Repeated(&datagram(9)));
         window.answered(5, datagram(1));
-        assert_eq!(window.expected_id(), 1);
+        assert_eq!(window.classify(5), Standing::OutOfWindow);
+        assert_eq!(window.classify(0), Standing::New);
+        window.answered(0, datagram(2));
+        window.answered(0, datagram(3));
+        assert_eq!(window.classify(0), Standing::Repeated(&datagram(2)));
     }
 }
