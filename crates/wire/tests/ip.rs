@@ -60,7 +60,10 @@ fn an_ipv4_header_that_contradicts_itself_is_refused() {
     assert_eq!(refusal(0, 0x44), "IPv4 header: IHL says 16 octets where there are 20");
     assert_eq!(refusal(3, 19), "IPv4 header: Total Length says 19 octets where there are 20");
     assert_eq!(refusal(3, 29), "IPv4 header: Total Length says 29 octets where there are 28");
-    assert_eq!(Packet::new(&[][..]).unwrap_err().to_string(), "IP packet: Version is 0, but must be 4 or 6");
+    assert_eq!(
+        Packet::new(&[][..]).unwrap_err().to_string(),
+        "IP packet: Version takes 1 octets, but only 0 are left"
+    );
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub use v6::{Ipv6, Ipv6Header};
 
 use core::net::IpAddr;
 
-use crate::Malformed;
+use crate::{Fault, Malformed};
 
 /// A view of an IP packet of either version.
 #[derive(Clone, Copy, Debug)]
@@ -42,10 +42,8 @@ impl<Bytes: AsRef<[u8]>> Packet<Bytes> {
         match bytes.as_ref().first().map(|first| first >> 4) {
             Some(4) => Ipv4::new(bytes).map(Packet::V4),
             Some(6) => Ipv6::new(bytes).map(Packet::V6),
-            version => {
-                let value = version.unwrap_or_default().into();
-                Err(Malformed::forbidden("IP packet", "Version", value, "4 or 6"))
-            }
+            Some(version) => Err(Malformed::forbidden("IP packet", "Version", version.into(), "4 or 6")),
+            None => Err(Malformed::new("IP packet", "Version", Fault::Truncated { needed: 1, available: 0 })),
         }
     }
 
