@@ -34,7 +34,7 @@ pub enum Fault {
     },
     /// Octets are left over after the structure's end.
     Trailing {
-        /// How many octets are left over.
+        /// How many octets left over.
         octets: usize,
     },
     /// There are more of these than [`crate::limits`] allows.
@@ -71,13 +71,16 @@ impl fmt::Display for Malformed {
         let Malformed { structure, field, fault } = self;
         match fault {
             Fault::Truncated { needed, available } => {
-                write!(f, "{structure}: {field} takes {needed} octets, but only {available} are left")
+                let needed = Octets(*needed);
+                write!(f, "{structure}: {field} takes {needed}, but only {available} are left")
             }
             Fault::WrongLength { stated, actual } => {
-                write!(f, "{structure}: {field} says {stated} octets where there are {actual}")
+                let stated = Octets(*stated);
+                write!(f, "{structure}: {field} says {stated} where there are {actual}")
             }
             Fault::Trailing { octets } => {
-                write!(f, "{structure}: {octets} octets are left over after {field}")
+                let octets = Octets(*octets);
+                write!(f, "{structure}: {octets} left over after {field}")
             }
             Fault::TooMany { limit } => write!(f, "{structure}: more than {limit} of {field}"),
             Fault::Forbidden { value, expected } => {
@@ -88,6 +91,18 @@ impl fmt::Display for Malformed {
 }
 
 impl core::error::Error for Malformed {}
+
+/// So many octets, or one.
+struct Octets(usize);
+
+impl fmt::Display for Octets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("1 octet"),
+            count => write!(f, "{count} octets"),
+        }
+    }
+}
 
 /// A value that does not fit the length or count field that the format has for it.
 ///

@@ -62,7 +62,7 @@ fn an_ipv4_header_that_contradicts_itself_is_refused() {
     assert_eq!(refusal(3, 29), "IPv4 header: Total Length says 29 octets where there are 28");
     assert_eq!(
         Packet::new(&[][..]).unwrap_err().to_string(),
-        "IP packet: Version takes 1 octets, but only 0 are left"
+        "IP packet: Version takes 1 octet, but only 0 are left"
     );
 }
 

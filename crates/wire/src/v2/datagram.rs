@@ -277,7 +277,7 @@ mod tests {
         let mut message = encrypted(PayloadType::NONE, None);
         message.extend_from_slice(&[0, 0, 0, 4]);
         message[27] += 4;
-        assert_eq!(refusal(&message), "Payload chain: 4 octets are left over after the Encrypted payload");
+        assert_eq!(refusal(&message), "Payload chain: 4 octets left over after the Encrypted payload");
     }
 
     #[test]

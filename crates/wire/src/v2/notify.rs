@@ -161,7 +161,7 @@ mod tests {
             refusal(&[3, 4, 0, 2, 0, 0, 1, 0]),
             "Delete payload: SPI takes 4 octets, but only 0 are left"
         );
-        assert_eq!(refusal(&[3, 4, 0, 0, 0]), "Delete payload: 1 octets are left over after the last SPI");
+        assert_eq!(refusal(&[3, 4, 0, 0, 0]), "Delete payload: 1 octet left over after the last SPI");
         // A size of zero must not make 65535 SPIs out of nothing.
         assert_eq!(refusal(&[3, 0, 0xff, 0xff]), "Delete payload: SPI Size says 0 octets where there are 4");
     }

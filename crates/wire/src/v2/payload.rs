@@ -90,7 +90,7 @@ pub struct Unknown {
 /// plaintext of an Encrypted payload, its padding removed.
 ///
 /// # Errors
-/// When a length contradicts the bytes, a payload cannot be read, octets are left over, or an
+/// When a length contradicts the bytes, a payload cannot be read, octets left over, or an
 /// Encrypted payload is found inside.
 pub fn decode_payloads(first: PayloadType, bytes: &[u8]) -> Result<Vec<Payload>, Malformed> {
     let (payloads, encrypted) = decode_chain(first, bytes)?;
@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(encode_payloads(&[]), Ok((PayloadType::NONE, vec![])));
         assert_eq!(
             refusal(PayloadType::NONE, &[0]),
-            "Payload chain: 1 octets are left over after the last payload"
+            "Payload chain: 1 octet left over after the last payload"
         );
     }
 
@@ -352,7 +352,7 @@ mod tests {
         );
         assert_eq!(
             refusal(PayloadType::VENDOR_ID, &[0, 0, 0, 4, 0]),
-            "Payload chain: 1 octets are left over after the last payload"
+            "Payload chain: 1 octet left over after the last payload"
         );
     }
 

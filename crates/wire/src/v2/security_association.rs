@@ -372,7 +372,7 @@ mod tests {
         );
         // A proposal is announced to follow, and none does.
         let more_proposals = PROPOSAL.replace("00000020", "02000020");
-        assert_eq!(refusal(&more_proposals), "SA payload: Last Substruc takes 1 octets, but only 0 are left");
+        assert_eq!(refusal(&more_proposals), "SA payload: Last Substruc takes 1 octet, but only 0 are left");
         // A proposal's mark is 2, a transform's 3.
         let wrong_mark = PROPOSAL.replace("00000020", "03000020");
         assert_eq!(
@@ -395,7 +395,7 @@ mod tests {
             refusal(&PROPOSAL.replace("0300000c", "0300000a")),
             "Transform: Attribute Value or Length takes 2 octets, but only 0 are left"
         );
-        assert_eq!(refusal(""), "SA payload: Last Substruc takes 1 octets, but only 0 are left");
+        assert_eq!(refusal(""), "SA payload: Last Substruc takes 1 octet, but only 0 are left");
     }
 
     #[test]

@@ -286,7 +286,7 @@ mod tests {
         assert!(decode(&octets(one)).is_ok());
         assert_eq!(
             refusal("01000000 07060014 0050005a 0a000000 0a0000ff 00000000"),
-            "Traffic Selector: 4 octets are left over after Ending Address"
+            "Traffic Selector: 4 octets left over after Ending Address"
         );
         assert_eq!(
             refusal(&one.replace("07060010", "08060010")),
@@ -294,11 +294,11 @@ mod tests {
         );
         assert_eq!(
             refusal(&one.replace("01000000", "02000000")),
-            "TS payload: TS Type takes 1 octets, but only 0 are left"
+            "TS payload: TS Type takes 1 octet, but only 0 are left"
         );
         assert_eq!(
             refusal(&one.replace("01000000", "00000000")),
-            "TS payload: 16 octets are left over after the last selector"
+            "TS payload: 16 octets left over after the last selector"
         );
     }
 
