@@ -117,7 +117,10 @@ fn sweep() {
 /// Only programs that a laboratory started live in its namespaces.
 fn end_processes_in(namespace: &str) {
     let Ok(output) = Command::new("ip").args(["netns", "pids", namespace]).output() else { return };
-    String::from_utf8_lossy(&output.stdout).lines().filter_map(|line| line.trim().parse().ok()).for_each(kill);
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| line.trim().parse().ok())
+        .for_each(kill);
 }
 
 fn kill(id: u32) {

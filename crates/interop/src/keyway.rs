@@ -146,7 +146,9 @@ impl Gateway for Keyway {
     }
 
     fn log(&self) -> String {
-        fs::read(self.log_path()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        fs::read(self.log_path())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 }
 
@@ -164,5 +166,8 @@ pub(crate) fn program() -> Result<PathBuf> {
     if program.is_file() {
         return Ok(program);
     }
-    Err(Failure::new(format!("there is no {}: run `cargo build -p keyway`, or set KEYWAY_BIN", program.display())))
+    Err(Failure::new(format!(
+        "there is no {}: run `cargo build -p keyway`, or set KEYWAY_BIN",
+        program.display()
+    )))
 }

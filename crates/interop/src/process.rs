@@ -96,7 +96,12 @@ impl Process {
         kill_process(pid, signal).map_err(Failure::at(format!("{} takes no signal", self.name)))
     }
 
-    fn wait_for(&mut self, what: &str, limit: Duration, mut seen: impl FnMut(&Process) -> bool) -> Result<()> {
+    fn wait_for(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        mut seen: impl FnMut(&Process) -> bool,
+    ) -> Result<()> {
         let mut ended = None;
         let what = format!("{what} of {}", self.name);
         until(limit, &what, || {
@@ -105,9 +110,11 @@ impl Process {
         })
         .map_err(|failure| Failure::new(format!("{failure}; its output:\n{}", tail(&self.log()))))?;
         match ended {
-            Some(status) if !seen(self) => {
-                Err(Failure::new(format!("{} ended ({status}); its output:\n{}", self.name, tail(&self.log()))))
-            }
+            Some(status) if !seen(self) => Err(Failure::new(format!(
+                "{} ended ({status}); its output:\n{}",
+                self.name,
+                tail(&self.log())
+            ))),
             _ => Ok(()),
         }
     }

@@ -87,7 +87,9 @@ enum Node {
 }
 
 fn ike_sa(name: String, node: Node) -> IkeSa {
-    let Node::Section(entries) = node else { return IkeSa { name, fields: BTreeMap::new(), children: Vec::new() } };
+    let Node::Section(entries) = node else {
+        return IkeSa { name, fields: BTreeMap::new(), children: Vec::new() };
+    };
     let mut sa = IkeSa { name, fields: BTreeMap::new(), children: Vec::new() };
     for (key, node) in entries {
         match node {
@@ -170,7 +172,10 @@ mod tests {
         assert_eq!(sas[0].spis(), ("ab12", "cd34"));
         assert_eq!(sas[0].field("tasks-active"), "CHILD_REKEY");
         let child = &sas[0].children[0];
-        assert_eq!((child.name.as_str(), child.spis(), child.number("bytes-in")), ("net", ("c0de", "beef"), 84));
+        assert_eq!(
+            (child.name.as_str(), child.spis(), child.number("bytes-in")),
+            ("net", ("c0de", "beef"), 84)
+        );
         assert_eq!(child.field("local-ts"), "10.1.0.0/24 fd00:1::/64");
     }
 

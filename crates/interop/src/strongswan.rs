@@ -118,7 +118,9 @@ impl Gateway for StrongSwan {
     }
 
     fn log(&self) -> String {
-        fs::read(self.log_path()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        fs::read(self.log_path())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 }
 
@@ -130,10 +132,11 @@ fn settings(directory: &Path) -> String {
         "charon {{
    load = random nonce aesni aes openssl sha1 sha2 hmac kdf pem pkcs1 pubkey x509 curve25519 gcm ctr chapoly kernel-libipsec kernel-netlink socket-default vici updown
    install_routes = yes
-   retransmit_timeout = 0.5
-   retransmit_base = 1.3
+   retransmit_timeout = 0.25
+   retransmit_base = 1.2
    retransmit_tries = 12
    fragment_size = 256
+   delete_rekeyed_delay = 1
    filelog {{
       stderr {{
          default = 1

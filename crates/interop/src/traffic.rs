@@ -15,6 +15,18 @@ use crate::{Failure, Namespace, Result};
 /// How long a connection may stand still before a transfer has failed.
 const STALL: Duration = Duration::from_secs(20);
 
+/// What a sender writes at once.
+const CHUNK: usize = 16 * 1024;
+
+/// How fast a transfer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As fast as TCP finds that it can: it learns that by filling queues until they lose packets, also those of others.
+    Unlimited,
+    /// No faster than this.
+    BitsPerSecond(u64),
+}
+
 /// What `ping` counted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ping {
@@ -111,14 +123,20 @@ impl Transfer {
     /// # Errors
     ///
     /// When a connection cannot be made, stands still, or the checksums differ.
-    pub fn run(from: &Namespace, to: &Namespace, address: IpAddr, octets: usize) -> Result<Transfer> {
+    pub fn run(
+        from: &Namespace,
+        to: &Namespace,
+        address: IpAddr,
+        octets: usize,
+        pace: Pace,
+    ) -> Result<Transfer> {
         let listener = to.inside(|| TcpListener::bind((address, 0)).map_err(Failure::at(address)))?;
         let target = listener.local_addr()?;
         let receiver = thread::spawn(move || receive(&listener));
         let stream = from.inside(|| {
             TcpStream::connect_timeout(&target, STALL).map_err(Failure::at(format!("connection to {target}")))
         })?;
-        let transfer = send(stream, octets)?;
+        let transfer = send(stream, octets, pace)?;
         receiver.join().map_err(|_| Failure::new("the receiver panicked"))??;
         Ok(transfer)
     }
@@ -129,12 +147,18 @@ impl Transfer {
     }
 }
 
-fn send(mut stream: TcpStream, octets: usize) -> Result<Transfer> {
+fn send(mut stream: TcpStream, octets: usize, pace: Pace) -> Result<Transfer> {
     stream.set_write_timeout(Some(STALL))?;
     stream.set_read_timeout(Some(STALL))?;
     let noise = noise(octets);
     let start = Instant::now();
-    stream.write_all(&noise).map_err(Failure::at("the transfer stands still"))?;
+    for (sent, chunk) in noise.chunks(CHUNK).enumerate() {
+        if let Pace::BitsPerSecond(rate) = pace {
+            let due = Duration::from_secs_f64((sent * CHUNK * 8) as f64 / rate as f64);
+            thread::sleep(due.saturating_sub(start.elapsed()));
+        }
+        stream.write_all(chunk).map_err(Failure::at("the transfer stands still"))?;
+    }
     stream.shutdown(Shutdown::Write)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(Failure::at("no checksum came back"))?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use interop::traffic::{self, Ping, Transfer};
+use interop::traffic::{self, Pace, Ping, Transfer};
 use interop::{
     CHILD, CONNECTION, Capture, Cut, End, Family, Implementation, Lab, Result, Tunnel, Wire, until,
 };
@@ -56,14 +56,15 @@ fn two_strongswans_through_a_nat() -> Result<()> {
     for family in [Family::V4, Family::V6] {
         let address = lab.b.host_address(family);
         assert_eq!(Ping::run(&lab.a.host, address, 20, 100)?.received, 20);
-        Transfer::run(&lab.a.host, &lab.b.host, address, 1 << 20)?;
+        Transfer::run(&lab.a.host, &lab.b.host, address, 1 << 20, Pace::Unlimited)?;
         assert_eq!(traffic::echo_udp(&lab.a.host, &lab.b.host, address, 20, 900)?, 20);
     }
     let before = b.sas()?;
     assert_eq!(before[0].field("remote-host"), lab.seen_address(End::A, Family::V4).to_string());
     a.rekey_ike(CONNECTION)?;
     until(PATIENCE, "the IKE SA to be rekeyed", || {
-        b.sas().is_ok_and(|sas| sas.len() == 1 && sas[0].is_established() && sas[0].spis() != before[0].spis())
+        b.sas()
+            .is_ok_and(|sas| sas.len() == 1 && sas[0].is_established() && sas[0].spis() != before[0].spis())
     })?;
     b.rekey_child(CHILD)?;
     until(PATIENCE, "the Child SA to be rekeyed", || {
