@@ -1,0 +1,81 @@
+//! Faults that no part of a configuration has by itself.
+
+use std::collections::BTreeSet;
+
+use sa::IdentityPattern;
+
+use crate::fault::Faults;
+use crate::{Child, Config, Connection};
+
+/// Complains about parts that do not fit together.
+pub(crate) fn check(config: &Config, faults: &Faults<'_>) {
+    for (n, connection) in config.connections.iter().enumerate() {
+        check_secret(config, connection, faults);
+        check_duplicate(&config.connections[..n], connection, faults);
+        check_children(connection, faults);
+    }
+    check_unused_secrets(config, faults);
+}
+
+fn check_secret(config: &Config, connection: &Connection, faults: &Faults<'_>) {
+    let (local, remote) = (connection.local_identity.as_ref(), &connection.remote_identity);
+    if config.secrets.iter().any(|secret| secret.could_fit(local, remote)) {
+        return;
+    }
+    let remote = match remote {
+        IdentityPattern::Any => "its peer".to_owned(),
+        peer => format!("`{peer}`"),
+    };
+    let message =
+        format!("`{}` authenticates by a pre-shared key, but no secret is for {remote}", connection.name);
+    let help = "add `ike { secret = … }` to `secrets`, with the peer's identity as `id`";
+    faults.error(connection.span, &format!("connections.{}", connection.name), message, help);
+}
+
+fn check_duplicate(earlier: &[Connection], connection: &Connection, faults: &Faults<'_>) {
+    let is_same = |other: &&Connection| {
+        other.local_addresses == connection.local_addresses
+            && other.remote_addresses == connection.remote_addresses
+            && other.local_identity == connection.local_identity
+            && other.remote_identity == connection.remote_identity
+    };
+    if let Some(other) = earlier.iter().find(is_same) {
+        let message = format!(
+            "`{}` has the same addresses and identities as `{}`, which comes first: no request will choose it",
+            connection.name, other.name
+        );
+        let help = "put its children into the other connection";
+        faults.warning(connection.span, &format!("connections.{}", connection.name), message, help);
+    }
+}
+
+fn check_children(connection: &Connection, faults: &Faults<'_>) {
+    for (n, child) in connection.children.iter().enumerate() {
+        let is_same = |other: &&Child| {
+            other.local_selectors == child.local_selectors && other.remote_selectors == child.remote_selectors
+        };
+        if let Some(other) = connection.children[..n].iter().find(is_same) {
+            let message =
+                format!("`{}` has the same traffic as `{}`, which comes first", child.name, other.name);
+            let key = format!("connections.{}.children.{}", connection.name, child.name);
+            faults.warning(child.span, &key, message, "");
+        }
+    }
+}
+
+/// A secret whose owners no connection names is likely mistyped.
+fn check_unused_secrets(config: &Config, faults: &Faults<'_>) {
+    let mut names = BTreeSet::new();
+    for secret in &config.secrets {
+        let is_for = |connection: &Connection| {
+            secret.could_fit(connection.local_identity.as_ref(), &connection.remote_identity)
+        };
+        if names.insert(&secret.name)
+            && !config.connections.iter().any(is_for)
+            && !config.connections.is_empty()
+        {
+            let message = format!("no connection uses the secret `{}`", secret.name);
+            faults.warning(secret.span, &format!("secrets.{}", secret.name), message, "");
+        }
+    }
+}

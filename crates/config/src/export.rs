@@ -1,0 +1,58 @@
+//! Connections as management answers show them.
+
+use std::time::Duration;
+
+use vici::Tree;
+
+use crate::connection::Authentication;
+use crate::{Child, Connection};
+
+impl Connection {
+    /// Gives the message of a `list-conn` event for this connection: its name, and in it what is configured.
+    pub fn to_list_conn(&self) -> Tree {
+        let mut tree = Tree::new()
+            .with_list("local_addrs", self.local_addresses.iter().map(ToString::to_string))
+            .with_list("remote_addrs", self.remote_addresses.iter().map(ToString::to_string))
+            .with_value("version", "IKEv2")
+            .with_value("reauth_time", "0")
+            .with_value("rekey_time", secs(self.lifetimes.rekey))
+            .with_value("unique", self.unique.keyword());
+        if !self.dpd_delay.is_zero() {
+            tree.push_value("dpd_delay", secs(self.dpd_delay));
+        }
+        let local = self.local_identity.as_ref().map_or_else(|| "%any".to_owned(), ToString::to_string);
+        tree.push_section("local-1", round(self.authentication, local));
+        tree.push_section("remote-1", round(self.authentication, self.remote_identity.to_string()));
+        let children = self
+            .children
+            .iter()
+            .fold(Tree::new(), |children, child| children.with_section(&child.name, child.to_list_conn()));
+        tree.push_section("children", children);
+        Tree::new().with_section(&self.name, tree)
+    }
+}
+
+impl Child {
+    fn to_list_conn(&self) -> Tree {
+        Tree::new()
+            .with_value("mode", self.treatment.keyword())
+            .with_value("rekey_time", secs(self.lifetimes.rekey))
+            .with_value("rekey_bytes", self.bytes.rekey.to_string())
+            .with_value("rekey_packets", self.packets.rekey.to_string())
+            .with_value("dpd_action", self.dpd_action.keyword())
+            .with_value("close_action", self.close_action.keyword())
+            .with_list("local-ts", self.local_selectors.iter().map(ToString::to_string))
+            .with_list("remote-ts", self.remote_selectors.iter().map(ToString::to_string))
+    }
+}
+
+fn round(authentication: Authentication, identity: String) -> Tree {
+    let class = match authentication {
+        Authentication::PreSharedKey => "pre-shared key",
+    };
+    Tree::new().with_value("class", class).with_value("id", identity)
+}
+
+fn secs(duration: Duration) -> String {
+    duration.as_secs().to_string()
+}

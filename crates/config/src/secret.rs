@@ -1,0 +1,145 @@
+//! Shared secrets, and which of them two ends share.
+
+use crypto::Secret;
+use sa::{Identity, IdentityPattern};
+use vici::Span;
+
+use crate::schema::Shape;
+use crate::value::Unreadable;
+
+/// A pre-shared key and those who share it.
+#[derive(Clone, Debug)]
+pub struct SharedSecret {
+    /// Its name, unique in the configuration; in a management message perhaps empty.
+    pub name: String,
+    /// Whom it is for; none means anybody.
+    pub owners: Vec<IdentityPattern>,
+    /// The secret.
+    pub secret: Secret<Vec<u8>>,
+    /// Where its name stands.
+    pub span: Span,
+}
+
+impl SharedSecret {
+    /// Tells how well the secret fits two ends; `None` is not at all, and the greatest wins.
+    ///
+    /// A secret that names a peer is for that peer only: if it served others as well, that peer could pass for them.
+    /// So what counts is who else than `local` it names.
+    pub fn fit(&self, local: &Identity, remote: &Identity) -> Option<u32> {
+        let names_local = self.owners.iter().any(|owner| *owner == IdentityPattern::Exact(local.clone()));
+        let others = || self.owners.iter().filter(|owner| **owner != IdentityPattern::Exact(local.clone()));
+        let remote_fit = match others().next() {
+            None => Some(0),
+            Some(_) => {
+                others().filter(|owner| owner.matches(remote)).map(|owner| 1 + owner.specificity()).max()
+            }
+        };
+        remote_fit.map(|fit| fit * 2 + u32::from(names_local))
+    }
+
+    /// Tells whether the secret could fit a peer of a connection with these identities.
+    pub(crate) fn could_fit(&self, local: Option<&Identity>, remote: &IdentityPattern) -> bool {
+        let IdentityPattern::Exact(remote) = remote else {
+            return true;
+        };
+        match local {
+            Some(local) => self.fit(local, remote).is_some(),
+            // Our identity will be our address, which may be the one that the secret names.
+            None => self.owners.len() < 2 || self.owners.iter().any(|owner| owner.matches(remote)),
+        }
+    }
+}
+
+/// The value of a secret.
+pub(crate) const SECRET: Shape<Secret<Vec<u8>>> =
+    Shape { words: "text, 0x and hexadecimal digits, or 0s and base64", read: secret };
+
+/// No complaint repeats what was written.
+fn secret(text: &str) -> Result<Secret<Vec<u8>>, Unreadable> {
+    let octets = if let Some(digits) = text.strip_prefix("0x") {
+        hexadecimal(digits).ok_or_else(|| Unreadable::new("what follows 0x is not hexadecimal", ""))?
+    } else if let Some(encoded) = text.strip_prefix("0s") {
+        base64(encoded).ok_or_else(|| Unreadable::new("what follows 0s is not base64", ""))?
+    } else {
+        text.as_bytes().to_vec()
+    };
+    if octets.is_empty() { Err(Unreadable::new("the secret is empty", "")) } else { Ok(octets.into()) }
+}
+
+/// An odd number of digits is taken as if a zero stood before them.
+fn hexadecimal(digits: &str) -> Option<Vec<u8>> {
+    let mut nibbles = digits.chars().map(|digit| digit.to_digit(16)).collect::<Option<Vec<_>>>()?;
+    if nibbles.len() % 2 == 1 {
+        nibbles.insert(0, 0);
+    }
+    nibbles.chunks_exact(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).ok()).collect()
+}
+
+/// RFC 4648 §4, with or without padding.
+fn base64(encoded: &str) -> Option<Vec<u8>> {
+    let symbols = encoded.trim_end_matches('=').bytes().map(|symbol| match symbol {
+        b'A'..=b'Z' => Some(symbol - b'A'),
+        b'a'..=b'z' => Some(symbol - b'a' + 26),
+        b'0'..=b'9' => Some(symbol - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    });
+    let symbols = symbols.collect::<Option<Vec<u8>>>()?;
+    let mut octets = Vec::with_capacity(symbols.len() * 3 / 4);
+    for group in symbols.chunks(4) {
+        let bits =
+            group.iter().fold(0u32, |bits, symbol| bits << 6 | u32::from(*symbol)) << (6 * (4 - group.len()));
+        match group.len() {
+            1 => return None,
+            len => octets.extend_from_slice(&bits.to_be_bytes()[1..len]),
+        }
+    }
+    Some(octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(text: &str) -> Identity {
+        Identity::parse(text).expect("the test's own text")
+    }
+
+    fn shared(owners: &[&str]) -> SharedSecret {
+        let owners = owners.iter().map(|owner| IdentityPattern::parse(owner).expect("valid")).collect();
+        SharedSecret { name: String::new(), owners, secret: b"x".to_vec().into(), span: Span::NOWHERE }
+    }
+
+    #[test]
+    fn secrets_have_three_forms() {
+        for (text, octets) in [
+            ("sword fish", &b"sword fish"[..]),
+            ("0x616263", b"abc"),
+            ("0xabc", &[0x0a, 0xbc]),
+            ("0sdGVzdA==", b"test"),
+            ("0sdGVzdA", b"test"),
+            ("0sdGVzdHM=", b"tests"),
+            ("0sdGVzdGVk", b"tested"),
+        ] {
+            assert!(secret(text).expect("valid").ct_eq(octets), "{text}");
+        }
+        for text in ["", "0x", "0s", "0x12g4", "0sd", "0sd!==", "0xé"] {
+            let complaint = secret(text).expect_err("faulty").message;
+            assert!(text.len() < 3 || !complaint.contains(&text[2..]), "{complaint}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_names_a_peer_is_for_that_peer_only() {
+        let (west, east, north) = (identity("west"), identity("east"), identity("north"));
+        assert_eq!(shared(&["west", "east"]).fit(&west, &north), None);
+        assert_eq!(shared(&["east"]).fit(&west, &north), None);
+        assert!(shared(&["west"]).fit(&west, &north).is_some());
+        assert!(shared(&[]).fit(&west, &north).is_some());
+        assert!(shared(&["west", "%any"]).fit(&west, &north).is_some());
+        let best_first = [shared(&["west", "east"]), shared(&["east"]), shared(&["west"]), shared(&[])];
+        let fits = best_first.map(|secret| secret.fit(&west, &east));
+        assert!(fits.is_sorted_by(|better, worse| better > worse) && fits[3].is_some(), "{fits:?}");
+    }
+}
