@@ -18,15 +18,35 @@
 
 #![deny(unsafe_code)]
 
+mod activity;
+mod control;
+mod device;
 mod drops;
+mod egress;
 mod error;
 mod event;
+mod hold;
+mod host;
+mod ingress;
 pub mod limits;
+mod offload;
 mod plane;
 mod settings;
+mod shared;
+mod socket;
+mod sys;
+mod tun;
+mod worker;
+
+#[cfg(test)]
+mod twin;
+
+#[cfg(test)]
+mod tests;
 
 pub use drops::{DropReason, Drops};
 pub use error::StartError;
 pub use event::{Delivery, IkeDatagram, PlaneEvent};
+pub use ipsec::SpisExhausted;
 pub use plane::{Dataplane, Usage, sweep};
 pub use settings::{DEFAULT_TUN_MTU, HoldBounds, Listen, Settings};

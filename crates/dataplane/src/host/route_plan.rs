@@ -1,0 +1,398 @@
+//! Which routes lead the packets of the policies to the TUN device.
+//!
+//! A route knows destinations only, a policy knows sources, protocols and ports as well. So the routes send too much to
+//! the TUN device rather than too little, and the tables decide about each packet there:
+//!
+//! - every prefix of a protecting (or discarding) policy's remote selectors leads to the TUN device;
+//! - a prefix of a bypass policy inside one of these is *thrown* back to the next routing table, but only if the bypass
+//!   policy would win for every packet to it that a protecting policy also selects. Where it would not, its packets go
+//!   through the TUN device and are bypassed by the plane.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+
+use sa::{AddressRange, IpProtocol, PolicyAction, PolicyId, PolicySpec, PortRange, SelectorPair};
+
+/// A destination of routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Prefix {
+    /// The first address.
+    pub(crate) address: IpAddr,
+    /// The number of leading bits that count.
+    pub(crate) length: u8,
+}
+
+/// Where a route leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lead {
+    /// To the TUN device; packets of this host's own take this source address.
+    Tun {
+        /// An address of ours that the policy selects; the kernel's choice may not be selected by it.
+        preferred_source: Option<IpAddr>,
+    },
+    /// Back to the next rule's table.
+    Throw,
+}
+
+/// A difference between the routes as they are and as they should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Add this route, or let it lead elsewhere.
+    Set(Prefix, Lead),
+    /// Remove this route.
+    Remove(Prefix),
+}
+
+/// The installed policies and the routes that follow from them.
+#[derive(Debug, Default)]
+pub(crate) struct RoutePlan {
+    policies: BTreeMap<PolicyId, Planned>,
+    /// The policies that name each prefix, the one that wins first.
+    protecting: BTreeMap<Prefix, BTreeSet<Rank>>,
+    bypassing: BTreeMap<Prefix, BTreeSet<Rank>>,
+    routes: BTreeMap<Prefix, Lead>,
+}
+
+/// The order in which policies are consulted.
+type Rank = (u32, PolicyId);
+
+#[derive(Debug)]
+struct Planned {
+    spec: PolicySpec,
+    /// Addresses of this host when the policy was installed.
+    own_addresses: Vec<IpAddr>,
+}
+
+impl RoutePlan {
+    /// Takes a policy in, in place of the one of the same name, and gives the changes in the order to make them.
+    pub(crate) fn install(&mut self, spec: &PolicySpec, own_addresses: &[IpAddr]) -> Vec<Change> {
+        let mut touched = self.forget(spec.id);
+        let own_addresses = own_addresses.iter().copied().filter(|address| is_useful_source(*address));
+        let planned = Planned { spec: spec.clone(), own_addresses: own_addresses.collect() };
+        touched.extend(self.remember(planned));
+        self.settle(touched)
+    }
+
+    /// Takes a policy out and gives the changes in the order to make them.
+    pub(crate) fn remove(&mut self, id: PolicyId) -> Vec<Change> {
+        let touched = self.forget(id);
+        self.settle(touched)
+    }
+
+    fn remember(&mut self, planned: Planned) -> BTreeSet<Prefix> {
+        let prefixes = remote_prefixes(&planned.spec);
+        let rank = rank(&planned.spec);
+        for prefix in &prefixes {
+            self.users(planned.spec.action).entry(*prefix).or_default().insert(rank);
+        }
+        self.policies.insert(planned.spec.id, planned);
+        prefixes
+    }
+
+    fn forget(&mut self, id: PolicyId) -> BTreeSet<Prefix> {
+        let Some(planned) = self.policies.remove(&id) else { return BTreeSet::new() };
+        let prefixes = remote_prefixes(&planned.spec);
+        let users = self.users(planned.spec.action);
+        for prefix in &prefixes {
+            if let Some(ranks) = users.get_mut(prefix) {
+                ranks.remove(&rank(&planned.spec));
+                if ranks.is_empty() {
+                    users.remove(prefix);
+                }
+            }
+        }
+        prefixes
+    }
+
+    fn users(&mut self, action: PolicyAction) -> &mut BTreeMap<Prefix, BTreeSet<Rank>> {
+        match action {
+            PolicyAction::Protect | PolicyAction::Trap | PolicyAction::Discard => &mut self.protecting,
+            PolicyAction::Bypass => &mut self.bypassing,
+        }
+    }
+
+    /// Compares the routes to touched prefixes, and to bypassed ones, with what they should be.
+    ///
+    /// Routes to the TUN device come first and throws are taken away first, so that at no time a packet that needs
+    /// protection finds a way around it.
+    fn settle(&mut self, mut touched: BTreeSet<Prefix>) -> Vec<Change> {
+        touched.extend(self.bypassing.keys().copied());
+        let mut changes = Vec::new();
+        for prefix in touched {
+            let wanted = self.lead_to(prefix);
+            if wanted != self.routes.get(&prefix).copied() {
+                changes.push(match wanted {
+                    Some(lead) => Change::Set(prefix, lead),
+                    None => Change::Remove(prefix),
+                });
+                match wanted {
+                    Some(lead) => self.routes.insert(prefix, lead),
+                    None => self.routes.remove(&prefix),
+                };
+            }
+        }
+        changes.sort_by_key(|change| match change {
+            Change::Set(_, Lead::Tun { .. }) => 0,
+            Change::Remove(_) => 1,
+            Change::Set(_, Lead::Throw) => 2,
+        });
+        changes
+    }
+
+    fn lead_to(&self, prefix: Prefix) -> Option<Lead> {
+        if let Some(ranks) = self.protecting.get(&prefix) {
+            let winner = ranks.first().and_then(|(_, id)| self.policies.get(id));
+            let preferred_source = winner.and_then(|planned| planned.preferred_source(prefix));
+            return Some(Lead::Tun { preferred_source });
+        }
+        let ranks = self.bypassing.get(&prefix)?;
+        let inside = self.protecting.keys().any(|outer| outer.covers(prefix));
+        let mut bypasses = ranks.iter().filter_map(|(_, id)| self.policies.get(id));
+        (inside && bypasses.any(|bypass| self.always_wins(&bypass.spec, prefix))).then_some(Lead::Throw)
+    }
+
+    /// Tells whether `bypass` is consulted before, and selects everything of, each protecting policy's share of `prefix`.
+    fn always_wins(&self, bypass: &PolicySpec, prefix: Prefix) -> bool {
+        let range = prefix.range();
+        let covers_sources = |pair: &SelectorPair| {
+            bypass.selectors.iter().any(|ours| {
+                is_of_every_port(ours)
+                    && ours.remote.addresses.covers(&range)
+                    && ours.local.addresses.covers(&pair.local.addresses)
+            })
+        };
+        let protecting = self.policies.values().filter(|planned| planned.spec.action != PolicyAction::Bypass);
+        protecting.into_iter().all(|planned| {
+            let mut contested = planned
+                .spec
+                .selectors
+                .iter()
+                .filter(|pair| pair.remote.addresses.intersection(&range).is_some())
+                .peekable();
+            contested.peek().is_none() || rank(bypass) < rank(&planned.spec) && contested.all(covers_sources)
+        })
+    }
+}
+
+impl Planned {
+    /// Finds an address of ours inside the local selector that goes with a remote prefix.
+    ///
+    /// A selector of every address needs none: whatever the kernel chooses is selected.
+    fn preferred_source(&self, prefix: Prefix) -> Option<IpAddr> {
+        let range = prefix.range();
+        let pair = self.spec.selectors.iter().find(|pair| pair.remote.addresses.covers(&range))?;
+        let local = pair.local.addresses;
+        if local == AddressRange::any(local.family()) {
+            return None;
+        }
+        self.own_addresses.iter().copied().find(|address| local.contains(*address))
+    }
+}
+
+impl Prefix {
+    fn range(self) -> AddressRange {
+        AddressRange::prefix(self.address, self.length).unwrap_or_else(|_| AddressRange::host(self.address))
+    }
+
+    fn covers(self, other: Prefix) -> bool {
+        self.length < other.length && self.range().covers(&other.range())
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+fn rank(spec: &PolicySpec) -> Rank {
+    (spec.priority, spec.id)
+}
+
+fn remote_prefixes(spec: &PolicySpec) -> BTreeSet<Prefix> {
+    let ranges = spec.selectors.iter().map(|pair| pair.remote.addresses);
+    ranges.flat_map(|range| range.prefixes()).map(|(address, length)| Prefix { address, length }).collect()
+}
+
+fn is_of_every_port(pair: &SelectorPair) -> bool {
+    [pair.local, pair.remote]
+        .iter()
+        .all(|selector| selector.protocol == IpProtocol::ANY && selector.ports == PortRange::ANY)
+}
+
+fn is_useful_source(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
+        IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn policy(id: u32, priority: u32, action: PolicyAction, pairs: &[(&str, &str)]) -> PolicySpec {
+        let selector = |text: &str| text.parse().expect("the test's own text");
+        let selectors = pairs
+            .iter()
+            .map(|(local, remote)| SelectorPair { local: selector(local), remote: selector(remote) });
+        PolicySpec { id: PolicyId(id), priority, selectors: selectors.collect(), action }
+    }
+
+    fn prefix(text: &str) -> Prefix {
+        let (address, length) =
+            text.parse::<AddressRange>().expect("the test's own text").as_prefix().expect("a prefix");
+        Prefix { address, length }
+    }
+
+    const TUN: Lead = Lead::Tun { preferred_source: None };
+
+    #[test]
+    fn a_prefix_stays_while_one_policy_needs_it() {
+        let mut plan = RoutePlan::default();
+        let first = policy(1, 10, PolicyAction::Protect, &[("10.1.0.0/16", "10.2.0.0/16")]);
+        let second = policy(2, 10, PolicyAction::Trap, &[("10.3.0.0/16", "10.2.0.0/16")]);
+        assert_eq!(plan.install(&first, &[]), [Change::Set(prefix("10.2.0.0/16"), TUN)]);
+        assert_eq!(plan.install(&second, &[]), []);
+        assert_eq!(plan.remove(PolicyId(1)), []);
+        assert_eq!(plan.remove(PolicyId(2)), [Change::Remove(prefix("10.2.0.0/16"))]);
+        assert_eq!(plan.remove(PolicyId(2)), []);
+    }
+
+    #[test]
+    fn our_address_inside_the_selector_is_preferred() {
+        let mut plan = RoutePlan::default();
+        let own: Vec<IpAddr> =
+            ["127.0.0.1", "192.0.2.1", "10.1.0.1"].map(|text| text.parse().expect("an address")).to_vec();
+        let site = policy(1, 10, PolicyAction::Protect, &[("10.1.0.0/16", "10.2.0.0/16")]);
+        let lead = Lead::Tun { preferred_source: Some(own[2]) };
+        assert_eq!(plan.install(&site, &own), [Change::Set(prefix("10.2.0.0/16"), lead)]);
+        let road = policy(2, 10, PolicyAction::Protect, &[("0.0.0.0/0", "0.0.0.0/0")]);
+        assert_eq!(plan.install(&road, &own), [Change::Set(prefix("0.0.0.0/0"), TUN)]);
+    }
+
+    #[test]
+    fn a_range_becomes_prefixes_and_a_replaced_policy_gives_up_its_own() {
+        let mut plan = RoutePlan::default();
+        let range = policy(1, 10, PolicyAction::Protect, &[("10.1.0.0/16", "10.2.0.0-10.2.0.2")]);
+        assert_eq!(
+            plan.install(&range, &[]),
+            [Change::Set(prefix("10.2.0.0/31"), TUN), Change::Set(prefix("10.2.0.2/32"), TUN)]
+        );
+        let moved = policy(1, 10, PolicyAction::Protect, &[("10.1.0.0/16", "10.2.0.2/32")]);
+        assert_eq!(plan.install(&moved, &[]), [Change::Remove(prefix("10.2.0.0/31"))]);
+    }
+
+    #[test]
+    fn a_bypass_inside_a_protected_prefix_is_thrown() {
+        let mut plan = RoutePlan::default();
+        let bypass = policy(1, 5, PolicyAction::Bypass, &[("0.0.0.0/0", "10.2.9.0/24")]);
+        let protect = policy(2, 10, PolicyAction::Protect, &[("10.1.0.0/16", "10.2.0.0/16")]);
+        assert_eq!(
+            plan.install(&bypass, &[]),
+            [],
+            "without a protected prefix there is nothing to be thrown from"
+        );
+        assert_eq!(
+            plan.install(&protect, &[]),
+            [Change::Set(prefix("10.2.0.0/16"), TUN), Change::Set(prefix("10.2.9.0/24"), Lead::Throw)]
+        );
+        assert_eq!(
+            plan.remove(PolicyId(2)),
+            [Change::Remove(prefix("10.2.0.0/16")), Change::Remove(prefix("10.2.9.0/24"))]
+        );
+    }
+
+    #[test]
+    fn a_bypass_of_some_packets_only_is_left_to_the_tables() {
+        let protect = policy(2, 10, PolicyAction::Protect, &[("10.1.0.0/16", "10.2.0.0/16")]);
+        for (local, remote, priority) in [
+            ("10.1.5.0/24", "10.2.9.0/24", 5),
+            ("0.0.0.0/0[tcp]", "10.2.9.0/24[tcp]", 5),
+            ("0.0.0.0/0", "10.2.9.0/24[/22]", 5),
+            ("0.0.0.0/0", "10.2.9.0/24", 15),
+        ] {
+            let mut plan = RoutePlan::default();
+            plan.install(&protect, &[]);
+            let bypass = policy(1, priority, PolicyAction::Bypass, &[(local, remote)]);
+            assert_eq!(plan.install(&bypass, &[]), [], "{local} {remote} {priority}");
+        }
+    }
+
+    fn policies() -> impl Strategy<Value = PolicySpec> {
+        let action = prop_oneof![
+            Just(PolicyAction::Bypass),
+            Just(PolicyAction::Discard),
+            Just(PolicyAction::Protect),
+            Just(PolicyAction::Trap),
+        ];
+        let selector = (0u8..4, 28u8..=32, any::<bool>()).prop_map(|(low, length, tcp)| {
+            let protocol = if tcp { "[tcp]" } else { "" };
+            format!("10.0.0.{}/{length}{protocol}", low * 5)
+        });
+        (0u32..6, 0u32..3, action, proptest::collection::vec((selector.clone(), selector), 1..3)).prop_map(
+            |(id, priority, action, pairs)| {
+                let pairs: Vec<(&str, &str)> = pairs.iter().map(|(l, r)| (l.as_str(), r.as_str())).collect();
+                policy(id, priority, action, &pairs)
+            },
+        )
+    }
+
+    proptest! {
+        /// After any history, a packet that the policies protect is led to the TUN device.
+        #[test]
+        fn protected_packets_never_find_a_way_around(
+            history in proptest::collection::vec((policies(), any::<bool>()), 1..20),
+            packets in proptest::collection::vec((0u8..20, 0u8..20, any::<bool>()), 50),
+        ) {
+            let mut plan = RoutePlan::default();
+            let mut installed: BTreeMap<PolicyId, PolicySpec> = BTreeMap::new();
+            let mut routes: BTreeMap<Prefix, Lead> = BTreeMap::new();
+            for (spec, add) in history {
+                let changes = if add {
+                    installed.insert(spec.id, spec.clone());
+                    plan.install(&spec, &[])
+                } else {
+                    installed.remove(&spec.id);
+                    plan.remove(spec.id)
+                };
+                for change in changes {
+                    match change {
+                        Change::Set(prefix, lead) => { routes.insert(prefix, lead); }
+                        Change::Remove(prefix) => prop_assert!(routes.remove(&prefix).is_some()),
+                    }
+                }
+            }
+            let mut ordered: Vec<&PolicySpec> = installed.values().collect();
+            ordered.sort_by_key(|spec| rank(spec));
+            for (source, destination, tcp) in packets {
+                let address = |low: u8| IpAddr::from([10, 0, 0, low]);
+                let protocol = if tcp { IpProtocol::TCP } else { IpProtocol::UDP };
+                let selects = |pair: &SelectorPair| {
+                    pair.local.selects(address(source), protocol, None)
+                        && pair.remote.selects(address(destination), protocol, None)
+                };
+                let verdict = ordered.iter().find(|spec| spec.selectors.iter().any(selects));
+                let route = routes
+                    .iter()
+                    .filter(|(prefix, _)| prefix.range().contains(address(destination)))
+                    .max_by_key(|(prefix, _)| prefix.length)
+                    .map(|(_, lead)| *lead);
+                if verdict.is_some_and(|spec| spec.action != PolicyAction::Bypass) {
+                    prop_assert!(matches!(route, Some(Lead::Tun { .. })), "{:?}", route);
+                }
+            }
+            for id in installed.into_keys() {
+                for change in plan.remove(id) {
+                    match change {
+                        Change::Set(prefix, lead) => { routes.insert(prefix, lead); }
+                        Change::Remove(prefix) => { routes.remove(&prefix); }
+                    }
+                }
+            }
+            prop_assert!(routes.is_empty(), "{:?} left behind", routes);
+        }
+    }
+}
