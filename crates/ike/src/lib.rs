@@ -1,3 +1,73 @@
 //! The sans-IO IKE engine.
+//!
+//! ```text
+//!   handle_datagram ─┐                        ┌─► Transmit   a datagram to send
+//!   handle_command  ─┤                        ├─► Keepalive  one octet to keep a NAT's mapping
+//!   handle_sa_event ─┼─► Endpoint ─► Output ──┼─► Sa         an order to the data plane
+//!   handle_answer   ─┤     ▲                  ├─► Query      a question to the outside
+//!   handle_timeout  ─┘     │ now, randomness  └─► Event      what happened, for people
+//! ```
+//!
+//! One [`Endpoint`] holds all IKE SAs of a shard. It reads no clock, opens no socket and knows no file: everything that
+//! it learns comes through its `handle_` methods, and everything that it wants comes out of
+//! [`Endpoint::poll_output`], in an order that must be kept: the order is the protocol.
+//!
+//! The exchanges of IKEv2 are told one to a file under `v2`, each readable from top to bottom for both roles. What
+//! they share (proposals, selectors, identities, NAT detection, windows, keys) are nouns in files of their own.
 
 #![forbid(unsafe_code)]
+
+mod connection;
+mod context;
+mod cookie;
+mod endpoint;
+mod error;
+mod event;
+mod identity;
+mod io;
+mod lifetime;
+pub mod limits;
+mod nat_detection;
+mod negotiation;
+mod retransmission;
+mod selectors;
+mod status;
+mod v2;
+
+pub use connection::{
+    Authentication, ChildConfig, CloseAction, Connection, Encap, Fragmentation, PeerAddresses,
+    SelectorTemplate, SharedSecret, StartAction, Unique,
+};
+pub use endpoint::{Counters, Endpoint, Settings, SpiSource};
+pub use error::{Error, Failure, Misbehaviour};
+pub use event::{
+    ChildKeyDisclosure, DownReason, Event, IkeKeyDisclosure, MessageTrace, PayloadTrace, TraceDirection,
+};
+pub use identity::{Identity, IdentityPattern, InvalidIdentity};
+pub use io::{
+    Answer, ChildSaId, Command, Datagram, IkeSaId, Output, Path, Query, QueryId, Ticket, TimeoutReason,
+};
+pub use lifetime::Lifetimes;
+pub use negotiation::NoAgreement;
+pub use retransmission::RetransmissionPolicy;
+pub use status::{ChildSaStatus, ChildState, IkeSaStatus, IkeState, Nat};
+
+/// Which part this end plays in one IKE SA; it never changes while the SA lives (RFC 7296 §2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Sent the request that made the IKE SA.
+    Initiator,
+    /// Answered it.
+    Responder,
+}
+
+impl Role {
+    /// Gives the other end's role.
+    #[must_use]
+    pub fn opposite(self) -> Role {
+        match self {
+            Role::Initiator => Role::Responder,
+            Role::Responder => Role::Initiator,
+        }
+    }
+}

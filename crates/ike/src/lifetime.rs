@@ -51,13 +51,6 @@ pub(crate) struct Schedule {
     pub(crate) expire_at: Option<Instant>,
 }
 
-impl Schedule {
-    /// Gives the earlier of the two moments.
-    pub(crate) fn next(&self) -> Option<Instant> {
-        self.rekey_at.into_iter().chain(self.expire_at).min()
-    }
-}
-
 fn moment(now: Instant, after: Duration) -> Option<Instant> {
     if after.is_zero() { None } else { now.checked_add(after) }
 }

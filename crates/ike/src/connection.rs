@@ -1,0 +1,212 @@
+//! What a connection is configured to be: the engine's view of it, with every default already in place.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crypto::Secret;
+use sa::{AddressRange, Lifetime, Mode, Proposal, TrafficSelector};
+
+use crate::{Identity, IdentityPattern, Lifetimes, Path};
+
+/// One peer relation: who, how, and which children.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Its name, unique in the engine.
+    pub name: String,
+    /// Our addresses; a request to another address is not for this connection.
+    pub local_addresses: PeerAddresses,
+    /// The peer's addresses.
+    pub remote_addresses: PeerAddresses,
+    /// Who we say we are; `None` is our address on the path.
+    pub local_identity: Option<Identity>,
+    /// Who the peer must be.
+    pub remote_identity: IdentityPattern,
+    /// How both ends prove it.
+    pub authentication: Authentication,
+    /// What we offer and accept for the IKE SA, best first.
+    pub proposals: Vec<Proposal>,
+    /// Whether ESP goes in UDP though there is no NAT.
+    pub encap: Encap,
+    /// Whether messages are cut into fragments (RFC 7383).
+    pub fragmentation: Fragmentation,
+    /// What happens to older IKE SAs with the same peer identity.
+    pub unique: Unique,
+    /// How often an attempt to come up is made; 0 is without end.
+    pub keying_tries: u32,
+    /// Silence after which the peer is asked whether it lives; zero never asks (RFC 7296 §2.4).
+    pub liveness_delay: Duration,
+    /// When the IKE SA is rekeyed and when it ends.
+    pub lifetimes: Lifetimes,
+    /// Its children.
+    pub children: Vec<Arc<ChildConfig>>,
+}
+
+impl Connection {
+    /// Finds a child by name.
+    pub fn child(&self, name: &str) -> Option<&Arc<ChildConfig>> {
+        self.children.iter().find(|child| child.name == name)
+    }
+
+    /// Tells how well a path fits, for choosing among connections; `None` is not at all.
+    ///
+    /// A connection that names the peer's address beats one that names a network, and that beats one that takes anybody.
+    pub fn fit(&self, path: Path) -> Option<u32> {
+        let local = self.local_addresses.fit(path.local.ip())?;
+        let remote = self.remote_addresses.fit(path.remote.ip())?;
+        Some(remote * 2 + local)
+    }
+}
+
+/// One end's addresses as configured, names already resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerAddresses {
+    /// Whoever comes.
+    Any,
+    /// Any of these; never empty.
+    Ranges(Vec<AddressRange>),
+}
+
+impl PeerAddresses {
+    /// Gives the address, if it can be only one.
+    pub fn single(&self) -> Option<IpAddr> {
+        match self {
+            PeerAddresses::Ranges(ranges) => match ranges.as_slice() {
+                [range] if range.start() == range.end() => Some(range.start()),
+                _ => None,
+            },
+            PeerAddresses::Any => None,
+        }
+    }
+
+    fn fit(&self, address: IpAddr) -> Option<u32> {
+        match self {
+            PeerAddresses::Any => Some(0),
+            PeerAddresses::Ranges(ranges) => {
+                let meeting = ranges.iter().filter(|range| range.contains(address));
+                meeting.map(|range| 1 + u32::from(range.as_prefix().map_or(0, |(_, length)| length))).max()
+            }
+        }
+    }
+}
+
+/// How the two ends prove who they are (RFC 7296 §2.15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authentication {
+    /// By a secret that both know.
+    PreSharedKey,
+}
+
+/// A secret and those who share it.
+#[derive(Clone, Debug)]
+pub struct SharedSecret {
+    /// Its name, unique in the engine.
+    pub name: String,
+    /// Identities that it is for; none means anybody.
+    pub owners: Vec<IdentityPattern>,
+    /// The secret.
+    pub secret: Secret<Vec<u8>>,
+}
+
+/// Whether ESP is carried in UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encap {
+    /// Where a NAT makes it necessary.
+    WhenNat,
+    /// Always: the peer is made to believe in a NAT.
+    Always,
+}
+
+/// Whether messages are cut into fragments (RFC 7383).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragmentation {
+    /// Never; nor announced.
+    No,
+    /// Announced and, where the peer does too, used.
+    Yes,
+    /// Announced, so that the peer may; never used by us.
+    Accept,
+}
+
+/// What happens to older IKE SAs between the same two identities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unique {
+    /// They stay, even if the peer says that this is its initial contact.
+    Never,
+    /// They end if the peer says that this is its initial contact.
+    No,
+    /// The new one is refused.
+    Keep,
+    /// They end.
+    Replace,
+}
+
+/// One Child SA that a connection may have.
+#[derive(Clone, Debug)]
+pub struct ChildConfig {
+    /// Its name, unique in the connection.
+    pub name: String,
+    /// Our traffic.
+    pub local_selectors: Vec<SelectorTemplate>,
+    /// The peer's traffic.
+    pub remote_selectors: Vec<SelectorTemplate>,
+    /// What we offer and accept, best first.
+    pub proposals: Vec<Proposal>,
+    /// Tunnel or transport.
+    pub mode: Mode,
+    /// When it is rekeyed and when it ends, in time.
+    pub lifetimes: Lifetimes,
+    /// When it is rekeyed and when it ends, in bytes and packets.
+    pub volume: Lifetime,
+    /// Anti-replay window in packets.
+    pub replay_window: u32,
+    /// What loading the connection does.
+    pub start_action: StartAction,
+    /// What the peer's deleting it does.
+    pub close_action: CloseAction,
+    /// What the peer's death does.
+    pub liveness_action: CloseAction,
+}
+
+/// A traffic selector, or the place where an address that is known later goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SelectorTemplate {
+    /// As it stands.
+    Fixed(TrafficSelector),
+    /// The end's own address on the path, with this protocol and these ports.
+    Dynamic(sa::IpProtocol, sa::PortRange),
+}
+
+impl SelectorTemplate {
+    /// Fills in the end's own address.
+    pub fn resolve(&self, own: IpAddr) -> TrafficSelector {
+        match *self {
+            SelectorTemplate::Fixed(selector) => selector,
+            SelectorTemplate::Dynamic(protocol, ports) => {
+                TrafficSelector { addresses: AddressRange::host(own), protocol, ports }
+            }
+        }
+    }
+}
+
+/// What loading a connection does with a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartAction {
+    /// Nothing.
+    None,
+    /// Installs a trap policy: the first packet brings it up.
+    Trap,
+    /// Brings it up.
+    Start,
+}
+
+/// What losing a child does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseAction {
+    /// Nothing more.
+    None,
+    /// Installs a trap policy.
+    Trap,
+    /// Brings it up again.
+    Start,
+}

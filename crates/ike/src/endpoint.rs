@@ -1,0 +1,722 @@
+//! The endpoint: all IKE SAs of one shard, and the one place where inputs come in and outputs go out.
+//!
+//! A datagram finds its IKE SA by the SPI that we chose (RFC 7296 §2.6); one without is a stranger's first message. The
+//! SA handles it by itself. What concerns other SAs it leaves as an [`Intent`], which is carried out here afterwards.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crypto::Random;
+use sa::{AcquiredFlow, PolicyId, SaEvent, SaId, SaOp, Spi};
+use wire::isakmp::{Flags, IkeSpi, Version};
+use wire::registry::{ExchangeType, NotifyType};
+use wire::v2::{HeaderFields, Notify, Payload};
+
+use crate::context::{ChildRequest, Contact, Context, Initiation, Intent};
+use crate::cookie::{Admission, HalfOpen};
+use crate::event::{DownReason, Event};
+use crate::io::{
+    Answer, ChildSaId, Command, Datagram, IkeSaId, Output, Path, Query, QueryId, Ticket, TimeoutReason,
+};
+use crate::retransmission::RetransmissionPolicy;
+use crate::status::IkeSaStatus;
+use crate::v2::child::TrapKey;
+use crate::v2::ike_sa::{IkeSa, Life, Task};
+use crate::v2::ike_sa_init::Demand;
+use crate::v2::{Sa, ike_sa_init};
+use crate::{Connection, Failure, StartAction};
+
+/// What holds for every connection.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How requests are repeated.
+    pub retransmission: RetransmissionPolicy,
+    /// How long a stranger may take from IKE_SA_INIT to IKE_AUTH.
+    pub half_open_timeout: Duration,
+    /// The largest IP packet that an IKE message may make before it is cut into fragments, in octets.
+    pub fragment_size: usize,
+    /// How long we may be silent before a NAT might forget us (RFC 3948 §4).
+    pub nat_keepalive: Duration,
+    /// Whether every message is told in words ([`Event::Message`]).
+    pub trace_messages: bool,
+    /// Whether keys are told, for packet analysers ([`Event::IkeKeys`], [`Event::ChildKeys`]). For debugging only.
+    pub disclose_keys: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            retransmission: RetransmissionPolicy::default(),
+            half_open_timeout: Duration::from_secs(30),
+            fragment_size: 1280,
+            nat_keepalive: Duration::from_secs(20),
+            trace_messages: false,
+            disclose_keys: false,
+        }
+    }
+}
+
+/// Gives SPIs for inbound SAs: the data plane's, whose look-up they index.
+pub trait SpiSource: Send {
+    /// Gives an SPI that is not in use; `random` makes it hard to guess.
+    fn allocate(&mut self, random: u32) -> Spi;
+}
+
+/// What came in and led nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Datagrams that cannot be read.
+    pub malformed: u64,
+    /// Datagrams of another major version.
+    pub other_version: u64,
+    /// Datagrams that name an IKE SA but were not made with its keys.
+    pub forged: u64,
+    /// Datagrams that name an IKE SA which is not here.
+    pub unknown_spi: u64,
+    /// First messages of strangers that were ignored because too many are half open already.
+    pub refused_strangers: u64,
+    /// First messages of strangers that were asked for a cookie.
+    pub cookies_demanded: u64,
+}
+
+/// All IKE SAs of one shard.
+pub struct Endpoint {
+    cx: Context,
+    sas: BTreeMap<IkeSpi, Sa>,
+    timers: BTreeMap<(Instant, IkeSpi), TimeoutReason>,
+    deadlines: BTreeMap<IkeSpi, Instant>,
+    /// IKE_SA_INIT requests that were answered, by address and initiator's SPI, and our SPI in the answer.
+    strangers: BTreeMap<(SocketAddr, IkeSpi), IkeSpi>,
+    half_open: HalfOpen,
+    /// Initiations that wait for a path.
+    pathless: BTreeMap<QueryId, Initiation>,
+    counters: Counters,
+}
+
+// --- Inputs and outputs --------------------------------------------------------------------------------------------
+
+impl Endpoint {
+    /// Makes an endpoint without connections.
+    pub fn new(
+        settings: Settings,
+        random: Box<dyn Random>,
+        spis: Box<dyn SpiSource>,
+        now: Instant,
+    ) -> Endpoint {
+        Endpoint {
+            cx: Context::new(settings, random, spis, now),
+            sas: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            deadlines: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            half_open: HalfOpen::default(),
+            pathless: BTreeMap::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Handles a datagram that arrived. Whatever it is, it costs no more than its reading unless it is authentic.
+    pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
+        self.cx.now = now;
+        match wire::v2::decode(datagram.bytes) {
+            Ok(message) => self.route(datagram.path, &message),
+            Err(_) => self.handle_unreadable(datagram),
+        }
+        self.carry_out_intents();
+    }
+
+    /// Handles an order.
+    pub fn handle_command(&mut self, now: Instant, command: Command) {
+        self.cx.now = now;
+        match command {
+            Command::Load(connection) => self.load(connection),
+            Command::Unload(name) => self.unload(&name),
+            Command::LoadSecret(secret) => {
+                self.cx.secrets.insert(secret.name.clone(), secret);
+            }
+            Command::UnloadSecret(name) => {
+                self.cx.secrets.remove(&name);
+            }
+            Command::Initiate { connection, child, ticket } => {
+                self.command_initiate(&connection, child, ticket)
+            }
+            Command::Install { connection, child, ticket } => {
+                self.command_install(&connection, &child, ticket)
+            }
+            Command::Uninstall { connection, child, ticket } => {
+                self.command_uninstall(connection, child, ticket)
+            }
+            Command::RekeyIke { ike, ticket } => self.command_rekey_ike(ike, ticket),
+            Command::RekeyChild { child, ticket } => self.command_rekey_child(child, ticket),
+            Command::TerminateIke { ike, ticket } => self.command_terminate_ike(ike, ticket),
+            Command::TerminateChild { child, ticket } => self.command_terminate_child(child, ticket),
+        }
+        self.carry_out_intents();
+    }
+
+    /// Handles what the data plane tells.
+    pub fn handle_sa_event(&mut self, now: Instant, event: SaEvent) {
+        self.cx.now = now;
+        match event {
+            SaEvent::Acquire { policy, flow } => self.acquire(policy, flow),
+            SaEvent::Expire { sa, hardness, cause } => {
+                self.with_owner(sa, |ike, cx| ike.handle_expiry(cx, sa, hardness, cause));
+            }
+            SaEvent::Active { sa } => self.with_owner(sa, |ike, cx| ike.handle_activity(cx, sa)),
+            SaEvent::PathChanged { sa, remote } => self.with_owner(sa, |ike, cx| {
+                let path = Path { remote, ..ike.channel.path };
+                ike.heard_from(cx, path);
+            }),
+            SaEvent::Rejected { sa, reason } => {
+                let connection = None;
+                self.cx.tell(Event::Failed {
+                    connection,
+                    path: None,
+                    failure: Failure::Plane { sa, reason },
+                });
+            }
+        }
+        self.carry_out_intents();
+    }
+
+    /// Handles the answer to a query. One to a question that nobody asked is ignored.
+    pub fn handle_answer(&mut self, now: Instant, id: QueryId, answer: Answer) {
+        self.cx.now = now;
+        let Answer::Path(answer) = answer;
+        if let Some(initiation) = self.pathless.remove(&id) {
+            match answer {
+                Ok(path) => self.initiate_on(initiation, path),
+                Err(reason) => {
+                    let tickets: Vec<_> = initiation.all_tickets();
+                    let name = initiation.connection.name.clone();
+                    self.cx.fail(&tickets, Some(&name), None, Failure::NoPath(reason));
+                }
+            }
+        }
+        self.carry_out_intents();
+    }
+
+    /// Does everything that is due by now.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.cx.now = now;
+        while let Some((&(at, spi), _)) = self.timers.first_key_value()
+            && at <= now
+        {
+            self.timers.pop_first();
+            self.deadlines.remove(&spi);
+            self.with_sa(spi, |sa, cx| sa.handle_timeout(cx));
+            self.carry_out_intents();
+        }
+        while let Some(&(until, sa)) = self.cx.lingering.front()
+            && until <= now
+        {
+            self.cx.lingering.pop_front();
+            self.cx.order(SaOp::RemoveSa(sa));
+        }
+    }
+
+    /// Gives the next output. To be called until it gives none, after every input.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.cx.poll_output()
+    }
+
+    /// Tells when [`handle_timeout`](Self::handle_timeout) is to be called next, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, TimeoutReason)> {
+        let timer = self.timers.first_key_value().map(|(&(at, _), &reason)| (at, reason));
+        let linger = self.cx.lingering.front().map(|&(at, _)| (at, TimeoutReason::Linger));
+        timer.into_iter().chain(linger).min()
+    }
+
+    /// Gives a snapshot of every IKE SA that is coming up or is up, in order of their ids.
+    pub fn ike_sas(&self) -> Vec<IkeSaStatus> {
+        let mut statuses: Vec<_> = self.sas.values().filter_map(Sa::status).collect();
+        statuses.sort_by_key(|status| (status.id, status.established_at));
+        statuses
+    }
+
+    /// Gives the connections that are loaded, by name.
+    pub fn connections(&self) -> impl Iterator<Item = &Arc<Connection>> {
+        self.cx.connections.values()
+    }
+
+    /// Gives the trap policies: connection, child and policy.
+    pub fn traps(&self) -> impl Iterator<Item = (&str, &str, PolicyId)> {
+        self.cx.traps.iter().map(|(key, trap)| (key.connection(), key.child(), trap.policy))
+    }
+
+    /// Gives the number of IKE SAs that strangers have begun and not finished.
+    pub fn half_open(&self) -> usize {
+        self.half_open.total()
+    }
+
+    /// Gives what came in and led nowhere.
+    pub fn counters(&self) -> Counters {
+        Counters { forged: self.cx.forged, ..self.counters }
+    }
+}
+
+// --- Datagrams -----------------------------------------------------------------------------------------------------
+
+impl Endpoint {
+    fn route(&mut self, path: Path, message: &wire::v2::Datagram<'_>) {
+        let header = &message.header;
+        let is_first = header.exchange_type == ExchangeType::IKE_SA_INIT
+            && !header.flags.is_response()
+            && header.flags.from_initiator()
+            && header.responder_spi.is_zero()
+            && header.message_id == 0
+            && !header.initiator_spi.is_zero();
+        if is_first {
+            return self.handle_stranger(path, message);
+        }
+        let our_spi = if header.flags.from_initiator() { header.responder_spi } else { header.initiator_spi };
+        if !self.sas.contains_key(&our_spi) {
+            self.counters.unknown_spi += 1;
+            return;
+        }
+        self.with_sa(our_spi, |sa, cx| sa.handle_datagram(cx, path, message));
+    }
+
+    /// The first message of somebody who has no IKE SA here, or the same once more.
+    fn handle_stranger(&mut self, path: Path, message: &wire::v2::Datagram<'_>) {
+        let stranger = (path.remote, message.header.initiator_spi);
+        if let Some(our_spi) = self.strangers.get(&stranger) {
+            if let Some(Sa::HalfOpen(sa)) = self.sas.get(our_spi) {
+                sa.repeat_init(&mut self.cx, path, message);
+            }
+            return;
+        }
+        let demand = match self.half_open.admission(path.remote.ip()) {
+            Admission::Welcome => Demand::Nothing,
+            Admission::WithCookie => {
+                self.counters.cookies_demanded += 1;
+                Demand::Cookie
+            }
+            Admission::Refused => {
+                self.counters.refused_strangers += 1;
+                return;
+            }
+        };
+        if let Some(half_open) = ike_sa_init::respond(&mut self.cx, path, message, demand) {
+            self.strangers.insert(stranger, half_open.channel.our_spi());
+            self.half_open.opened(path.remote.ip());
+            self.put(Sa::HalfOpen(Box::new(half_open)));
+        }
+    }
+
+    /// A message of a higher major version is told that ours is 2 (RFC 7296 §2.5); anything else only counts.
+    fn handle_unreadable(&mut self, datagram: Datagram<'_>) {
+        let Ok(header) = wire::isakmp::Header::decode(datagram.bytes) else {
+            self.counters.malformed += 1;
+            return;
+        };
+        if header.version.major <= Version::V2.major {
+            if header.version.major < Version::V2.major {
+                self.counters.other_version += 1;
+            } else {
+                self.counters.malformed += 1;
+            }
+            return;
+        }
+        self.counters.other_version += 1;
+        if header.flags.is_response() {
+            return;
+        }
+        let fields = HeaderFields {
+            initiator_spi: header.initiator_spi,
+            responder_spi: header.responder_spi,
+            exchange_type: header.exchange_type,
+            flags: Flags::RESPONSE,
+            message_id: header.message_id,
+        };
+        let notify = Payload::Notify(Notify::new(NotifyType::INVALID_MAJOR_VERSION, []));
+        if let Ok(bytes) = wire::v2::encode_clear(&fields, &[notify]) {
+            self.cx.transmit(datagram.path, &[bytes]);
+        }
+    }
+}
+
+// --- IKE SAs -------------------------------------------------------------------------------------------------------
+
+impl Endpoint {
+    /// Takes an IKE SA out, lets it do something, and puts it back if it lives.
+    fn with_sa(&mut self, our_spi: IkeSpi, act: impl FnOnce(Sa, &mut Context) -> Option<Sa>) {
+        let Some(sa) = self.sas.remove(&our_spi) else { return };
+        self.forget(&sa);
+        if let Some(sa) = act(sa, &mut self.cx) {
+            self.put(sa);
+        }
+    }
+
+    fn with_established(&mut self, our_spi: IkeSpi, act: impl FnOnce(&mut IkeSa, &mut Context)) {
+        self.with_sa(our_spi, |sa, cx| match sa {
+            Sa::Established(mut sa) => {
+                act(&mut sa, cx);
+                sa.alive()
+            }
+            other => Some(other),
+        });
+    }
+
+    fn with_owner(&mut self, sa: SaId, act: impl FnOnce(&mut IkeSa, &mut Context)) {
+        if let Some(&our_spi) = self.cx.owners.get(&sa) {
+            self.with_established(our_spi, act);
+        }
+    }
+
+    /// Notes what is known of an IKE SA by something else than its SPI, and when it wants to be woken.
+    fn put(&mut self, sa: Sa) {
+        let our_spi = sa.our_spi();
+        if let Some((at, reason)) = sa.deadline(&self.cx) {
+            self.timers.insert((at, our_spi), reason);
+            self.deadlines.insert(our_spi, at);
+        }
+        match &sa {
+            Sa::Established(ike) if ike.life == Life::Current => {
+                let (local, remote) = (ike.peer.local().clone(), ike.peer.remote().clone());
+                self.cx.established.insert((local, remote, our_spi));
+            }
+            Sa::HalfOpen(half_open) => {
+                let stranger = half_open.stranger();
+                if self.strangers.insert(stranger, our_spi).is_none() {
+                    self.half_open.opened(stranger.0.ip());
+                }
+            }
+            Sa::Initiating(_) | Sa::Authenticating(_) | Sa::Established(_) | Sa::Closed(_) => {}
+        }
+        self.sas.insert(our_spi, sa);
+    }
+
+    fn forget(&mut self, sa: &Sa) {
+        let our_spi = sa.our_spi();
+        if let Some(at) = self.deadlines.remove(&our_spi) {
+            self.timers.remove(&(at, our_spi));
+        }
+        match sa {
+            Sa::Established(ike) => {
+                let entry = (ike.peer.local().clone(), ike.peer.remote().clone(), our_spi);
+                self.cx.established.remove(&entry);
+            }
+            Sa::HalfOpen(half_open) => {
+                let stranger = half_open.stranger();
+                if self.strangers.remove(&stranger).is_some() {
+                    self.half_open.closed(stranger.0.ip());
+                }
+            }
+            Sa::Initiating(_) | Sa::Authenticating(_) | Sa::Closed(_) => {}
+        }
+    }
+
+    fn carry_out_intents(&mut self) {
+        while let Some(intent) = self.cx.intents.pop_front() {
+            match intent {
+                Intent::Initiate(initiation) => self.initiate(initiation),
+                Intent::Insert(mut sa) => {
+                    sa.pump(&mut self.cx);
+                    if let Some(sa) = sa.alive() {
+                        self.put(sa);
+                    }
+                }
+                Intent::Inherit { heir, inheritance, old } => {
+                    self.with_established(heir, |sa, cx| {
+                        sa.inherit(cx, inheritance);
+                        cx.tell(Event::IkeRekeyed { old, new: Box::new(sa.status()) });
+                        sa.pump(cx);
+                    });
+                }
+                Intent::DeclareRedundant(our_spi) => {
+                    self.with_established(our_spi, |sa, cx| sa.declare_redundant(cx))
+                }
+                Intent::EndOthers { survivor, local, remote } => {
+                    let others: Vec<_> = (self.cx.established.iter())
+                        .filter(|(own, peer, spi)| *own == local && *peer == remote && *spi != survivor)
+                        .map(|(_, _, spi)| *spi)
+                        .collect();
+                    for our_spi in others {
+                        self.with_established(our_spi, |sa, cx| sa.retire(cx));
+                    }
+                }
+            }
+        }
+    }
+
+    fn established(&self) -> impl Iterator<Item = &IkeSa> {
+        self.sas.values().filter_map(|sa| match sa {
+            Sa::Established(sa) => Some(&**sa),
+            Sa::Initiating(_) | Sa::Authenticating(_) | Sa::HalfOpen(_) | Sa::Closed(_) => None,
+        })
+    }
+}
+
+// --- Initiating ----------------------------------------------------------------------------------------------------
+
+impl Endpoint {
+    /// Brings a connection or child up: in an IKE SA that is there, with one that is coming up, or anew.
+    fn initiate(&mut self, initiation: Initiation) {
+        let name = &initiation.connection.name;
+        let there = self.established().find(|sa| sa.connection.name == *name && sa.life == Life::Current);
+        if let Some(our_spi) = there.map(IkeSa::our_spi) {
+            return self.with_established(our_spi, |sa, cx| initiate_in(sa, cx, initiation));
+        }
+        let coming = self.pathless.values_mut().find(|other| other.connection.name == *name);
+        let coming = coming.or_else(|| {
+            let beginnings = self.sas.values_mut().filter_map(|sa| match sa {
+                Sa::Initiating(sa) => Some(sa.initiation()),
+                Sa::Authenticating(sa) => Some(sa.initiation()),
+                Sa::HalfOpen(_) | Sa::Established(_) | Sa::Closed(_) => None,
+            });
+            beginnings.into_iter().find(|other| other.connection.name == *name)
+        });
+        match coming {
+            Some(other) => other.join(initiation),
+            None => {
+                let id = self.cx.ask(Query::Path(Arc::clone(&initiation.connection)));
+                self.pathless.insert(id, initiation);
+            }
+        }
+    }
+
+    fn initiate_on(&mut self, mut initiation: Initiation, path: Path) {
+        let name = &initiation.connection.name;
+        let is_known = self.established().any(|sa| sa.connection.name == *name);
+        initiation.contact = if is_known { Contact::Further } else { Contact::Initial };
+        let waiting = initiation.clone();
+        match ike_sa_init::initiate(&mut self.cx, initiation, path) {
+            Ok(sa) => self.put(Sa::Initiating(Box::new(sa))),
+            Err(failure) => self.cx.fail_initiation(&waiting, path, failure),
+        }
+    }
+
+    /// A packet met a trap.
+    fn acquire(&mut self, policy: PolicyId, flow: AcquiredFlow) {
+        let trap = self.cx.traps.iter().find(|(_, trap)| trap.policy == policy).map(|(key, _)| key.clone());
+        let Some(key) = trap else { return };
+        let Some(connection) = self.cx.connections.get(key.connection()).cloned() else { return };
+        let Some(config) = connection.child(key.child()).cloned() else { return };
+        self.initiate(Initiation::of_child(
+            connection,
+            ChildRequest { config, flow: Some(flow) },
+            Vec::new(),
+        ));
+    }
+}
+
+fn initiate_in(sa: &mut IkeSa, cx: &mut Context, initiation: Initiation) {
+    let Initiation { child, further, tickets, .. } = initiation;
+    if child.is_none() {
+        cx.finish(&tickets, &Ok(()));
+    }
+    for (request, tickets) in child.map(|child| (child, tickets)).into_iter().chain(further) {
+        let name = &request.config.name;
+        if sa.has_child(name) {
+            cx.finish(&tickets, &Ok(()));
+        } else if sa.is_creating(name) {
+            sa.join_creation(name, &tickets);
+        } else {
+            sa.queue(cx, Task::CreateChild(request, tickets));
+        }
+    }
+    sa.pump(cx);
+}
+
+impl Initiation {
+    pub(crate) fn of_child(
+        connection: Arc<Connection>,
+        child: ChildRequest,
+        tickets: Vec<Ticket>,
+    ) -> Initiation {
+        Initiation {
+            connection,
+            child: Some(child),
+            further: Vec::new(),
+            tickets,
+            failed_tries: 0,
+            contact: Contact::Further,
+        }
+    }
+
+    /// Adds what another initiation of the same connection wants.
+    fn join(&mut self, other: Initiation) {
+        let Initiation { child, further, tickets, .. } = other;
+        match child {
+            None => self.tickets.extend(tickets),
+            Some(child) => self.join_child(child, tickets),
+        }
+        for (child, tickets) in further {
+            self.join_child(child, tickets);
+        }
+    }
+
+    fn join_child(&mut self, child: ChildRequest, tickets: Vec<Ticket>) {
+        let is_it = |other: &ChildRequest| other.config.name == child.config.name;
+        if self.child.as_ref().is_some_and(is_it) {
+            return self.tickets.extend(tickets);
+        }
+        match self.further.iter_mut().find(|(other, _)| is_it(other)) {
+            Some((_, waiting)) => waiting.extend(tickets),
+            None => self.further.push((child, tickets)),
+        }
+    }
+
+    pub(crate) fn all_tickets(&self) -> Vec<Ticket> {
+        let further = self.further.iter().flat_map(|(_, tickets)| tickets);
+        self.tickets.iter().chain(further).copied().collect()
+    }
+}
+
+// --- Commands ------------------------------------------------------------------------------------------------------
+
+impl Endpoint {
+    fn load(&mut self, connection: Arc<Connection>) {
+        self.remove_traps(&connection.name);
+        self.cx.connections.insert(connection.name.clone(), Arc::clone(&connection));
+        for child in &connection.children {
+            match child.start_action {
+                StartAction::None => {}
+                StartAction::Trap => self.cx.trap(&connection, child),
+                StartAction::Start => {
+                    let request = ChildRequest { config: Arc::clone(child), flow: None };
+                    self.initiate(Initiation::of_child(Arc::clone(&connection), request, Vec::new()));
+                }
+            }
+        }
+    }
+
+    fn unload(&mut self, name: &str) {
+        self.remove_traps(name);
+        self.cx.connections.remove(name);
+    }
+
+    fn remove_traps(&mut self, connection: &str) {
+        let keys: Vec<_> =
+            self.cx.traps.keys().filter(|key| key.connection() == connection).cloned().collect();
+        for key in keys {
+            self.cx.remove_trap(&key);
+        }
+    }
+
+    fn command_initiate(&mut self, connection: &str, child: Option<String>, ticket: Ticket) {
+        let wanted = self.find_child(connection, child.as_deref());
+        match wanted {
+            Ok((connection, Some(config))) => {
+                let request = ChildRequest { config, flow: None };
+                self.initiate(Initiation::of_child(connection, request, vec![ticket]));
+            }
+            Ok((connection, None)) => {
+                let failure =
+                    Failure::NotFound(format!("connection {} has no children to bring up", connection.name));
+                self.cx.finish(&[ticket], &Err(failure));
+            }
+            Err(failure) => self.cx.finish(&[ticket], &Err(failure)),
+        }
+    }
+
+    /// Finds a connection, and of its children the named one, or the first.
+    #[allow(clippy::type_complexity)]
+    fn find_child(
+        &self,
+        connection: &str,
+        child: Option<&str>,
+    ) -> Result<(Arc<Connection>, Option<Arc<crate::ChildConfig>>), Failure> {
+        let connection = (self.cx.connections.get(connection))
+            .ok_or_else(|| Failure::NotFound(format!("no connection is called {connection}")))?;
+        let config = match child {
+            None => connection.children.first(),
+            Some(name) => Some(connection.child(name).ok_or_else(|| {
+                Failure::NotFound(format!("connection {} has no child called {name}", connection.name))
+            })?),
+        };
+        Ok((Arc::clone(connection), config.cloned()))
+    }
+
+    fn command_install(&mut self, connection: &str, child: &str, ticket: Ticket) {
+        let installed = match self.find_child(connection, Some(child)) {
+            Ok((connection, Some(config))) => self.cx.install_trap(&connection, &config),
+            Ok((_, None)) => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        self.cx.finish(&[ticket], &installed);
+    }
+
+    fn command_uninstall(&mut self, connection: String, child: String, ticket: Ticket) {
+        let key = TrapKey::named(connection, child);
+        let result = if self.cx.traps.contains_key(&key) {
+            Ok(())
+        } else {
+            let (connection, child) = (key.connection(), key.child());
+            Err(Failure::NotFound(format!("child {child} of connection {connection} has no trap policy")))
+        };
+        self.cx.remove_trap(&key);
+        self.cx.finish(&[ticket], &result);
+    }
+
+    fn command_rekey_ike(&mut self, ike: IkeSaId, ticket: Ticket) {
+        let current = self.established().find(|sa| sa.channel.id == ike && sa.life == Life::Current);
+        match current.map(IkeSa::our_spi) {
+            Some(our_spi) => self.with_established(our_spi, |sa, cx| {
+                sa.queue(cx, Task::RekeyIke(vec![ticket]));
+                sa.pump(cx);
+            }),
+            None => self.not_found(ticket, format!("no IKE SA {ike} is up")),
+        }
+    }
+
+    fn command_rekey_child(&mut self, child: ChildSaId, ticket: Ticket) {
+        match self.owner_of_child(child) {
+            Some(our_spi) => self.with_established(our_spi, |sa, cx| {
+                sa.queue(cx, Task::RekeyChild(child, vec![ticket]));
+                sa.pump(cx);
+            }),
+            None => self.not_found(ticket, format!("no Child SA {child} is up")),
+        }
+    }
+
+    fn command_terminate_child(&mut self, child: ChildSaId, ticket: Ticket) {
+        match self.owner_of_child(child) {
+            Some(our_spi) => self.with_established(our_spi, |sa, cx| {
+                sa.queue_first(cx, Task::DeleteChild(child, DownReason::Terminated, vec![ticket]));
+                sa.pump(cx);
+            }),
+            None => self.not_found(ticket, format!("no Child SA {child} is up")),
+        }
+    }
+
+    fn command_terminate_ike(&mut self, ike: IkeSaId, ticket: Ticket) {
+        let named = self.sas.values().filter(|sa| sa.status().is_some_and(|status| status.id == ike));
+        let named: Vec<_> = named.map(Sa::our_spi).collect();
+        if named.is_empty() {
+            return self.not_found(ticket, format!("there is no IKE SA {ike}"));
+        }
+        let mut tickets = vec![ticket];
+        for our_spi in named {
+            self.with_sa(our_spi, |sa, cx| terminate(sa, cx, &mut tickets));
+        }
+        self.cx.finish(&tickets, &Ok(()));
+    }
+
+    fn owner_of_child(&self, child: ChildSaId) -> Option<IkeSpi> {
+        self.established().find(|sa| sa.children.contains_key(&child)).map(IkeSa::our_spi)
+    }
+
+    fn not_found(&mut self, ticket: Ticket, sentence: String) {
+        self.cx.finish(&[ticket], &Err(Failure::NotFound(sentence)));
+    }
+}
+
+/// Deletes an IKE SA, or gives up making it; an SA that waits for the peer's confirmation takes the tickets.
+fn terminate(sa: Sa, cx: &mut Context, tickets: &mut Vec<Ticket>) -> Option<Sa> {
+    let (initiation, path) = match sa {
+        Sa::Established(mut sa) if sa.life == Life::Current => {
+            sa.queue_first(cx, Task::DeleteIke(DownReason::Terminated, std::mem::take(tickets)));
+            sa.pump(cx);
+            return sa.alive();
+        }
+        Sa::Initiating(sa) => sa.into_initiation(),
+        Sa::Authenticating(sa) => sa.into_initiation(),
+        other => return Some(other),
+    };
+    cx.fail_initiation(&initiation, path, Failure::Terminated);
+    None
+}

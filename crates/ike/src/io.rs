@@ -1,0 +1,193 @@
+//! What goes into the engine and what comes out of it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use sa::SaOp;
+
+use crate::{Connection, Event, SharedSecret};
+
+/// The two ends of a datagram's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Path {
+    /// Our address and port.
+    pub local: SocketAddr,
+    /// The peer's address and port, as we see them.
+    pub remote: SocketAddr,
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} <-> {}", self.local, self.remote)
+    }
+}
+
+/// One IKE message as it arrived: the UDP payload without port 4500's non-ESP marker (RFC 3948 §2.2).
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// Whence and whither.
+    pub path: Path,
+    /// The message, from its ISAKMP header on.
+    pub bytes: &'a [u8],
+}
+
+/// Names an IKE SA for people and management, from 1 up; a rekeyed SA keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IkeSaId(pub u32);
+
+/// Names a Child SA (the pair) for people and management, from 1 up; its replacement has another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChildSaId(pub u32);
+
+impl fmt::Display for IkeSaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+impl fmt::Display for ChildSaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{}}}", self.0)
+    }
+}
+
+/// Chosen by whoever gives a command, and given back with [`Event::Finished`] when the command has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// An order from a person or a program.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Adds a connection, or replaces the one of the same name; SAs that exist live on. Start actions are carried out.
+    Load(Arc<Connection>),
+    /// Forgets a connection and its traps; SAs that exist live on.
+    Unload(String),
+    /// Adds a shared secret, or replaces the one of the same name.
+    LoadSecret(SharedSecret),
+    /// Forgets the shared secret of this name.
+    UnloadSecret(String),
+    /// Brings a connection up, and of its children this one (none: the IKE SA alone).
+    Initiate {
+        /// The connection's name.
+        connection: String,
+        /// The child's name.
+        child: Option<String>,
+        /// Comes back when it is up or has failed.
+        ticket: Ticket,
+    },
+    /// Installs the trap policy of a child: its first packet will bring it up.
+    Install {
+        /// The connection's name.
+        connection: String,
+        /// The child's name.
+        child: String,
+        /// Comes back when done.
+        ticket: Ticket,
+    },
+    /// Takes the trap policy of a child away.
+    Uninstall {
+        /// The connection's name.
+        connection: String,
+        /// The child's name.
+        child: String,
+        /// Comes back when done.
+        ticket: Ticket,
+    },
+    /// Replaces an IKE SA by a new one.
+    RekeyIke {
+        /// Which.
+        ike: IkeSaId,
+        /// Comes back when the new one is in place.
+        ticket: Ticket,
+    },
+    /// Replaces a Child SA by a new one.
+    RekeyChild {
+        /// Which.
+        child: ChildSaId,
+        /// Comes back when the new one is in place.
+        ticket: Ticket,
+    },
+    /// Deletes an IKE SA and all its Child SAs.
+    TerminateIke {
+        /// Which.
+        ike: IkeSaId,
+        /// Comes back when the peer has confirmed, or was given up.
+        ticket: Ticket,
+    },
+    /// Deletes a Child SA.
+    TerminateChild {
+        /// Which.
+        child: ChildSaId,
+        /// Comes back when the peer has confirmed.
+        ticket: Ticket,
+    },
+}
+
+/// Matches a [`Query`] and its [`Answer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QueryId(pub u64);
+
+/// Something that only the outside can find out.
+#[derive(Clone, Debug)]
+pub enum Query {
+    /// The way to the peer of a connection: its names resolved, and our address on that way.
+    Path(Arc<Connection>),
+}
+
+/// What the outside found out.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The way to the peer, or one sentence on why there is none.
+    Path(Result<Path, String>),
+}
+
+/// Something that the engine wants done. Outputs are to be carried out in the order in which they come.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "outputs are made one at a time, and events are the rarer ones"
+)]
+pub enum Output {
+    /// Send a datagram.
+    Transmit {
+        /// Whence and whither.
+        path: Path,
+        /// The message, from its ISAKMP header on; port 4500's non-ESP marker is the sender's affair.
+        bytes: Vec<u8>,
+    },
+    /// Send the single octet that keeps a NAT's mapping alive (RFC 3948 §2.3).
+    Keepalive(Path),
+    /// Order the data plane.
+    Sa(SaOp),
+    /// Find something out, and come back with [`Endpoint::handle_answer`](crate::Endpoint::handle_answer).
+    Query {
+        /// To be given back with the answer.
+        id: QueryId,
+        /// The question.
+        query: Query,
+    },
+    /// Tell people.
+    Event(Event),
+}
+
+/// Why the engine wants to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TimeoutReason {
+    /// A request of ours has had no response.
+    Retransmission,
+    /// An SA that the peer never completed is forgotten.
+    HalfOpen,
+    /// The peer has been silent for long.
+    Liveness,
+    /// An SA nears the end of its life.
+    Rekey,
+    /// An SA is at the end of its life.
+    Expiry,
+    /// A NAT might forget us.
+    Keepalive,
+    /// Something that failed for a passing reason is tried again.
+    Retry,
+    /// What lingered for late packets is taken away.
+    Linger,
+}

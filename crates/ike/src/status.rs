@@ -1,0 +1,117 @@
+//! Snapshots of SAs, for status displays and management.
+
+use std::time::Instant;
+
+use sa::{Encapsulation, EspSuite, IkeSuite, Mode, PolicyId, SaId, TrafficSelector};
+use wire::isakmp::IkeSpi;
+
+use crate::{ChildSaId, Identity, IkeSaId, Path, Role};
+
+/// An IKE SA at one moment.
+#[derive(Clone, Debug)]
+pub struct IkeSaStatus {
+    /// Its name for people.
+    pub id: IkeSaId,
+    /// The connection that it belongs to.
+    pub connection: String,
+    /// How far it is.
+    pub state: IkeState,
+    /// Our part in it.
+    pub role: Role,
+    /// The initiator's SPI.
+    pub initiator_spi: IkeSpi,
+    /// The responder's SPI; zero until the peer has chosen it.
+    pub responder_spi: IkeSpi,
+    /// Where its messages go.
+    pub path: Path,
+    /// Who we are; `None` until it is settled.
+    pub local_identity: Option<Identity>,
+    /// Who the peer is; `None` until it is authenticated.
+    pub remote_identity: Option<Identity>,
+    /// The algorithms; `None` until they are agreed.
+    pub suite: Option<IkeSuite>,
+    /// Who sits behind a NAT.
+    pub nat: Nat,
+    /// When it came up; `None` until it is.
+    pub established_at: Option<Instant>,
+    /// When it will be rekeyed; `None` is never.
+    pub rekey_at: Option<Instant>,
+    /// When it will end if it is not rekeyed; `None` is never.
+    pub expire_at: Option<Instant>,
+    /// Exchanges that wait for their turn.
+    pub tasks_queued: Vec<&'static str>,
+    /// The exchange that we have under way.
+    pub tasks_active: Vec<&'static str>,
+    /// Its Child SAs.
+    pub children: Vec<ChildSaStatus>,
+}
+
+/// How far an IKE SA is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IkeState {
+    /// Not yet authenticated.
+    Connecting,
+    /// In use.
+    Established,
+    /// We are replacing it.
+    Rekeying,
+    /// Replaced; waits to be deleted.
+    Rekeyed,
+    /// We are deleting it.
+    Deleting,
+}
+
+/// Who sits behind a NAT (RFC 7296 §2.23).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Nat {
+    /// Whether our address is translated on the way to the peer.
+    pub local: bool,
+    /// Whether the peer's is.
+    pub remote: bool,
+}
+
+/// A Child SA at one moment.
+#[derive(Clone, Debug)]
+pub struct ChildSaStatus {
+    /// Its name for people.
+    pub id: ChildSaId,
+    /// The configured child's name.
+    pub name: String,
+    /// How far it is.
+    pub state: ChildState,
+    /// Tunnel or transport.
+    pub mode: Mode,
+    /// The SA towards us.
+    pub inbound: SaId,
+    /// The SA towards the peer.
+    pub outbound: SaId,
+    /// The policy that it serves.
+    pub policy: PolicyId,
+    /// The algorithms.
+    pub suite: EspSuite,
+    /// What carries its packets.
+    pub encapsulation: Encapsulation,
+    /// Our traffic.
+    pub local_selectors: Vec<TrafficSelector>,
+    /// The peer's traffic.
+    pub remote_selectors: Vec<TrafficSelector>,
+    /// When it came up.
+    pub installed_at: Instant,
+    /// When it will be rekeyed; `None` is never.
+    pub rekey_at: Option<Instant>,
+    /// When it will end if it is not rekeyed; `None` is never.
+    pub expire_at: Option<Instant>,
+}
+
+/// How far a Child SA is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChildState {
+    /// In use.
+    Installed,
+    /// We are replacing it.
+    Rekeying,
+    /// Replaced; waits to be deleted.
+    Rekeyed,
+    /// We are deleting it.
+    Deleting,
+}

@@ -1,0 +1,224 @@
+//! The protected channel that an IKE_SA_INIT exchange leaves behind: who is where, with which keys.
+//!
+//! It is secret and intact but says nothing of who the peer is; that is IKE_AUTH's affair. It carries every later
+//! message of the IKE SA: sealed, cut into fragments where both ends allow (RFC 7383), opened and put together.
+
+use crypto::Secret;
+use sa::{Encapsulation, IkeSuite};
+use wire::isakmp::{Flags, Header, IkeSpi, Version};
+use wire::registry::{ExchangeType, PayloadType};
+use wire::v2::{Datagram, HeaderFields, Payload};
+
+use super::fragmentation::Reassembly;
+use super::keys::{IkeKeys, IkeSpis};
+use super::protection::MessageProtection;
+use crate::context::Context;
+use crate::error::Error;
+use crate::event::{Event, IkeKeyDisclosure, TraceDirection};
+use crate::io::{IkeSaId, Path};
+use crate::nat_detection::{Behind, NatFinding};
+use crate::status::Nat;
+use crate::{Encap, Role, limits};
+
+/// The protected channel of one IKE SA.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub id: IkeSaId,
+    pub role: Role,
+    pub spis: IkeSpis,
+    pub path: Path,
+    pub nat: NatFinding,
+    pub encapsulation: Encapsulation,
+    pub fragments: Fragments,
+    pub suite: IkeSuite,
+    pub sk_d: Secret<Vec<u8>>,
+    protection: MessageProtection,
+}
+
+/// Whether our messages are cut where they are long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fragments {
+    /// Never.
+    Whole,
+    /// Where a datagram would be longer than the configured size.
+    Cut,
+}
+
+/// Request or response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Request,
+    Response,
+}
+
+/// What a datagram of a protected message turned out to be.
+#[derive(Debug)]
+pub(crate) enum Opening {
+    /// Not the peer's: ignore it (RFC 7296 §2.21.4).
+    Forged,
+    /// A fragment; others are still to come.
+    Incomplete,
+    /// A whole message of the peer, readable or not.
+    Complete(Result<Vec<Payload>, wire::Malformed>),
+}
+
+/// What a channel is made of.
+pub(crate) struct ChannelParts<'a> {
+    pub id: IkeSaId,
+    pub role: Role,
+    pub spis: IkeSpis,
+    pub path: Path,
+    pub nat: NatFinding,
+    pub encap: Encap,
+    pub fragments: Fragments,
+    pub suite: IkeSuite,
+    pub keys: &'a IkeKeys,
+}
+
+impl Channel {
+    /// Expands the keys.
+    pub(crate) fn new(cx: &mut Context, parts: ChannelParts<'_>) -> Result<Channel, Error> {
+        let ChannelParts { id, role, spis, path, nat, encap, fragments, suite, keys } = parts;
+        let protection =
+            MessageProtection::new(&suite, keys, role).map_err(|fault| Error::Local(fault.to_string()))?;
+        if cx.settings.disclose_keys {
+            cx.tell(Event::IkeKeys(IkeKeyDisclosure {
+                initiator_spi: spis.initiator,
+                responder_spi: spis.responder,
+                suite,
+                sk_ei: keys.sk_ei.clone(),
+                sk_er: keys.sk_er.clone(),
+                sk_ai: keys.sk_ai.clone(),
+                sk_ar: keys.sk_ar.clone(),
+            }));
+        }
+        let is_translated = nat.local == Behind::Nat || nat.remote == Behind::Nat;
+        let encapsulation =
+            if is_translated || encap == Encap::Always { Encapsulation::Udp } else { Encapsulation::None };
+        Ok(Channel {
+            id,
+            role,
+            spis,
+            path,
+            nat,
+            encapsulation,
+            fragments,
+            suite,
+            sk_d: keys.sk_d.clone(),
+            protection,
+        })
+    }
+
+    /// Gives the SPI that we chose.
+    pub(crate) fn our_spi(&self) -> IkeSpi {
+        match self.role {
+            Role::Initiator => self.spis.initiator,
+            Role::Responder => self.spis.responder,
+        }
+    }
+
+    /// Gives who is behind a NAT, for people.
+    pub(crate) fn nat(&self) -> Nat {
+        Nat { local: self.nat.local == Behind::Nat, remote: self.nat.remote == Behind::Nat }
+    }
+
+    /// Seals a message into its datagrams.
+    pub(crate) fn seal(
+        &self,
+        cx: &mut Context,
+        exchange_type: ExchangeType,
+        kind: Kind,
+        message_id: u32,
+        payloads: &[Payload],
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let fields = header_fields(self.role, self.spis, exchange_type, kind, message_id);
+        let fragment_size = match self.fragments {
+            Fragments::Whole => None,
+            Fragments::Cut => Some(limits::datagram_octets(cx.settings.fragment_size, self.path.remote.ip())),
+        };
+        let datagrams = self
+            .protection
+            .seal(&fields, payloads, fragment_size, &mut *cx.random)
+            .map_err(|fault| Error::Local(fault.to_string()))?;
+        let octets = datagrams.iter().map(Vec::len).sum();
+        let header = header_of(&fields);
+        cx.trace(TraceDirection::Sent, self.path, &header, (datagrams.len(), octets), payloads);
+        Ok(datagrams)
+    }
+
+    /// Opens a datagram; a fragment is put with those that came before.
+    pub(crate) fn open(
+        &self,
+        cx: &mut Context,
+        path: Path,
+        datagram: &Datagram<'_>,
+        reassembly: &mut Reassembly,
+    ) -> Opening {
+        let fragment = datagram.encrypted.as_ref().and_then(|encrypted| encrypted.fragment);
+        if fragment.is_some_and(|fragment| !reassembly.wants(fragment)) {
+            return Opening::Incomplete;
+        }
+        let Ok(opened) = self.protection.open(datagram) else {
+            cx.forged += 1;
+            return Opening::Forged;
+        };
+        let (fragments, whole) = match opened.fragment {
+            None => (1, opened.payloads()),
+            Some(number) => match reassembly.add(number, opened.first_payload, opened.plaintext) {
+                None => return Opening::Incomplete,
+                Some((first, content)) => {
+                    (usize::from(number.total), wire::v2::decode_payloads(first, &content))
+                }
+            },
+        };
+        if let Ok(payloads) = &whole {
+            cx.trace(
+                TraceDirection::Received,
+                path,
+                &datagram.header,
+                (fragments, datagram.bytes.len()),
+                payloads,
+            );
+        }
+        Opening::Complete(whole)
+    }
+}
+
+/// Gives the header of a message of ours.
+pub(crate) fn header_fields(
+    role: Role,
+    spis: IkeSpis,
+    exchange_type: ExchangeType,
+    kind: Kind,
+    message_id: u32,
+) -> HeaderFields {
+    let role_flag = match role {
+        Role::Initiator => Flags::INITIATOR,
+        Role::Responder => Flags::NONE,
+    };
+    let kind_flag = match kind {
+        Kind::Request => Flags::NONE,
+        Kind::Response => Flags::RESPONSE,
+    };
+    HeaderFields {
+        initiator_spi: spis.initiator,
+        responder_spi: spis.responder,
+        exchange_type,
+        flags: role_flag.with(kind_flag),
+        message_id,
+    }
+}
+
+/// Gives a whole header for a trace; its lengths and types do not matter there.
+pub(crate) fn header_of(fields: &HeaderFields) -> Header {
+    Header {
+        initiator_spi: fields.initiator_spi,
+        responder_spi: fields.responder_spi,
+        next_payload: PayloadType::NONE,
+        version: Version::V2,
+        exchange_type: fields.exchange_type,
+        flags: fields.flags,
+        message_id: fields.message_id,
+        length: 0,
+    }
+}

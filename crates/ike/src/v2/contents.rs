@@ -1,0 +1,127 @@
+//! The payloads of one message, picked by name: each at most once where the exchange has one, missing ones named.
+
+use wire::registry::NotifyType;
+use wire::v2::{
+    Authentication, Delete, Identification, KeyExchange, Notify, Payload, Proposal, TrafficSelector,
+};
+
+use crate::error::{Error, Refusal};
+use crate::{Misbehaviour, Role};
+
+/// The payloads of one message of one exchange.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    exchange: &'static str,
+    payloads: Vec<Payload>,
+}
+
+macro_rules! single {
+    ($(#[$doc:meta])* $required:ident, $optional:ident: $variant:ident($type:ty) as $name:literal) => {
+        $(#[$doc])*
+        pub(crate) fn $required(&self) -> Result<&$type, Error> {
+            self.$optional()?.ok_or_else(|| self.missing($name))
+        }
+
+        /// The same, if it is there.
+        pub(crate) fn $optional(&self) -> Result<Option<&$type>, Error> {
+            self.at_most_one($name, |payload| match payload {
+                Payload::$variant(value) => Some(value),
+                _ => None,
+            })
+        }
+    };
+}
+
+impl Contents {
+    /// Takes a message's payloads.
+    ///
+    /// # Errors
+    /// One of them is unknown and marked critical (RFC 7296 §2.5).
+    pub(crate) fn new(exchange: &'static str, payloads: Vec<Payload>) -> Result<Contents, Error> {
+        for payload in &payloads {
+            if let Payload::Unknown(unknown) = payload
+                && unknown.critical
+            {
+                return Err(Error::UnsupportedCriticalPayload(unknown.payload_type.0));
+            }
+        }
+        Ok(Contents { exchange, payloads })
+    }
+
+    single!(
+        /// SA: proposals, or the chosen one.
+        security_association, optional_security_association: SecurityAssociation(Vec<Proposal>) as "SA");
+    single!(
+        /// KE: a public value.
+        key_exchange, optional_key_exchange: KeyExchange(KeyExchange) as "KE");
+    single!(
+        /// Ni or Nr.
+        nonce, optional_nonce: Nonce(Vec<u8>) as "nonce");
+    single!(
+        /// IDi.
+        identification_initiator, optional_identification_initiator: IdentificationInitiator(Identification) as "IDi");
+    single!(
+        /// IDr.
+        identification_responder, optional_identification_responder: IdentificationResponder(Identification) as "IDr");
+    single!(
+        /// AUTH.
+        authentication, optional_authentication: Authentication(Authentication) as "AUTH");
+    single!(
+        /// TSi.
+        selectors_initiator, optional_selectors_initiator: TrafficSelectorsInitiator(Vec<TrafficSelector>) as "TSi");
+    single!(
+        /// TSr.
+        selectors_responder, optional_selectors_responder: TrafficSelectorsResponder(Vec<TrafficSelector>) as "TSr");
+
+    /// The traffic selectors of one end of the exchange.
+    pub(crate) fn selectors(&self, end: Role) -> Result<&[TrafficSelector], Error> {
+        match end {
+            Role::Initiator => self.selectors_initiator().map(Vec::as_slice),
+            Role::Responder => self.selectors_responder().map(Vec::as_slice),
+        }
+    }
+
+    /// All notifies.
+    pub(crate) fn notifies(&self) -> impl Iterator<Item = &Notify> {
+        self.payloads.iter().filter_map(|payload| match payload {
+            Payload::Notify(notify) => Some(notify),
+            _ => None,
+        })
+    }
+
+    /// The first notify of a type.
+    pub(crate) fn notify(&self, notify_type: NotifyType) -> Option<&Notify> {
+        self.notifies().find(|notify| notify.notify_type == notify_type)
+    }
+
+    /// All deletes.
+    pub(crate) fn deletes(&self) -> impl Iterator<Item = &Delete> {
+        self.payloads.iter().filter_map(|payload| match payload {
+            Payload::Delete(delete) => Some(delete),
+            _ => None,
+        })
+    }
+
+    /// The refusal that the first error notify means, with what we had asked for.
+    pub(crate) fn refusal(&self, asked: &str) -> Option<Refusal> {
+        let error = self.notifies().find(|notify| notify.notify_type.is_error())?;
+        Some(Refusal { exchange: self.exchange, notify: error.notify_type, asked: asked.to_owned() })
+    }
+
+    fn at_most_one<'a, T: ?Sized>(
+        &'a self,
+        payload: &'static str,
+        pick: impl Fn(&'a Payload) -> Option<&'a T>,
+    ) -> Result<Option<&'a T>, Error> {
+        let mut found = self.payloads.iter().filter_map(pick);
+        let first = found.next();
+        match found.next() {
+            None => Ok(first),
+            Some(_) => Err(Misbehaviour::Repeated { exchange: self.exchange, payload }.into()),
+        }
+    }
+
+    fn missing(&self, payload: &'static str) -> Error {
+        Misbehaviour::Missing { exchange: self.exchange, payload }.into()
+    }
+}

@@ -1,0 +1,547 @@
+//! IKE_SA_INIT: two messages in the clear that agree on algorithms and make a shared secret (RFC 7296 §1.2).
+//!
+//! ```text
+//!   Initiator                                    Responder
+//!   HDR(SPIi,0), SAi1, KEi, Ni           -->
+//!                                        <--     HDR(SPIi,SPIr), SAr1, KEr, Nr
+//!
+//!   or, before the responder does any work:
+//!                                        <--     HDR(SPIi,0), N(COOKIE)               §2.6: prove your address
+//!                                        <--     HDR(SPIi,0), N(INVALID_KE_PAYLOAD)   §1.3: another group, please
+//!   and the initiator sends its request again, with the cookie in front or a key in the other group.
+//! ```
+//!
+//! Beside that, both sides say where they believe to be, so that a NAT shows (§2.23), and whether they take messages in
+//! fragments (RFC 7383). Nothing here is authenticated yet: IKE_AUTH signs both messages afterwards.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crypto::KeyExchangePrivate;
+use sa::transform::Group;
+use sa::{IkeSuite, Proposal};
+use wire::isakmp::IkeSpi;
+use wire::registry::{ExchangeType, KeyExchangeId, NotifyType};
+use wire::v2::{Datagram, KeyExchange, Notify, Payload, encode_clear};
+
+use super::Sa;
+use super::authentication::Transcript;
+use super::channel::{Channel, ChannelParts, Fragments, Kind, header_fields, header_of};
+use super::contents::Contents;
+use super::ike_auth::{self, HalfOpen};
+use super::keys::{IkeKeys, IkeSpis, Nonces};
+use super::window::{OurWindow, Retransmission};
+use crate::context::{Context, Initiation};
+use crate::cookie::CookieRequest;
+use crate::error::{Error, Failure, Misbehaviour, Refusal};
+use crate::event::TraceDirection;
+use crate::io::{IkeSaId, Path, TimeoutReason};
+use crate::nat_detection::{self, Behind, NatFinding};
+use crate::negotiation::{self, ChosenIke};
+use crate::status::{IkeSaStatus, IkeState, Nat};
+use crate::{Connection, Encap, Fragmentation, Role, limits};
+
+const NAME: &str = "IKE_SA_INIT";
+
+// --- Initiator -----------------------------------------------------------------------------------------------------
+
+/// We have sent our request.
+pub(crate) struct Initiating {
+    id: IkeSaId,
+    initiation: Initiation,
+    path: Path,
+    spi: IkeSpi,
+    nonce: Vec<u8>,
+    group: &'static Group,
+    private: Box<dyn KeyExchangePrivate>,
+    /// What the responder wants to see again; empty if it has not asked.
+    cookie: Vec<u8>,
+    /// The request as it was sent last: AUTH will sign it.
+    request: Vec<u8>,
+    window: OurWindow,
+    begun_at: Instant,
+    /// How often the responder may still ask for another request.
+    round_trips_left: u32,
+}
+
+/// Sends the request.
+pub(crate) fn initiate(cx: &mut Context, initiation: Initiation, path: Path) -> Result<Initiating, Failure> {
+    let group = first_group(&initiation.connection)?;
+    let private = generate(group)?;
+    let mut sa = Initiating {
+        id: cx.next_ike_id(),
+        path,
+        spi: cx.next_ike_spi(),
+        nonce: cx.next_nonce(),
+        group,
+        private,
+        cookie: Vec::new(),
+        request: Vec::new(),
+        window: OurWindow::starting_at(0),
+        begun_at: cx.now,
+        round_trips_left: limits::IKE_SA_INIT_ROUND_TRIPS,
+        initiation,
+    };
+    sa.request = sa.encode_request(cx)?;
+    let jitter = cx.settings.retransmission.draw_jitter(&mut *cx.random);
+    sa.window
+        .start(cx.now, vec![sa.request.clone()], cx.settings.retransmission, jitter)
+        .map_err(|fault| Error::Local(fault.to_string()))?;
+    cx.transmit(path, std::slice::from_ref(&sa.request));
+    Ok(sa)
+}
+
+impl Initiating {
+    // HDR(SPIi,0), [N(COOKIE),] SAi1, KEi, Ni, N(NAT_DETECTION_SOURCE_IP), N(NAT_DETECTION_DESTINATION_IP), … -->
+    fn encode_request(&self, cx: &mut Context) -> Result<Vec<u8>, Error> {
+        let connection = &self.initiation.connection;
+        let spis = IkeSpis { initiator: self.spi, responder: IkeSpi::ZERO };
+        let mut payloads = Vec::new();
+        if !self.cookie.is_empty() {
+            payloads.push(Payload::Notify(Notify::new(NotifyType::COOKIE, self.cookie.clone())));
+        }
+        payloads.push(Payload::SecurityAssociation(negotiation::offer_ike(&connection.proposals, None)));
+        let data = self.private.public().to_vec();
+        payloads.push(Payload::KeyExchange(KeyExchange { group: self.group.id, data }));
+        payloads.push(Payload::Nonce(self.nonce.clone()));
+        payloads.extend(nat_notifies(connection, spis, self.path));
+        payloads.extend(capability_notifies(connection));
+        encode(cx, Role::Initiator, spis, Kind::Request, self.path, &payloads)
+    }
+
+    /// Handles what may be the response. What is not authenticated cannot be trusted to end the attempt, unless it
+    /// refuses what no repetition would make acceptable (RFC 7296 §2.21.1).
+    pub(crate) fn handle_datagram(
+        mut self: Box<Self>,
+        cx: &mut Context,
+        path: Path,
+        datagram: &Datagram<'_>,
+    ) -> Option<Sa> {
+        let header = &datagram.header;
+        if !header.flags.is_response()
+            || header.exchange_type != ExchangeType::IKE_SA_INIT
+            || header.message_id != 0
+        {
+            return Some(Sa::Initiating(self));
+        }
+        let payloads = datagram.payloads.clone();
+        cx.trace(TraceDirection::Received, path, header, (1, datagram.bytes.len()), &payloads);
+        let Ok(contents) = Contents::new(NAME, payloads) else { return Some(Sa::Initiating(self)) };
+        let again = match self.wants_another_request(&contents) {
+            Ok(again) => again,
+            Err(failure) => return self.fail(cx, failure),
+        };
+        if let Some(change) = again {
+            return match self.send_again(cx, change) {
+                Ok(()) => Some(Sa::Initiating(self)),
+                Err(failure) => self.fail(cx, failure),
+            };
+        }
+        if let Some(refusal) = contents.refusal(&self.in_words()) {
+            return self.fail(cx, Error::Refused(refusal).into());
+        }
+        self.accept(cx, path, datagram, &contents)
+    }
+
+    /// Reads the two notifies that ask for another request.
+    fn wants_another_request(&self, contents: &Contents) -> Result<Option<Change>, Failure> {
+        if contents.optional_key_exchange().is_ok_and(|key_exchange| key_exchange.is_some()) {
+            return Ok(None);
+        }
+        if let Some(notify) = contents.notify(NotifyType::COOKIE) {
+            return Ok(Some(Change::Cookie(notify.data.clone())));
+        }
+        let Some(notify) = contents.notify(NotifyType::INVALID_KE_PAYLOAD) else { return Ok(None) };
+        let wanted =
+            <[u8; 2]>::try_from(notify.data.as_slice()).map(u16::from_be_bytes).ok().map(KeyExchangeId);
+        let offered = self.initiation.connection.proposals.iter().flat_map(|proposal| &proposal.key_exchange);
+        match offered.copied().find(|group| Some(group.id) == wanted) {
+            Some(group) => Ok(Some(Change::Group(group))),
+            None => {
+                let refusal = Refusal {
+                    exchange: NAME,
+                    notify: NotifyType::INVALID_KE_PAYLOAD,
+                    asked: self.in_words(),
+                };
+                Err(Error::Refused(refusal).into())
+            }
+        }
+    }
+
+    fn send_again(&mut self, cx: &mut Context, change: Change) -> Result<(), Failure> {
+        self.round_trips_left = self.round_trips_left.checked_sub(1).ok_or(Error::Misbehaved(
+            Misbehaviour::Other("it keeps asking for another IKE_SA_INIT request"),
+        ))?;
+        match change {
+            Change::Cookie(cookie) => self.cookie = cookie,
+            Change::Group(group) => {
+                self.private = generate(group)?;
+                self.group = group;
+            }
+        }
+        self.request = self.encode_request(cx)?;
+        self.window.replace(cx.now, vec![self.request.clone()]);
+        cx.transmit(self.path, std::slice::from_ref(&self.request));
+        Ok(())
+    }
+
+    // <-- HDR(SPIi,SPIr), SAr1, KEr, Nr, N(NAT_DETECTION_SOURCE_IP), N(NAT_DETECTION_DESTINATION_IP), …
+    fn accept(
+        self: Box<Self>,
+        cx: &mut Context,
+        path: Path,
+        datagram: &Datagram<'_>,
+        contents: &Contents,
+    ) -> Option<Sa> {
+        let initiation = self.initiation.clone();
+        match self.secure(cx, path, datagram, contents) {
+            Ok((channel, transcript)) => ike_auth::initiate(cx, initiation, channel, transcript),
+            Err(fault) => {
+                cx.fail(&initiation.tickets, Some(&initiation.connection.name), Some(path), fault.into());
+                None
+            }
+        }
+    }
+
+    /// Makes the channel that the responder's answer allows.
+    fn secure(
+        self,
+        cx: &mut Context,
+        path: Path,
+        datagram: &Datagram<'_>,
+        contents: &Contents,
+    ) -> Result<(Channel, Transcript), Error> {
+        let connection = &self.initiation.connection;
+        let spis = IkeSpis { initiator: self.spi, responder: datagram.header.responder_spi };
+        if spis.responder.is_zero() {
+            return Err(Misbehaviour::Other("its IKE_SA_INIT response has no SPI").into());
+        }
+        let chosen = negotiation::accept_ike(&connection.proposals, contents.security_association()?)
+            .map_err(|fault| Misbehaviour::NotOffered(fault.to_string()))?;
+        let key_exchange = contents.key_exchange()?;
+        if key_exchange.group != self.group.id || chosen.suite.key_exchange.id != self.group.id {
+            return Err(Error::InvalidKeyExchange { sent: key_exchange.group, wanted: self.group.id });
+        }
+        let shared = self
+            .private
+            .finish(&key_exchange.data)
+            .map_err(|fault| Misbehaviour::PublicValue(fault.to_string()))?;
+        let nonce_r = contents.nonce()?.clone();
+        let nonces = Nonces { initiator: &self.nonce, responder: &nonce_r };
+        let keys = IkeKeys::derive(&chosen.suite, &shared, nonces, spis)
+            .map_err(|fault| Error::Local(fault.to_string()))?;
+        let nat = find_nat(spis, path, &datagram.payloads);
+        let parts = ChannelParts {
+            id: self.id,
+            role: Role::Initiator,
+            spis,
+            path: float(path, nat, connection.encap),
+            nat,
+            encap: connection.encap,
+            fragments: agreed_fragments(connection, contents),
+            suite: chosen.suite,
+            keys: &keys,
+        };
+        let channel = Channel::new(cx, parts)?;
+        Ok((channel, Transcript::new(&keys, self.request, datagram.bytes.to_vec(), self.nonce, nonce_r)))
+    }
+
+    pub(crate) fn handle_timeout(mut self: Box<Self>, cx: &mut Context) -> Option<Sa> {
+        let path = self.path;
+        match self.window.retransmit(cx.now) {
+            Retransmission::NotDue => Some(Sa::Initiating(self)),
+            Retransmission::Send { datagrams, .. } => {
+                cx.transmit(path, datagrams);
+                Some(Sa::Initiating(self))
+            }
+            Retransmission::GiveUp => {
+                let failure = Failure::NoAnswer {
+                    peer: path.remote,
+                    exchange: NAME,
+                    tries: cx.settings.retransmission.tries + 1,
+                    seconds: (cx.now - self.begun_at).as_secs(),
+                };
+                cx.retry_or_fail(self.initiation, path, failure);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<(Instant, TimeoutReason)> {
+        self.window.deadline().map(|at| (at, TimeoutReason::Retransmission))
+    }
+
+    pub(crate) fn spi(&self) -> IkeSpi {
+        self.spi
+    }
+
+    pub(crate) fn initiation(&mut self) -> &mut Initiation {
+        &mut self.initiation
+    }
+
+    pub(crate) fn into_initiation(self) -> (Initiation, Path) {
+        (self.initiation, self.path)
+    }
+
+    pub(crate) fn status(&self) -> IkeSaStatus {
+        IkeSaStatus {
+            id: self.id,
+            connection: self.initiation.connection.name.clone(),
+            state: IkeState::Connecting,
+            role: Role::Initiator,
+            initiator_spi: self.spi,
+            responder_spi: IkeSpi::ZERO,
+            path: self.path,
+            local_identity: None,
+            remote_identity: None,
+            suite: None,
+            nat: Nat::default(),
+            established_at: None,
+            rekey_at: None,
+            expire_at: None,
+            tasks_queued: vec!["IKE_AUTH"],
+            tasks_active: vec![NAME],
+            children: Vec::new(),
+        }
+    }
+
+    fn in_words(&self) -> String {
+        let proposals = &self.initiation.connection.proposals;
+        format!("we offered {}", proposals.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+    }
+
+    fn fail(self: Box<Self>, cx: &mut Context, failure: Failure) -> Option<Sa> {
+        cx.fail(&self.initiation.tickets, Some(&self.initiation.connection.name), Some(self.path), failure);
+        None
+    }
+}
+
+/// What the responder wants changed in a request.
+enum Change {
+    Cookie(Vec<u8>),
+    Group(&'static Group),
+}
+
+fn first_group(connection: &Connection) -> Result<&'static Group, Error> {
+    let mut groups = connection.proposals.iter().flat_map(|proposal| &proposal.key_exchange);
+    groups
+        .next()
+        .copied()
+        .ok_or_else(|| Error::Local(format!("connection {} offers nothing", connection.name)))
+}
+
+fn generate(group: &'static Group) -> Result<Box<dyn KeyExchangePrivate>, Error> {
+    group.key_exchange.generate().map_err(|fault| Error::Local(fault.to_string()))
+}
+
+/// Where a NAT is found, and where one is to be feigned, IKE moves to port 4500 on both ends (RFC 7296 §2.23).
+fn float(path: Path, nat: NatFinding, encap: Encap) -> Path {
+    let translated = nat.local == Behind::Nat || nat.remote == Behind::Nat || encap == Encap::Always;
+    let mut floated = path;
+    if translated && path.local.port() == limits::IKE_PORT {
+        floated.local.set_port(limits::NAT_T_PORT);
+    }
+    if translated && path.remote.port() == limits::IKE_PORT {
+        floated.remote.set_port(limits::NAT_T_PORT);
+    }
+    floated
+}
+
+// --- Responder -----------------------------------------------------------------------------------------------------
+
+/// Whether a stranger must first prove its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Demand {
+    Nothing,
+    Cookie,
+}
+
+/// Answers a request. The answer is on its way when this returns; what is returned waits for IKE_AUTH.
+pub(crate) fn respond(
+    cx: &mut Context,
+    path: Path,
+    datagram: &Datagram<'_>,
+    demand: Demand,
+) -> Option<HalfOpen> {
+    cx.trace(TraceDirection::Received, path, &datagram.header, (1, datagram.bytes.len()), &datagram.payloads);
+    match answer(cx, path, datagram, demand) {
+        Ok(half_open) => half_open,
+        Err(fault) => {
+            let spis = IkeSpis { initiator: datagram.header.initiator_spi, responder: IkeSpi::ZERO };
+            if let Some(notify) = error_notify(&fault) {
+                refuse(cx, spis, path, notify);
+            }
+            if !matches!(fault, Error::InvalidKeyExchange { .. }) {
+                cx.fail(&[], None, Some(path), fault.into());
+            }
+            None
+        }
+    }
+}
+
+fn answer(
+    cx: &mut Context,
+    path: Path,
+    datagram: &Datagram<'_>,
+    demand: Demand,
+) -> Result<Option<HalfOpen>, Error> {
+    let contents = Contents::new(NAME, datagram.payloads.clone())?;
+    let initiator = datagram.header.initiator_spi;
+    let nonce_i = contents.nonce()?.clone();
+    if demand == Demand::Cookie && !brings_cookie(cx, path, initiator, &nonce_i, &contents) {
+        // <-- HDR(SPIi,0), N(COOKIE)
+        let request = CookieRequest { initiator_spi: initiator, nonce: &nonce_i, remote: path.remote };
+        let cookie = cx.cookies.cookie(cx.now, &request);
+        let spis = IkeSpis { initiator, responder: IkeSpi::ZERO };
+        refuse(cx, spis, path, Notify::new(NotifyType::COOKIE, cookie));
+        return Ok(None);
+    }
+    let key_exchange = contents.key_exchange()?;
+    let (connection, chosen) = choose(cx, path, &contents, key_exchange.group)?;
+    let group = chosen.suite.key_exchange;
+    if key_exchange.group != group.id {
+        return Err(Error::InvalidKeyExchange { sent: key_exchange.group, wanted: group.id });
+    }
+    let (public, shared) = group
+        .key_exchange
+        .respond(&key_exchange.data)
+        .map_err(|fault| Misbehaviour::PublicValue(fault.to_string()))?;
+    let spis = IkeSpis { initiator, responder: cx.next_ike_spi() };
+    let nonce_r = cx.next_nonce();
+    let keys =
+        IkeKeys::derive(&chosen.suite, &shared, Nonces { initiator: &nonce_i, responder: &nonce_r }, spis)
+            .map_err(|fault| Error::Local(fault.to_string()))?;
+    // The peer's hashes are over the header of its own message, in which our SPI is still zero.
+    let nat = find_nat(IkeSpis { initiator, responder: IkeSpi::ZERO }, path, &datagram.payloads);
+    // <-- HDR(SPIi,SPIr), SAr1, KEr, Nr, N(NAT_DETECTION_SOURCE_IP), N(NAT_DETECTION_DESTINATION_IP), …
+    let mut payloads = vec![
+        Payload::SecurityAssociation(vec![negotiation::answer_ike(&chosen, None)]),
+        Payload::KeyExchange(KeyExchange { group: group.id, data: public }),
+        Payload::Nonce(nonce_r.clone()),
+    ];
+    payloads.extend(nat_notifies(&connection, spis, path));
+    payloads.extend(capability_notifies(&connection));
+    let response = encode(cx, Role::Responder, spis, Kind::Response, path, &payloads)?;
+    let parts = ChannelParts {
+        id: cx.next_ike_id(),
+        role: Role::Responder,
+        spis,
+        path,
+        nat,
+        encap: connection.encap,
+        fragments: agreed_fragments(&connection, &contents),
+        suite: chosen.suite,
+        keys: &keys,
+    };
+    let channel = Channel::new(cx, parts)?;
+    cx.transmit(path, std::slice::from_ref(&response));
+    let transcript = Transcript::new(&keys, datagram.bytes.to_vec(), response, nonce_i, nonce_r);
+    Ok(Some(HalfOpen::new(cx, channel, transcript)))
+}
+
+fn brings_cookie(cx: &Context, path: Path, initiator_spi: IkeSpi, nonce: &[u8], contents: &Contents) -> bool {
+    let request = CookieRequest { initiator_spi, nonce, remote: path.remote };
+    contents
+        .notify(NotifyType::COOKIE)
+        .is_some_and(|notify| cx.cookies.verify(cx.now, &request, &notify.data))
+}
+
+/// Finds the connection that fits the path best and allows something that the peer offers. Which one it will be in
+/// the end, IKE_AUTH decides, when identities are known.
+fn choose(
+    cx: &Context,
+    path: Path,
+    contents: &Contents,
+    preferred: KeyExchangeId,
+) -> Result<(Arc<Connection>, ChosenIke), Error> {
+    let offer = contents.security_association()?;
+    let mut fault = Error::NoConnection(format!("no connection is configured for {path}"));
+    for connection in cx.connections_for(path) {
+        match negotiation::choose_ike(&connection.proposals, offer, Some(preferred)) {
+            Ok(chosen) => return Ok((connection, chosen)),
+            Err(disagreement) => fault = disagreement.into(),
+        }
+    }
+    Err(fault)
+}
+
+/// Tells whether a connection would have agreed to a suite.
+pub(crate) fn allows(proposals: &[Proposal], suite: &IkeSuite) -> bool {
+    proposals.iter().any(|proposal| {
+        let integrity_fits =
+            suite.protection.integrity().is_none_or(|integrity| proposal.integrity.contains(&integrity));
+        proposal.encryption.contains(&suite.protection.encryption())
+            && integrity_fits
+            && proposal.prf.contains(&suite.prf)
+            && proposal.key_exchange.contains(&suite.key_exchange)
+    })
+}
+
+fn error_notify(fault: &Error) -> Option<Notify> {
+    match fault {
+        Error::InvalidKeyExchange { wanted, .. } => {
+            Some(Notify::new(NotifyType::INVALID_KE_PAYLOAD, wanted.0.to_be_bytes()))
+        }
+        Error::UnsupportedCriticalPayload(payload_type) => {
+            Some(Notify::new(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, [*payload_type]))
+        }
+        other => other.notify().map(|notify_type| Notify::new(notify_type, [])),
+    }
+}
+
+/// Answers with one notify and keeps nothing.
+fn refuse(cx: &mut Context, spis: IkeSpis, path: Path, notify: Notify) {
+    if let Ok(response) = encode(cx, Role::Responder, spis, Kind::Response, path, &[Payload::Notify(notify)])
+    {
+        cx.transmit(path, &[response]);
+    }
+}
+
+// --- Both ----------------------------------------------------------------------------------------------------------
+
+fn encode(
+    cx: &mut Context,
+    role: Role,
+    spis: IkeSpis,
+    kind: Kind,
+    path: Path,
+    payloads: &[Payload],
+) -> Result<Vec<u8>, Error> {
+    let fields = header_fields(role, spis, ExchangeType::IKE_SA_INIT, kind, 0);
+    let message = encode_clear(&fields, payloads).map_err(|fault| Error::Local(fault.to_string()))?;
+    cx.trace(TraceDirection::Sent, path, &header_of(&fields), (1, message.len()), payloads);
+    Ok(message)
+}
+
+fn nat_notifies(connection: &Connection, spis: IkeSpis, path: Path) -> [Payload; 2] {
+    let mut source = nat_detection::detection_hash(spis, path.local);
+    if connection.encap == Encap::Always {
+        // A hash that fits no address makes the peer believe that we are behind a NAT.
+        source = nat_detection::detection_hash(spis, limits::FEIGNED_NAT_ADDRESS);
+    }
+    let destination = nat_detection::detection_hash(spis, path.remote);
+    [(NotifyType::NAT_DETECTION_SOURCE_IP, source), (NotifyType::NAT_DETECTION_DESTINATION_IP, destination)]
+        .map(|(notify_type, hash)| Payload::Notify(Notify::new(notify_type, hash)))
+}
+
+fn capability_notifies(connection: &Connection) -> Option<Payload> {
+    match connection.fragmentation {
+        Fragmentation::No => None,
+        Fragmentation::Yes | Fragmentation::Accept => {
+            Some(Payload::Notify(Notify::new(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, [])))
+        }
+    }
+}
+
+fn agreed_fragments(connection: &Connection, contents: &Contents) -> Fragments {
+    let peer_accepts = contents.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
+    match connection.fragmentation {
+        Fragmentation::Yes if peer_accepts => Fragments::Cut,
+        Fragmentation::Yes | Fragmentation::Accept | Fragmentation::No => Fragments::Whole,
+    }
+}
+
+fn find_nat(spis: IkeSpis, path: Path, payloads: &[Payload]) -> NatFinding {
+    nat_detection::detect(spis, path.local, path.remote, payloads)
+        .unwrap_or(NatFinding { local: Behind::Nothing, remote: Behind::Nothing })
+}

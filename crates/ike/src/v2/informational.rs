@@ -1,0 +1,161 @@
+//! INFORMATIONAL: deletes, and the question whether the peer lives (RFC 7296 §1.4, §2.4).
+//!
+//! ```text
+//!   Initiator                              Responder
+//!   HDR, SK { D(ESP, our SPIs) }    -->    takes the pair away
+//!                                   <--    HDR, SK { D(ESP, its SPIs) }
+//!
+//!   HDR, SK { D(IKE) }              -->    takes the IKE SA and all its Child SAs away
+//!                                   <--    HDR, SK { }
+//!
+//!   HDR, SK { }                     -->    liveness: any authentic answer will do
+//!                                   <--    HDR, SK { }
+//! ```
+//!
+//! An end names in a delete the SA towards itself; the other end's SA of the pair is named in the answer (§1.4.1).
+//! When both ends delete the same pair at once, the answers name nothing (§2.25.1).
+
+use std::sync::Arc;
+
+use sa::Spi;
+use wire::registry::{ExchangeType, NotifyType, ProtocolId};
+use wire::v2::{Delete, Payload};
+
+use super::contents::Contents;
+use super::ike_sa::{Active, IkeSa, Life, Request};
+use super::rekey_ike;
+use crate::context::Context;
+use crate::error::{Error, Failure};
+use crate::event::DownReason;
+use crate::io::{ChildSaId, Ticket};
+use crate::status::ChildState;
+
+// --- Initiator -----------------------------------------------------------------------------------------------------
+
+/// HDR, SK { } -->
+pub(crate) fn liveness() -> Request {
+    Request { exchange_type: ExchangeType::INFORMATIONAL, payloads: Vec::new(), active: Active::Liveness }
+}
+
+/// Our delete of a Child SA is under way.
+#[derive(Debug)]
+pub(crate) struct DeletingChild {
+    pub tickets: Vec<Ticket>,
+    id: ChildSaId,
+    reason: DownReason,
+}
+
+/// HDR, SK { D(ESP, our SPI) } -->
+pub(crate) fn delete_child(
+    sa: &mut IkeSa,
+    cx: &mut Context,
+    id: ChildSaId,
+    reason: DownReason,
+    tickets: Vec<Ticket>,
+) -> Option<Request> {
+    let Some(child) = sa.children.get_mut(&id) else {
+        cx.finish(&tickets, &Ok(()));
+        return None;
+    };
+    child.state = ChildState::Deleting;
+    let spi = child.inbound.spi;
+    let active = Active::DeleteChild(DeletingChild { tickets, id, reason });
+    Some(delete(Delete { protocol: ProtocolId::ESP, spis: vec![spi] }, active))
+}
+
+/// HDR, SK { D(ESP, our SPI) } -->   for a pair that is not here
+pub(crate) fn delete_unwanted(spi: Spi) -> Request {
+    delete(Delete { protocol: ProtocolId::ESP, spis: vec![spi] }, Active::DeleteUnwanted)
+}
+
+/// <-- HDR, SK { D(ESP, its SPI) }   or nothing, if the peer deleted it at the same time
+pub(crate) fn finish_child(sa: &mut IkeSa, cx: &mut Context, deleting: DeletingChild, _response: &Contents) {
+    sa.drop_child(cx, deleting.id, Some(deleting.reason));
+    cx.finish(&deleting.tickets, &Ok(()));
+}
+
+/// Our delete of the IKE SA is under way.
+#[derive(Debug)]
+pub(crate) struct DeletingIke {
+    pub tickets: Vec<Ticket>,
+    reason: DownReason,
+}
+
+/// HDR, SK { D(IKE) } -->
+pub(crate) fn delete_ike(reason: DownReason, tickets: Vec<Ticket>) -> Request {
+    delete(Delete::ike_sa(), Active::DeleteIke(DeletingIke { tickets, reason }))
+}
+
+/// <-- HDR, SK { }   or no answer at all: it is over either way.
+pub(crate) fn finish_ike(sa: &mut IkeSa, cx: &mut Context, deleting: DeletingIke) {
+    sa.end(cx, deleting.reason);
+    cx.finish(&deleting.tickets, &Ok(()));
+}
+
+fn delete(delete: Delete, active: Active) -> Request {
+    Request { exchange_type: ExchangeType::INFORMATIONAL, payloads: vec![Payload::Delete(delete)], active }
+}
+
+// --- Responder -----------------------------------------------------------------------------------------------------
+
+pub(crate) fn respond(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> Result<Vec<Payload>, Error> {
+    if let Some(refusal) =
+        request.refusal("").filter(|refusal| refusal.notify == NotifyType::AUTHENTICATION_FAILED)
+    {
+        // RFC 7296 §2.21.2: the initiator does not believe in our AUTH payload.
+        sa.end(cx, DownReason::Failed(Failure::Exchange(Error::Refused(refusal))));
+        return Ok(Vec::new());
+    }
+    if request.deletes().any(|delete| delete.protocol == ProtocolId::IKE) {
+        respond_delete_ike(sa, cx);
+        return Ok(Vec::new());
+    }
+    let named: Vec<Spi> = request
+        .deletes()
+        .filter(|delete| delete.protocol == ProtocolId::ESP)
+        .flat_map(|delete| delete.spis.iter().copied())
+        .collect();
+    let spis: Vec<Spi> = named.into_iter().filter_map(|spi| respond_delete_child(sa, cx, spi)).collect();
+    if spis.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Payload::Delete(Delete { protocol: ProtocolId::ESP, spis })])
+}
+
+/// HDR, SK { D(IKE) } -->
+///                    <-- HDR, SK { }
+fn respond_delete_ike(sa: &mut IkeSa, cx: &mut Context) {
+    let deleting = match sa.active.take_if(|active| matches!(active, Active::DeleteIke(_))) {
+        Some(Active::DeleteIke(deleting)) => Some(deleting),
+        _ => None,
+    };
+    if let Some(deleting) = deleting {
+        // Both ends delete it: ours is forgotten (RFC 7296 §2.25.2).
+        return finish_ike(sa, cx, deleting);
+    }
+    let is_inherited = rekey_ike::yield_to_delete(sa, cx);
+    let was_current = sa.life == Life::Current && !is_inherited;
+    let configs: Vec<_> = sa.children.values().map(|child| Arc::clone(&child.config)).collect();
+    sa.end(cx, DownReason::DeletedByPeer);
+    if was_current {
+        for config in configs {
+            sa.carry_out(cx, config.close_action, &config);
+        }
+    }
+}
+
+/// HDR, SK { D(ESP, its SPI) } -->
+///                             <-- HDR, SK { D(ESP, our SPI) }
+fn respond_delete_child(sa: &mut IkeSa, cx: &mut Context, spi: Spi) -> Option<Spi> {
+    let id = sa.child_named_by_peer(spi)?;
+    let child = &sa.children[&id];
+    let (inbound, state, config) = (child.inbound.spi, child.state, Arc::clone(&child.config));
+    let is_deleting = matches!(&sa.active, Some(Active::DeleteChild(deleting)) if deleting.id == id);
+    let is_lost = matches!(state, ChildState::Installed | ChildState::Rekeying);
+    sa.drop_child(cx, id, Some(DownReason::DeletedByPeer));
+    if is_lost && !sa.has_child(&config.name) {
+        sa.carry_out(cx, config.close_action, &config);
+    }
+    // RFC 7296 §1.4.1: what we are deleting ourselves is not named once more.
+    (!is_deleting).then_some(inbound)
+}

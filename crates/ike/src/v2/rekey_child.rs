@@ -1,0 +1,285 @@
+//! CREATE_CHILD_SA with N(REKEY_SA): a new Child SA takes the place of an old one (RFC 7296 §1.3.3, §2.8).
+//!
+//! ```text
+//!   Initiator                                                        Responder
+//!   HDR, SK { N(REKEY_SA), SA, Ni, [KEi,] TSi, TSr }          -->    new inbound SA, old SAs carry on
+//!                                                             <--    HDR, SK { SA, Nr, [KEr,] TSi, TSr }
+//!   new SAs in place, our packets go through the new one
+//!   HDR, SK { D(old SPI) }                                    -->    packets go through the new one
+//!                                                             <--    HDR, SK { D(old SPI) }
+//! ```
+//!
+//! Nothing is lost on the way: the responder sends through the old SA until it knows that the initiator has its answer,
+//! which the delete shows, or the first packet in the new SA. Late packets of the old SA are opened for a while after
+//! it was deleted.
+//!
+//! When both ends begin at once, `collision` says whose replacement stays. Who made the other deletes it.
+
+use std::sync::Arc;
+
+use sa::{PolicyId, Spi};
+use wire::registry::{ExchangeType, NotifyType, ProtocolId};
+use wire::v2::{Notify, Payload};
+
+use super::child::{self, ChildAnswer, ChildOffer, ChildSa, Installation};
+use super::collision::{Collision, Winner};
+use super::contents::Contents;
+use super::create_child_sa::{OwnKey, answer_key_exchange, keying};
+use super::ike_sa::{Active, IkeSa, Request, Task};
+use super::keys::Nonces;
+use crate::context::Context;
+use crate::error::{Error, Failure};
+use crate::event::{DownReason, Event};
+use crate::io::{ChildSaId, Ticket};
+use crate::status::{ChildSaStatus, ChildState};
+use crate::{ChildConfig, Role};
+
+// --- Initiator -----------------------------------------------------------------------------------------------------
+
+/// Our request is under way.
+#[derive(Debug)]
+pub(crate) struct Initiated {
+    pub tickets: Vec<Ticket>,
+    old: ChildSaId,
+    /// The old Child SA as it was, for telling people; it may be gone when the response comes.
+    old_status: ChildSaStatus,
+    config: Arc<ChildConfig>,
+    policy: PolicyId,
+    offer: ChildOffer,
+    nonce: Vec<u8>,
+    key: OwnKey,
+    /// The peer's replacement of the same Child SA, if it began one as well.
+    collision: Option<Collision<ChildSaId>>,
+}
+
+// HDR, SK { N(REKEY_SA), SA, Ni, [KEi,] TSi, TSr } -->
+pub(crate) fn initiate(
+    sa: &mut IkeSa,
+    cx: &mut Context,
+    id: ChildSaId,
+    tickets: Vec<Ticket>,
+) -> Option<Request> {
+    let group = sa.children.get(&id).and_then(|old| {
+        let configured =
+            old.config.proposals.iter().flat_map(|proposal| &proposal.key_exchange).next().copied();
+        old.agreed.chosen.suite.key_exchange.or(configured)
+    });
+    initiate_with(sa, cx, id, tickets, group)
+}
+
+fn initiate_with(
+    sa: &mut IkeSa,
+    cx: &mut Context,
+    id: ChildSaId,
+    tickets: Vec<Ticket>,
+    group: Option<&'static sa::transform::Group>,
+) -> Option<Request> {
+    let Some(old) = sa.children.get_mut(&id).filter(|old| old.state == ChildState::Installed) else {
+        cx.finish(
+            &tickets,
+            &Err(Failure::NotFound(format!("Child SA {id} is gone or being replaced already"))),
+        );
+        return None;
+    };
+    let key = match OwnKey::generate(group) {
+        Ok(key) => key,
+        Err(fault) => {
+            cx.finish(&tickets, &Err(fault.into()));
+            return None;
+        }
+    };
+    let old_status = old.status();
+    old.state = ChildState::Rekeying;
+    let offer = ChildOffer::replacing(cx, old);
+    let nonce = cx.next_nonce();
+    let rekey_sa = Notify::about(ProtocolId::ESP, old.inbound.spi, NotifyType::REKEY_SA);
+    let mut payloads =
+        vec![Payload::Notify(rekey_sa), offer.security_association(), Payload::Nonce(nonce.clone())];
+    payloads.extend(key.payload());
+    payloads.extend(offer.selectors_and_mode());
+    let (config, policy) = (Arc::clone(&old.config), old.policy);
+    let initiated =
+        Initiated { tickets, old: id, old_status, config, policy, offer, nonce, key, collision: None };
+    let active = Active::RekeyChild(Box::new(initiated));
+    Some(Request { exchange_type: ExchangeType::CREATE_CHILD_SA, payloads, active })
+}
+
+// <-- HDR, SK { SA, Nr, [KEr,] TSi, TSr }
+pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, mut initiated: Initiated, response: &Contents) {
+    if let Some(old) = sa.children.get_mut(&initiated.old)
+        && old.state == ChildState::Rekeying
+    {
+        old.state = ChildState::Installed;
+    }
+    if response.refusal("").is_some() {
+        return finish_refused(sa, cx, initiated, response);
+    }
+    let key = std::mem::replace(&mut initiated.key, OwnKey::Absent);
+    match make(sa, cx, &initiated, key, response) {
+        Err(fault) => {
+            sa.delete_unwanted_child(cx, initiated.offer.our_spi());
+            cx.fail(&initiated.tickets, Some(&sa.connection.name), Some(sa.channel.path), fault.into());
+        }
+        Ok(mut new) => {
+            let nonces = Nonces {
+                initiator: &initiated.nonce,
+                responder: response.nonce().map_or(&[], |nonce| nonce),
+            };
+            let lost =
+                initiated.collision.as_ref().filter(|collision| collision.winner(nonces) == Winner::Theirs);
+            match lost {
+                Some(collision) => {
+                    let rival = collision.rival;
+                    concede(sa, cx, new, &initiated, rival);
+                }
+                None => {
+                    new.start_sending(cx);
+                    take_over(sa, cx, new, &initiated);
+                }
+            }
+            cx.finish(&initiated.tickets, &Ok(()));
+        }
+    }
+}
+
+/// Installs the replacement without using it yet: a collision may make it redundant.
+fn make(
+    sa: &mut IkeSa,
+    cx: &mut Context,
+    initiated: &Initiated,
+    key: OwnKey,
+    response: &Contents,
+) -> Result<ChildSa, Error> {
+    let Initiated { offer, nonce, policy, .. } = initiated;
+    let agreed = offer.accept(response)?;
+    let shared = key.finish(agreed.chosen.suite.key_exchange, response)?;
+    let nonces = Nonces { initiator: nonce, responder: response.nonce()? };
+    let keying = keying(sa, Role::Initiator, shared.as_ref(), nonces);
+    let is_served = sa.children.values().any(|child| child.policy == *policy);
+    let installation = if is_served { Installation::StandBy(*policy) } else { Installation::New };
+    child::install(cx, &sa.peer, &offer.config, agreed, &keying, sa.carriage(), installation)
+}
+
+/// Ours stays: it takes the old one's place, which is ours to delete. A rival is the peer's to delete.
+fn take_over(sa: &mut IkeSa, cx: &mut Context, new: ChildSa, initiated: &Initiated) {
+    let new_status = new.status();
+    sa.take_in(cx, new);
+    if let Some(rival) =
+        initiated.collision.as_ref().and_then(|collision| sa.children.get_mut(&collision.rival))
+    {
+        rival.state = ChildState::Rekeyed;
+    }
+    if let Some(old) = sa.children.get_mut(&initiated.old) {
+        old.state = ChildState::Rekeyed;
+        sa.queue_first(cx, Task::DeleteChild(initiated.old, DownReason::Replaced, Vec::new()));
+    }
+    let ike = Box::new(sa.status());
+    cx.tell(Event::ChildRekeyed { ike, old: initiated.old_status.clone(), new: new_status });
+}
+
+/// Theirs stays: ours is redundant and ours to delete; the old one is the peer's to delete.
+fn concede(
+    sa: &mut IkeSa,
+    cx: &mut Context,
+    mut redundant: ChildSa,
+    initiated: &Initiated,
+    rival: ChildSaId,
+) {
+    redundant.state = ChildState::Rekeyed;
+    let id = redundant.id;
+    sa.take_in(cx, redundant);
+    replaced_by_rival(sa, cx, initiated.old, &initiated.old_status, rival);
+    sa.queue_first(cx, Task::DeleteChild(id, DownReason::Redundant, Vec::new()));
+}
+
+/// The peer's replacement stays; the old one is the peer's to delete.
+fn replaced_by_rival(
+    sa: &mut IkeSa,
+    cx: &mut Context,
+    old: ChildSaId,
+    old_status: &ChildSaStatus,
+    rival: ChildSaId,
+) {
+    if let Some(old) = sa.children.get_mut(&old) {
+        old.state = ChildState::Rekeyed;
+    }
+    if let Some(new) = sa.children.get(&rival).map(ChildSa::status) {
+        cx.tell(Event::ChildRekeyed { ike: Box::new(sa.status()), old: old_status.clone(), new });
+    }
+}
+
+fn finish_refused(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, response: &Contents) {
+    let Initiated { tickets, old, old_status, key, config, collision, .. } = initiated;
+    if let Some(collision) = collision {
+        // The peer replaced it without seeing our wish: its replacement stays.
+        replaced_by_rival(sa, cx, old, &old_status, collision.rival);
+        return cx.finish(&tickets, &Ok(()));
+    }
+    if let Some(group) = key.wanted_instead(&config.proposals, response) {
+        if let Some(again) = initiate_with(sa, cx, old, tickets, Some(group)) {
+            sa.send_next(cx, again);
+        }
+        return;
+    }
+    let is_here = sa.children.contains_key(&old);
+    if response.notify(NotifyType::CHILD_SA_NOT_FOUND).is_some() && is_here {
+        // RFC 7296 §2.25: the peer does not have it; a new one must be made in its place.
+        sa.drop_child(cx, old, Some(DownReason::DeletedByPeer));
+        let request = crate::context::ChildRequest { config, flow: None };
+        return sa.queue(cx, Task::CreateChild(request, tickets));
+    }
+    if is_here {
+        sa.queue_later(cx, Task::RekeyChild(old, tickets));
+        if response.notify(NotifyType::TEMPORARY_FAILURE).is_some() {
+            return;
+        }
+    } else {
+        cx.finish(&tickets, &Err(Failure::Terminated));
+    }
+    if let Some(refusal) = response.refusal("") {
+        sa.report(cx, Error::Refused(refusal));
+    }
+}
+
+// --- Responder -----------------------------------------------------------------------------------------------------
+
+// HDR, SK { N(REKEY_SA), SA, Ni, [KEi,] TSi, TSr } -->
+//                                                  <-- HDR, SK { SA, Nr, [KEr,] TSi, TSr }
+pub(crate) fn respond(
+    sa: &mut IkeSa,
+    cx: &mut Context,
+    request: &Contents,
+    spi: Spi,
+) -> Result<Vec<Payload>, Error> {
+    if matches!(sa.active, Some(Active::RekeyIke(_) | Active::DeleteIke(_))) {
+        return Err(Error::Busy);
+    }
+    let old_id = sa.child_named_by_peer(spi).ok_or(Error::ChildSaNotFound { spi })?;
+    let old = &sa.children[&old_id];
+    match old.state {
+        ChildState::Installed | ChildState::Rekeying => {}
+        // RFC 7296 §2.25.1: a Child SA that we are closing cannot be replaced.
+        ChildState::Rekeyed | ChildState::Deleting => return Err(Error::Busy),
+    }
+    let answer = ChildAnswer::replacing(cx, old, request)?;
+    let (policy, old_status) = (old.policy, old.status());
+    let (key_payload, shared) = answer_key_exchange(answer.group(), request)?;
+    let (nonce_i, nonce_r) = (request.nonce()?, cx.next_nonce());
+    let mut payloads = vec![answer.security_association(), Payload::Nonce(nonce_r.clone())];
+    payloads.extend(key_payload);
+    payloads.extend(answer.selectors_and_mode());
+    let nonces = Nonces { initiator: nonce_i, responder: &nonce_r };
+    let keying = keying(sa, Role::Responder, shared.as_ref(), nonces);
+    let ChildAnswer { config, agreed } = answer;
+    let new =
+        child::install(cx, &sa.peer, &config, agreed, &keying, sa.carriage(), Installation::StandBy(policy))?;
+    let new_id = new.id;
+    sa.take_in(cx, new);
+    match &mut sa.active {
+        Some(Active::RekeyChild(ours)) if ours.old == old_id => {
+            ours.collision = Some(Collision::new(nonces, new_id));
+        }
+        _ => replaced_by_rival(sa, cx, old_id, &old_status, new_id),
+    }
+    Ok(payloads)
+}
