@@ -13,7 +13,7 @@
 //! A packet is looked up once in each shape, best priority first, until no remaining shape can hold a better policy than
 //! the one found. So the cost grows with the number of shapes, of which a configuration has a handful, and not with the
 //! number of policies: a hundred thousand road warriors are one shape. A range of addresses or ports that is no block is
-//! covered by two that may be wider than it; whether the packet is really selected is always asked of the selector
+//! covered by two that may be wider than it; whether the packet is really selected is then asked of the selector
 //! itself. Policies that share a key (equal selectors, or ranges under one block) are tried one after the other.
 //!
 //! The index is persistent: a clone shares everything, and a change copies the shapes' heads and one page of one table.
@@ -42,6 +42,20 @@ pub(crate) struct Candidate {
     pub(crate) policy: u32,
 }
 
+/// A candidate under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    candidate: Candidate,
+    cover: Cover,
+}
+
+/// Whether the boxes of a selector pair hold packets that it does not select.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Cover {
+    Exact,
+    Wider,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct SelectorIndex {
     seed: Seed,
@@ -54,7 +68,7 @@ struct ShapeTable {
     shape: Shape,
     /// No policy of this shape ranks before it; a policy that was removed may have been the last to rank so high.
     best: Rank,
-    table: HashPages<Key, Vec<Candidate>>,
+    table: HashPages<Key, Entries>,
 }
 
 impl SelectorIndex {
@@ -62,7 +76,7 @@ impl SelectorIndex {
         SelectorIndex { seed, shapes: Arc::new(Vec::new()) }
     }
 
-    /// Gives the lowest-ranking candidate that selects the packet, in the eyes of `selects`.
+    /// Gives the lowest-ranking candidate that selects the packet; asks `selects` where the index alone cannot tell.
     pub(crate) fn first(&self, ends: &Ends, selects: impl Fn(&Candidate) -> bool) -> Option<Candidate> {
         let point = Key::point(ends);
         let mut found: Option<Candidate> = None;
@@ -70,27 +84,27 @@ impl SelectorIndex {
             if found.is_some_and(|found| found.rank < shape.best) {
                 break;
             }
-            let same_key = shape.table.at(&point.within(&shape.shape)).map_or(&[][..], Vec::as_slice);
+            let same_key = shape.table.at(&point.within(&shape.shape)).map_or(&[][..], Entries::as_slice);
             let better = same_key
                 .iter()
-                .take_while(|candidate| found.is_none_or(|found| candidate.rank < found.rank))
-                .find(|candidate| selects(candidate));
-            found = better.copied().or(found);
+                .take_while(|entry| found.is_none_or(|found| entry.candidate.rank < found.rank))
+                .find(|entry| entry.cover == Cover::Exact || selects(&entry.candidate));
+            found = better.map(|entry| entry.candidate).or(found);
         }
         found
     }
 
     pub(crate) fn insert(&mut self, pair: &SelectorPair, candidate: Candidate) {
-        for (shape, key) in boxes(pair) {
+        let (cover, boxes) = boxes(pair);
+        for (shape, key) in boxes {
             let shapes = Arc::make_mut(&mut self.shapes);
             let index = shapes.iter().position(|table| table.shape == shape).unwrap_or_else(|| {
                 shapes.push(ShapeTable { shape, best: candidate.rank, table: HashPages::new(self.seed) });
                 shapes.len() - 1
             });
             shapes[index].best = shapes[index].best.min(candidate.rank);
-            shapes[index].table.change(key, |candidates| {
-                let place = candidates.partition_point(|other| *other < candidate);
-                candidates.insert(place, candidate);
+            shapes[index].table.change(key, |entries| {
+                entries.insert(Entry { candidate, cover });
                 Keep::Yes
             });
             shapes.sort_by_key(|table| table.best);
@@ -98,15 +112,54 @@ impl SelectorIndex {
     }
 
     pub(crate) fn remove(&mut self, pair: &SelectorPair, candidate: Candidate) {
-        for (shape, key) in boxes(pair) {
+        for (shape, key) in boxes(pair).1 {
             let shapes = Arc::make_mut(&mut self.shapes);
             if let Some(table) = shapes.iter_mut().find(|table| table.shape == shape) {
-                table.table.change(key, |candidates| {
-                    candidates.retain(|other| *other != candidate);
-                    if candidates.is_empty() { Keep::No } else { Keep::Yes }
+                table.table.change(key, |entries| {
+                    entries.remove(candidate);
+                    if entries.as_slice().is_empty() { Keep::No } else { Keep::Yes }
                 });
             }
             shapes.retain(|table| !table.table.is_empty());
+        }
+    }
+}
+
+/// The entries of one key, in order; mostly there is one, which then needs no memory of its own.
+#[derive(Clone, Debug, Default)]
+enum Entries {
+    #[default]
+    None,
+    One(Entry),
+    Several(Vec<Entry>),
+}
+
+impl Entries {
+    fn as_slice(&self) -> &[Entry] {
+        match self {
+            Entries::None => &[],
+            Entries::One(entry) => std::slice::from_ref(entry),
+            Entries::Several(entries) => entries,
+        }
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        let mut entries = self.as_slice().to_vec();
+        entries.insert(entries.partition_point(|other| *other < entry), entry);
+        *self = Entries::of(entries);
+    }
+
+    fn remove(&mut self, candidate: Candidate) {
+        let mut entries = self.as_slice().to_vec();
+        entries.retain(|entry| entry.candidate != candidate);
+        *self = Entries::of(entries);
+    }
+
+    fn of(entries: Vec<Entry>) -> Entries {
+        match entries[..] {
+            [] => Entries::None,
+            [entry] => Entries::One(entry),
+            _ => Entries::Several(entries),
         }
     }
 }
@@ -162,39 +215,41 @@ impl Key {
     }
 }
 
-/// Covers a selector pair with boxes, 16 at most; none for a pair of two families, which selects nothing.
-fn boxes(pair: &SelectorPair) -> impl Iterator<Item = (Shape, Key)> {
-    let family = pair.local.family();
-    let protocol = match (pair.local.protocol, pair.remote.protocol) {
-        (IpProtocol::ANY, protocol) | (protocol, _) => protocol,
+/// Covers a selector pair with boxes, 16 at most; with none if its ends are of two families or two protocols, since it
+/// selects nothing then.
+fn boxes(pair: &SelectorPair) -> (Cover, Vec<(Shape, Key)>) {
+    let SelectorPair { local, remote } = pair;
+    let family = local.family();
+    let protocol = match (local.protocol, remote.protocol) {
+        (IpProtocol::ANY, protocol) | (protocol, IpProtocol::ANY) => Some(protocol),
+        (left, right) => (left == right).then_some(left),
     };
-    let protocol_bits = if protocol == IpProtocol::ANY { 0 } else { 8 };
+    let Some(protocol) = protocol.filter(|_| remote.family() == family) else {
+        return (Cover::Exact, Vec::new());
+    };
+    let sides =
+        [address_blocks(local), address_blocks(remote), port_blocks(local.ports), port_blocks(remote.ports)];
+    let cover = sides.iter().map(|(cover, _)| *cover).max().unwrap_or(Cover::Exact);
+    let [locals, remotes, local_ports, remote_ports] = sides.map(|(_, blocks)| blocks);
+
     let mut boxes = Vec::new();
-    let same_family = pair.remote.family() == family;
-    let blocks = |selector: &TrafficSelector| (address_blocks(selector), port_blocks(selector.ports));
-    let ((locals, local_ports), (remotes, remote_ports)) = (blocks(&pair.local), blocks(&pair.remote));
-    for local in locals.iter().filter(|_| same_family) {
-        for remote in &remotes {
-            for local_port in &local_ports {
-                for remote_port in &remote_ports {
-                    let shape = Shape {
-                        family,
-                        local: local.len,
-                        remote: remote.len,
-                        protocol: protocol_bits,
-                        local_port: local_port.len,
-                        remote_port: remote_port.len,
-                    };
-                    let ports = (local_port.start as u32, remote_port.start as u32);
-                    boxes.push((
-                        shape,
-                        Key::of(family, local.start, remote.start, protocol.0, ports.0, ports.1),
-                    ));
-                }
+    for (local, remote) in locals.iter().flat_map(|local| remotes.iter().map(move |remote| (local, remote))) {
+        for local_port in &local_ports {
+            for remote_port in &remote_ports {
+                let shape = Shape {
+                    family,
+                    local: local.len,
+                    remote: remote.len,
+                    protocol: if protocol == IpProtocol::ANY { 0 } else { 8 },
+                    local_port: local_port.len,
+                    remote_port: remote_port.len,
+                };
+                let ports = (local_port.start as u32, remote_port.start as u32);
+                boxes.push((shape, Key::of(family, local.start, remote.start, protocol.0, ports.0, ports.1)));
             }
         }
     }
-    boxes.into_iter()
+    (cover, boxes)
 }
 
 /// All values whose first `len` bits are those of `start`.
@@ -206,7 +261,7 @@ struct Block {
 
 /// Covers a range of `width`-bit values with one block if it is one, else with the smallest block on either side of its
 /// middle, the value in it with the most trailing zeros.
-fn blocks(start: u128, end: u128, width: u32) -> Vec<Block> {
+fn blocks(start: u128, end: u128, width: u32) -> (Cover, Vec<Block>) {
     let around = |start: u128, end: u128| {
         let free = 128 - (start ^ end).leading_zeros();
         let block = Block { start: start & !low_bits(free), len: width - free };
@@ -214,27 +269,30 @@ fn blocks(start: u128, end: u128, width: u32) -> Vec<Block> {
     };
     let (whole, is_block) = around(start, end);
     if is_block {
-        return vec![whole];
+        return (Cover::Exact, vec![whole]);
     }
     let middle = end & !low_bits(127 - (start ^ end).leading_zeros());
-    vec![around(start, middle - 1).0, around(middle, end).0]
+    let [(lower, lower_is_block), (upper, upper_is_block)] = [around(start, middle - 1), around(middle, end)];
+    let cover = if lower_is_block && upper_is_block { Cover::Exact } else { Cover::Wider };
+    (cover, vec![lower, upper])
 }
 
-fn address_blocks(selector: &TrafficSelector) -> Vec<Block> {
-    let (start, end) = (selector.addresses.start(), selector.addresses.end());
+fn address_blocks(selector: &TrafficSelector) -> (Cover, Vec<Block>) {
+    let (start, end) = (address_bits(selector.addresses.start()), address_bits(selector.addresses.end()));
     match selector.family() {
-        Family::V4 => blocks(address_bits(start) >> V4_SHIFT, address_bits(end) >> V4_SHIFT, 32)
-            .into_iter()
-            .map(|block| Block { start: block.start << V4_SHIFT, ..block })
-            .collect(),
-        Family::V6 => blocks(address_bits(start), address_bits(end), 128),
+        Family::V4 => {
+            let (cover, mut blocks) = blocks(start >> V4_SHIFT, end >> V4_SHIFT, 32);
+            blocks.iter_mut().for_each(|block| block.start <<= V4_SHIFT);
+            (cover, blocks)
+        }
+        Family::V6 => blocks(start, end, 128),
     }
 }
 
-fn port_blocks(ports: PortRange) -> Vec<Block> {
+fn port_blocks(ports: PortRange) -> (Cover, Vec<Block>) {
     match ports {
-        PortRange::ANY => vec![Block { start: 0, len: 0 }],
-        PortRange::OPAQUE => vec![Block { start: UNSEEN_PORT.into(), len: PORT_BITS }],
+        PortRange::ANY => (Cover::Exact, vec![Block { start: 0, len: 0 }]),
+        PortRange::OPAQUE => (Cover::Exact, vec![Block { start: UNSEEN_PORT.into(), len: PORT_BITS }]),
         ports => blocks(ports.start().into(), ports.end().into(), PORT_BITS),
     }
 }

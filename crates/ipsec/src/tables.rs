@@ -32,6 +32,8 @@ pub struct Tables {
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) spec: Arc<PolicySpec>,
+    /// The specification's, so that a packet need not look there.
+    pub(crate) action: PolicyAction,
     pub(crate) outbound: Option<OutboundSa>,
     pub(crate) fit: Fit,
 }
@@ -70,7 +72,7 @@ impl Tables {
                 Unmatched::Discard => Verdict::Discard(DropReason::NoPolicy),
             };
         };
-        match (policy.spec.action, &policy.outbound) {
+        match (policy.action, &policy.outbound) {
             (PolicyAction::Bypass, _) => Verdict::Bypass,
             (PolicyAction::Discard, _) => Verdict::Discard(DropReason::Policy),
             (PolicyAction::Protect | PolicyAction::Trap, Some(sa)) => {
@@ -88,7 +90,7 @@ impl Tables {
 
     /// Tells whether a packet that arrived unprotected may pass (RFC 4301 §5.2): a policy that protects its flow forbids it.
     pub fn admits_plain(&self, flow: &Flow) -> bool {
-        match self.policy(&Ends::inbound(flow)).map(|policy| policy.spec.action) {
+        match self.policy(&Ends::inbound(flow)).map(|policy| policy.action) {
             Some(PolicyAction::Bypass) => true,
             Some(PolicyAction::Discard | PolicyAction::Protect | PolicyAction::Trap) => false,
             None => self.unmatched == Unmatched::Bypass,
@@ -123,7 +125,7 @@ impl Policy {
     pub(crate) fn new(spec: Arc<PolicySpec>, outbound: Option<OutboundSa>) -> Policy {
         let whole = |sa: &OutboundSa| spec.selectors.iter().all(|pair| sa.covers(pair));
         let fit = if outbound.as_ref().is_some_and(whole) { Fit::Whole } else { Fit::Part };
-        Policy { spec, outbound, fit }
+        Policy { action: spec.action, spec, outbound, fit }
     }
 
     pub(crate) fn rank(&self) -> Rank {
