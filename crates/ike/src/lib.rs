@@ -23,7 +23,6 @@ mod cookie;
 mod endpoint;
 mod error;
 mod event;
-mod identity;
 mod io;
 mod lifetime;
 pub mod limits;
@@ -43,13 +42,13 @@ pub use error::{Error, Failure, Misbehaviour};
 pub use event::{
     ChildKeyDisclosure, DownReason, Event, IkeKeyDisclosure, MessageTrace, PayloadTrace, TraceDirection,
 };
-pub use identity::{Identity, IdentityPattern, InvalidIdentity};
 pub use io::{
     Answer, ChildSaId, Command, Datagram, IkeSaId, Output, Path, Query, QueryId, Ticket, TimeoutReason,
 };
 pub use lifetime::Lifetimes;
 pub use negotiation::NoAgreement;
 pub use retransmission::RetransmissionPolicy;
+pub use sa::{Identity, IdentityPattern, InvalidIdentity};
 pub use status::{ChildSaStatus, ChildState, IkeSaStatus, IkeState, Nat};
 
 /// Which part this end plays in one IKE SA; it never changes while the SA lives (RFC 7296 §2.2).

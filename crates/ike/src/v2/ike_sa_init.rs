@@ -127,12 +127,14 @@ impl Initiating {
         let payloads = datagram.payloads.clone();
         cx.trace(TraceDirection::Received, path, header, (1, datagram.bytes.len()), &payloads);
         let Ok(contents) = Contents::new(NAME, payloads) else { return Some(Sa::Initiating(self)) };
-        let again = match self.wants_another_request(&contents) {
-            Ok(again) => again,
+        let wish = match self.wants_another_request(&contents) {
+            Ok(wish) => wish,
             Err(failure) => return self.fail(cx, failure),
         };
-        if let Some(change) = again {
-            return match self.send_again(cx, change) {
+        if let Some(change) = wish {
+            // What answers an earlier request of ours has been done already.
+            let is_new = change != Change::Cookie(self.cookie.clone()) && change != Change::Group(self.group);
+            return match if is_new { self.send_again(cx, change) } else { Ok(()) } {
                 Ok(()) => Some(Sa::Initiating(self)),
                 Err(failure) => self.fail(cx, failure),
             };
@@ -317,6 +319,7 @@ impl Initiating {
 }
 
 /// What the responder wants changed in a request.
+#[derive(PartialEq)]
 enum Change {
     Cookie(Vec<u8>),
     Group(&'static Group),
