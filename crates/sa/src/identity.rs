@@ -365,6 +365,7 @@ impl fmt::Display for IdentityPattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn identity(text: &str) -> Identity {
         Identity::parse(text).expect("the test's own text")
@@ -375,52 +376,121 @@ mod tests {
     }
 
     #[test]
-    fn the_form_or_a_prefix_tells_the_type() {
-        for (text, id_type, data) in [
-            ("192.0.2.1", IdType::IPV4_ADDR, &[192, 0, 2, 1][..]),
-            ("::1", IdType::IPV6_ADDR, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
-            ("gw.example", IdType::FQDN, b"gw.example"),
-            ("@gw.example", IdType::FQDN, b"gw.example"),
-            ("dns:gw.example", IdType::FQDN, b"gw.example"),
-            ("carol@gw.example", IdType::RFC822_ADDR, b"carol@gw.example"),
-            ("@@carol", IdType::RFC822_ADDR, b"carol"),
-            ("keyid:west", IdType::KEY_ID, b"west"),
-            ("keyid:#0A0b", IdType::KEY_ID, &[10, 11]),
-            ("@#0a:0b", IdType::KEY_ID, &[10, 11]),
-            ("asn1dn:#3000", IdType::DER_ASN1_DN, &[0x30, 0]),
-        ] {
-            let wire = identity(text).to_wire();
-            assert_eq!((wire.id_type, wire.data.as_slice()), (id_type, data), "{text}");
-            assert_eq!(Identity::from_wire(&wire), identity(text), "{text}");
+    fn the_form_of_a_text_tells_the_type() {
+        let types = [
+            ("192.0.2.1", IdType::IPV4_ADDR, "192.0.2.1"),
+            ("2001:db8::1", IdType::IPV6_ADDR, "2001:db8::1"),
+            ("gw.example", IdType::FQDN, "gw.example"),
+            ("@gw.example", IdType::FQDN, "gw.example"),
+            ("fqdn:gw.example", IdType::FQDN, "gw.example"),
+            ("fqdn:192.0.2.1", IdType::FQDN, "192.0.2.1"),
+            ("user@gw.example", IdType::RFC822_ADDR, "user@gw.example"),
+            ("@@user@gw.example", IdType::RFC822_ADDR, "user@gw.example"),
+            ("rfc822:user@gw.example", IdType::RFC822_ADDR, "user@gw.example"),
+            ("email:#7540", IdType::RFC822_ADDR, "u@"),
+            ("keyid:branch office", IdType::KEY_ID, "branch office"),
+            ("keyid:#00:ff", IdType::KEY_ID, "00ff"),
+            ("@#6b31", IdType::KEY_ID, "k1"),
+            ("asn1dn:#3000", IdType::DER_ASN1_DN, "asn1dn:#3000"),
+        ];
+        for (text, id_type, printed) in types {
+            let identity = identity(text);
+            assert_eq!((identity.id_type(), identity.to_string().as_str()), (id_type, printed), "{text}");
+            assert_eq!(Identity::from_wire(&identity.to_wire()), identity, "{text}");
         }
     }
 
     #[test]
-    fn what_is_nobody_is_refused() {
-        assert!(matches!(Identity::parse("%any"), Err(InvalidIdentity::Anybody(_))));
-        assert!(matches!(Identity::parse("keyid:#0x"), Err(InvalidIdentity::Hexadecimal(_))));
-        assert!(matches!(Identity::parse("@#abc"), Err(InvalidIdentity::Hexadecimal(_))));
-        assert!(matches!(Identity::parse("C=CH, O=Keyway"), Err(InvalidIdentity::DistinguishedName(_))));
-        assert!(matches!(IdentityPattern::parse("a*.example"), Err(InvalidIdentity::Wildcard(_))));
+    fn texts_that_are_no_identity_say_why() {
+        for text in ["", "%any", "*", "0.0.0.0"] {
+            assert_eq!(Identity::parse(text), Err(InvalidIdentity::Anybody(text.to_owned())));
+        }
+        for text in ["keyid:#0", "keyid:#0g", "@#x"] {
+            assert!(matches!(Identity::parse(text), Err(InvalidIdentity::Hexadecimal(_))), "{text}");
+        }
+        assert!(matches!(Identity::parse("C=CH, CN=gw"), Err(InvalidIdentity::DistinguishedName(_))));
+        assert!(matches!(IdentityPattern::parse("gw.*.example"), Err(InvalidIdentity::Wildcard(_))));
     }
 
     #[test]
-    fn patterns_match_their_own_type_only() {
-        assert!(pattern("%any").matches(&identity("anything")));
-        assert!(pattern("*.example").matches(&identity("GW.EXAMPLE")));
-        assert!(!pattern("*.example").matches(&identity("carol@gw.example")));
-        assert!(pattern("*@gw.example").matches(&identity("carol@gw.example")));
-        assert!(pattern("10.0.0.0/8").matches(&identity("10.1.2.3")));
-        assert!(!pattern("10.0.0.0/8").matches(&identity("11.1.2.3")));
-        assert!(pattern("GW.example").matches(&identity("gw.EXAMPLE")));
-        assert!(!pattern("keyid:gw.example").matches(&identity("gw.example")));
+    fn what_its_type_does_not_allow_survives_as_it_came() {
+        let faulty = [
+            (IdType::IPV4_ADDR, vec![1, 2, 3]),
+            (IdType::FQDN, b"gw\n.example".to_vec()),
+            (IdType::RFC822_ADDR, vec![0xff, 0xfe]),
+            (IdType::NULL, Vec::new()),
+            (IdType(201), vec![7]),
+        ];
+        for (id_type, data) in faulty {
+            let identification = Identification { id_type, data };
+            let identity = Identity::from_wire(&identification);
+            assert!(matches!(identity, Identity::Other { .. }), "{identity}");
+            assert_eq!(identity.to_wire(), identification);
+        }
     }
 
     #[test]
-    fn the_closer_pattern_has_the_greater_specificity() {
-        let ranks = ["%any", "10.0.0.0/8", "10.1.0.0/16"].map(|text| pattern(text).specificity());
-        assert!(ranks.is_sorted_by(|less, more| less < more), "{ranks:?}");
-        assert!(pattern("*.example").specificity() < pattern("*.gw.example").specificity());
-        assert_eq!(pattern("gw.example").specificity(), IdentityPattern::EXACT);
+    fn names_are_the_same_in_any_case_and_octets_are_not() {
+        assert_eq!(identity("GW.example"), identity("gw.EXAMPLE"));
+        assert_eq!(identity("User@gw.example"), identity("user@GW.example"));
+        assert_ne!(identity("keyid:Office"), identity("keyid:office"));
+        assert_ne!(identity("fqdn:user@gw.example"), identity("email:user@gw.example"));
+    }
+
+    #[test]
+    fn patterns_take_what_they_say() {
+        let cases = [
+            ("%any", "gw.example", true),
+            ("gw.example", "GW.example", true),
+            ("gw.example", "gw2.example", false),
+            ("*.example", "gw.EXAMPLE", true),
+            ("*.example", "example", false),
+            ("@*.example", "gw.example", true),
+            ("*.example", "user@gw.example", false),
+            ("*@gw.example", "user@gw.example", true),
+            ("*@gw.example", "user@other.example", false),
+            ("10.0.0.0/8", "10.1.2.3", true),
+            ("10.0.0.0/8", "11.1.2.3", false),
+            ("10.0.0.1-10.0.0.9", "10.0.0.9", true),
+            ("2001:db8::/32", "2001:db8::1", true),
+            ("2001:db8::/32", "10.0.0.1", false),
+            ("branch-office.example", "branch-office.example", true),
+        ];
+        for (own, other, expected) in cases {
+            assert_eq!(pattern(own).matches(&identity(other)), expected, "{own} and {other}");
+        }
+    }
+
+    #[test]
+    fn the_closer_pattern_ranks_higher() {
+        let ascending =
+            ["%any", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3"].map(|text| pattern(text).specificity());
+        assert!(ascending.is_sorted_by(|a, b| a < b), "{ascending:?}");
+        let ascending =
+            ["%any", "*.example", "*.gw.example", "a.gw.example"].map(|text| pattern(text).specificity());
+        assert!(ascending.is_sorted_by(|a, b| a < b), "{ascending:?}");
+    }
+
+    #[test]
+    fn patterns_print_as_they_are_read() {
+        for text in ["%any", "10.0.0.0/8", "*.example", "*@gw.example", "gw.example"] {
+            assert_eq!(pattern(text).to_string(), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_identification_survives_and_prints(id_type: u8, data: Vec<u8>) {
+            let identification = Identification { id_type: IdType(id_type), data };
+            let identity = Identity::from_wire(&identification);
+            prop_assert_eq!(identity.to_wire(), identification);
+            prop_assert!(!identity.to_string().contains(char::is_control));
+        }
+
+        #[test]
+        fn no_text_panics(text: String) {
+            let _ = Identity::parse(&text);
+            let _ = IdentityPattern::parse(&text);
+        }
     }
 }
