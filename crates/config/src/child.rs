@@ -9,7 +9,7 @@ use crate::value::{Unreadable, choice};
 use crate::{Selector, limits};
 
 /// One Child SA that a connection may have, or a policy without one. Every default is in place.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Child {
     /// Its name, unique in the connection.
     pub name: String,

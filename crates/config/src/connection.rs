@@ -11,7 +11,7 @@ use crate::schema::Shape;
 use crate::value::{Unreadable, choice, yes_or_no};
 
 /// One peer relation: who, how, and which children. Every default is in place.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// Its name, unique in the configuration.
     pub name: String,

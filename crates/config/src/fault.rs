@@ -153,21 +153,46 @@ fn place(location: Location<'_>, key: &str) -> Place {
     Place::Text { file: file.to_owned(), line, column, width, line_text: shown }
 }
 
-/// Gives a line as it may be shown: nothing behind the `=` of a secret, nor behind any `=` inside `secrets`.
+/// Gives a line as it may be shown: nothing behind the name of a secret, nor behind any name inside `secrets`.
 fn show(line: &str, key: &str) -> String {
     let is_in_secrets = key == "secrets" || key.starts_with("secrets.");
-    let mut masked_from = None;
-    for (at, _) in line.match_indices('=') {
-        let name = line[..at].trim_end_matches([' ', '\t', '"', '\'']);
-        if is_in_secrets || SECRET_KEYS.iter().any(|secret| name.ends_with(secret)) {
-            masked_from = Some(at + 1);
-            break;
+    let name_end = match line.find('=') {
+        Some(assignment) if is_in_secrets => Some(assignment),
+        None if is_in_secrets => Some(first_word_end(line)),
+        _ => {
+            SECRET_KEYS.iter().filter_map(|name| word_end(line, name)).chain(mistyped_secret_end(line)).min()
         }
+    };
+    let Some(name_end) = name_end else { return line.to_owned() };
+    let rest = line[name_end..].trim_start_matches([' ', '\t', '"', '\'']);
+    let value = rest.strip_prefix('=').unwrap_or(rest);
+    if value.trim().is_empty() {
+        line.to_owned()
+    } else {
+        format!("{} …", &line[..line.len() - value.len()])
     }
-    match masked_from {
-        Some(at) if !line[at..].trim().is_empty() => format!("{} …", &line[..at]),
-        _ => line.to_owned(),
-    }
+}
+
+fn first_word_end(line: &str) -> usize {
+    let start = line.len() - line.trim_start().len();
+    line[start..].find(char::is_whitespace).map_or(line.len(), |len| start + len)
+}
+
+/// An assignment to a name that has a secret's in it.
+fn mistyped_secret_end(line: &str) -> Option<usize> {
+    let names = line.match_indices('=').map(|(at, _)| line[..at].trim_end_matches([' ', '\t', '"', '\'']));
+    let last_word = |text: &str| {
+        text.rsplit([' ', '\t', '{', '.', '"']).next().is_some_and(|word| word.contains("secret"))
+    };
+    names.filter(|name| last_word(name)).map(str::len).next()
+}
+
+fn word_end(line: &str, word: &str) -> Option<usize> {
+    let is_apart = |at: usize| {
+        let is_part = |c: char| c.is_alphanumeric() || c == '_';
+        !line[..at].ends_with(is_part) && !line[at + word.len()..].starts_with(is_part)
+    };
+    line.match_indices(word).find(|(at, _)| is_apart(*at)).map(|(at, _)| at + word.len())
 }
 
 const SECRET_KEYS: [&str; 2] = ["secret", "pin"];
@@ -197,10 +222,15 @@ mod tests {
             ("  ike { secret=\"swordfish\" }", "x"),
             ("\"secret\" = \"swordfish\"", "x"),
             ("secrt = swordfish", "secrets.ike.secrt"),
+            ("secret swordfish", "x"),
+            ("\tsecrt swordfish", "secrets.ike"),
+            ("ike.secret = 'swordfish'", "secrets.ike.secret"),
+            ("ike = { id = 'x', secret = 'swordfish' }", "x"),
         ] {
             let shown = fault_in(line, 0, line.len(), key);
-            assert!(!shown.contains("fish") && shown.contains('='), "{shown}");
+            assert!(!shown.contains("fish") && shown.contains('…'), "{shown}");
         }
+        assert!(fault_in("spine = carol", 0, 2, "x").contains("carol"));
         assert!(fault_in("id = carol", 0, 2, "connections.a.local.id").contains("carol"));
     }
 

@@ -233,11 +233,14 @@ fn check_families(reader: &Reader<'_>, child: &Child) {
         let message = format!("`{}` and `{}` have no address family in common", join(local), join(remote));
         return reader.error(&REMOTE_TS.row, message, "IPv4 goes with IPv4 and IPv6 with IPv6");
     }
-    for (row, selectors, others) in [(&LOCAL_TS.row, local, remote), (&REMOTE_TS.row, remote, local)] {
-        for selector in selectors.iter().filter(|selector| lacks_counterpart(selector, others)) {
-            let message =
-                format!("`{selector}` has no counterpart of its address family and selects nothing");
-            reader.faults.warning(reader.place(row), &reader.key(row.name), message, "");
+    for (key, selectors, others) in [(&LOCAL_TS, local, remote), (&REMOTE_TS, remote, local)] {
+        // If one of them could not be read, that is an error already, and the places may not correspond.
+        for (selector, item) in selectors.iter().zip(reader.items(key)) {
+            if lacks_counterpart(selector, others) {
+                let message =
+                    format!("`{selector}` has no counterpart of its address family and selects nothing");
+                reader.faults.warning(item.span, &reader.key(key.row.name), message, "");
+            }
         }
     }
 }

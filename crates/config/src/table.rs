@@ -29,3 +29,105 @@ section! {
     others []
     sections [(Name::Any, connection::CONNECTION),]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::schema::{Absent, Arity, Section};
+    use crate::{Severity, Syntax, load_text};
+
+    /// Every section of the table, each once.
+    fn sections(section: &'static Section, found: &mut Vec<&'static Section>) {
+        if found.iter().all(|known| known.path != section.path) {
+            found.push(section);
+            section.sections.iter().for_each(|(_, inner)| sections(inner, found));
+        }
+    }
+
+    fn all_sections() -> Vec<&'static Section> {
+        let mut found = Vec::new();
+        sections(&ROOT, &mut found);
+        found
+    }
+
+    /// A configuration with one extra line in the section of this path.
+    fn configuration(path: &str, line: &str) -> String {
+        let at = |section: &str| if section == path { format!("{line}\n") } else { String::new() };
+        format!(
+            "connections {{ c {{\n remote_addrs = 192.0.2.1\n {}
+                local {{ auth = psk\n {} }}
+                remote {{ auth = psk\n {} }}
+                children {{ net {{\n {} }} }}
+            }} }}
+            secrets {{ ike {{ secret = correct-horse-battery-staple\n {} }} }}",
+            at("connections.<conn>"),
+            at("connections.<conn>.local<suffix>"),
+            at("connections.<conn>.remote<suffix>"),
+            at("connections.<conn>.children.<child>"),
+            at("secrets.ike<suffix>"),
+        )
+    }
+
+    fn faults(path: &str, line: &str) -> Vec<(Severity, String)> {
+        let loaded = load_text("test", &configuration(path, line), Syntax::Swanctl);
+        loaded.faults.into_iter().map(|fault| (fault.severity, fault.message)).collect()
+    }
+
+    #[test]
+    fn every_default_can_be_read() {
+        assert_eq!(faults("", ""), []);
+    }
+
+    #[test]
+    fn every_default_may_be_written_out() {
+        for section in all_sections() {
+            for row in section.keys {
+                let Absent::Is { text, why } = row.absent else { continue };
+                assert!(
+                    !why.is_empty() && !row.doc.is_empty(),
+                    "{}.{} has no reason",
+                    section.path,
+                    row.name
+                );
+                if row.name != "auth" && row.name != "remote_addrs" {
+                    assert_eq!(faults(section.path, &format!("{} = {text}", row.name)), [], "{}", row.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_section_has_a_key_twice() {
+        for section in all_sections() {
+            let mut names = BTreeSet::new();
+            for row in section.keys.iter().copied().chain(section.others) {
+                assert!(names.insert(row.name), "{}.{}", section.path, row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_honoured_is_never_swallowed() {
+        let mut seen = 0;
+        for section in all_sections() {
+            for row in section.others {
+                let (severity, harmless) = match row.status {
+                    Status::Honoured => continue,
+                    Status::Ignored { harmless, .. } => (Severity::Warning, harmless),
+                    Status::Refused { harmless, .. } => (Severity::Error, harmless),
+                };
+                seen += 1;
+                assert!(row.arity == Arity::Any);
+                let found = faults(section.path, &format!("{} = something-else", row.name));
+                assert_eq!(found.len(), 1, "{}.{}: {found:?}", section.path, row.name);
+                assert_eq!(found[0].0, severity, "{}", row.name);
+                for word in harmless {
+                    assert_eq!(faults(section.path, &format!("{} = {word}", row.name)), [], "{}", row.name);
+                }
+            }
+        }
+        assert!(seen > 40, "only {seen} keys were tried");
+    }
+}

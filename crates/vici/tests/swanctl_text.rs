@@ -174,9 +174,9 @@ fn every_fault_is_reported_with_its_place() {
         ),
         [
             "test.conf:3:1+1 this `}` closes no section",
-            "test.conf:4:1+3 `foo` is followed by neither `=` nor `{`",
+            "test.conf:4:1+3 this name is followed by neither `=` nor `{`",
             "test.conf:5:1+1 a name must stand here",
-            "test.conf:6:1+1 `x` is followed by neither `=` nor `{`",
+            "test.conf:6:1+1 this name is followed by neither `=` nor `{`",
             "test.conf:8:5+1 the name of a section must stand here",
             "test.conf:9:8+1 a `{` must follow the references",
             "test.conf:11:6+1 this quotation mark is not closed",

@@ -163,8 +163,12 @@ impl Parser<'_> {
             _ => {
                 cursor.at = after_name;
                 cursor.skip_line();
-                let message = format!("`{name}` is followed by neither `=` nor `{{`");
-                self.fault(span, message, "write `key = value` or `section { … }`");
+                // The name may be the rest of a secret, so the message leaves it out.
+                self.fault(
+                    span,
+                    "this name is followed by neither `=` nor `{`".into(),
+                    "write `key = value` or `section { … }`",
+                );
             }
         }
     }

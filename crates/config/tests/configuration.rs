@@ -1,0 +1,661 @@
+//! Whole configurations: what they come to, and what is said about faulty ones.
+
+use std::fs;
+use std::time::Duration;
+
+use config::{
+    AddressSpec, CloseAction, Config, Encap, Fragmentation, Loaded, Place, Severity, StartAction, Syntax,
+    Treatment, Unique, load_connections, load_file, load_shared, load_text,
+};
+use proptest::prelude::*;
+use sa::{Identity, IdentityPattern, Mode, Proposal, ProposalProtocol};
+use vici::Tree;
+
+const SITE_TO_SITE: &str = r#"connections {
+  east {
+    remote_addrs = 192.0.2.2
+    local { auth = psk }
+    remote { auth = psk }
+    children {
+      net {
+        local_ts = 10.1.0.0/16
+        remote_ts = 10.2.0.0/16
+      }
+    }
+  }
+}
+secrets { ike { secret = "4jYRP0p7mpOn1XkLhEeS8w" } }
+"#;
+
+const SITE_TO_SITE_TOML: &str = r#"[connections.east]
+remote_addrs = "192.0.2.2"
+local.auth = "psk"
+remote.auth = "psk"
+children.net = { local_ts = "10.1.0.0/16", remote_ts = ["10.2.0.0/16"] }
+[secrets]
+ike.secret = "4jYRP0p7mpOn1XkLhEeS8w"
+"#;
+
+fn sound(text: &str, syntax: Syntax) -> Config {
+    let loaded = load_text("site.conf", text, syntax);
+    assert_eq!(rendered(&loaded), "");
+    loaded.config
+}
+
+fn rendered(loaded: &Loaded) -> String {
+    loaded.faults.iter().map(|fault| format!("{fault}\n")).collect()
+}
+
+fn faults(text: &str) -> String {
+    rendered(&load_text("site.conf", text, Syntax::Swanctl))
+}
+
+/// The faults of a connection with these lines in it, without the lines of the text.
+fn faults_of_connection(lines: &str) -> Vec<String> {
+    let text = format!(
+        "connections {{ c {{\n local {{ auth = psk }}\n remote {{ auth = psk }}\n{lines}\n }} }}\n
+         secrets {{ ike {{ secret = correct-horse-battery-staple }} }}"
+    );
+    let loaded = load_text("c", &text, Syntax::Swanctl);
+    loaded.faults.iter().map(|fault| format!("{}: {}", fault.severity, fault.sentence())).collect()
+}
+
+fn faults_of_child(lines: &str) -> Vec<String> {
+    faults_of_connection(&format!(" remote_addrs = 192.0.2.1\n children {{ net {{\n{lines}\n}} }}"))
+}
+
+#[test]
+fn fourteen_lines_make_a_site_to_site_tunnel() {
+    assert!(SITE_TO_SITE.lines().count() < 15);
+    let config = sound(SITE_TO_SITE, Syntax::Swanctl);
+    let east = &config.connections[0];
+    assert_eq!(east.name, "east");
+    assert_eq!(east.local_addresses, [AddressSpec::Any]);
+    assert_eq!(east.remote_addresses, [AddressSpec::Host("192.0.2.2".parse().expect("an address"))]);
+    assert_eq!((east.local_identity.clone(), east.remote_identity.clone()), (None, IdentityPattern::Any));
+    assert_eq!(east.proposals, Proposal::defaults(ProposalProtocol::Ike));
+    assert_eq!(
+        (east.encap, east.fragmentation, east.unique),
+        (Encap::WhenNat, Fragmentation::Yes, Unique::No)
+    );
+    assert_eq!((east.keying_tries, east.dpd_delay), (1, Duration::from_secs(30)));
+    let hours = |tenths: u64| Duration::from_secs(tenths * 360);
+    assert_eq!(
+        (east.lifetimes.rekey, east.lifetimes.rand, east.lifetimes.life),
+        (hours(40), hours(4), hours(44))
+    );
+    let net = east.child("net").expect("it is there");
+    assert_eq!(net.treatment, Treatment::Protect(Mode::Tunnel));
+    assert_eq!(net.local_selectors[0].to_string(), "10.1.0.0/16");
+    assert_eq!(net.remote_selectors[0].to_string(), "10.2.0.0/16");
+    assert_eq!(net.proposals, Proposal::defaults(ProposalProtocol::Esp));
+    assert_eq!(
+        (net.lifetimes.rekey, net.lifetimes.rand, net.lifetimes.life),
+        (hours(10), hours(1), hours(11))
+    );
+    assert_eq!((net.bytes.life, net.packets.life, net.replay_window, net.priority), (0, 0, 1024, 0));
+    assert_eq!(net.start_action, StartAction::None);
+    assert_eq!((net.close_action, net.dpd_action), (CloseAction::None, CloseAction::None));
+    assert!(config.secrets[0].secret.ct_eq(b"4jYRP0p7mpOn1XkLhEeS8w"));
+}
+
+#[test]
+fn toml_says_the_same() {
+    let (swanctl, toml) = (sound(SITE_TO_SITE, Syntax::Swanctl), sound(SITE_TO_SITE_TOML, Syntax::Toml));
+    let without_places = |config: &Config| {
+        let text = format!("{config:?}");
+        text.split("span: Span")
+            .map(|part| part.split_once('}').map_or(part, |(_, rest)| rest))
+            .collect::<String>()
+    };
+    assert_eq!(without_places(&swanctl), without_places(&toml));
+}
+
+#[test]
+fn the_manual_shows_configurations_that_load() {
+    let page = config::manual::page();
+    let examples: Vec<&str> =
+        page.split(".nf\n").skip(1).filter_map(|rest| rest.split(".fi").next()).collect();
+    sound(examples[0], Syntax::Swanctl);
+    sound(examples[1], Syntax::Toml);
+}
+
+#[test]
+fn the_manual_has_every_key() {
+    let page = config::manual::page();
+    for wanted in [
+        ".SS \"connections.<conn>.children.<child>\"",
+        ".BR \"remote_addrs\" \" = \\fIaddresses, networks, ranges or names\\fR\"",
+        "Default: \\fB1h\\fR. Bounds what one stolen key discloses.",
+        "Default: rekey_time and a tenth of it.",
+        "Accepted with a warning unless no: packets are protected but not compressed.",
+        "Refused unless 0: padding is not supported yet",
+    ] {
+        assert!(page.contains(wanted), "{wanted}");
+    }
+}
+
+#[test]
+fn everything_can_be_configured() {
+    let config = sound(
+        r#"
+        connections {
+          all {
+            version = 2
+            local_addrs = 192.0.2.1, fd00::1
+            remote_addrs = gw.example, 198.51.100.0/24
+            remote_port = 4500
+            proposals = aes256gcm16-prfsha384-ecp384, aes128-sha256-x25519
+            encap = yes
+            dpd_delay = 1m
+            fragmentation = accept
+            unique = replace
+            keyingtries = 0
+            rekey_time = 2h
+            over_time = 5m
+            rand_time = 3m
+            local-1 { auth = psk
+                      id = @west.example }
+            remote-1 { auth = psk
+                       id = *.example }
+            children {
+              one {
+                local_ts = 10.1.0.0/16[tcp/80-90], fd01::/64
+                remote_ts = dynamic[udp], fd02::/64
+                esp_proposals = aes256gcm16-x25519-esn
+                rekey_time = 30m
+                life_time = 40m
+                rand_time = 2m
+                rekey_bytes = 1G
+                rekey_packets = 1000000
+                life_packets = 2000000
+                rand_packets = 1000
+                replay_window = 4096
+                priority = 7
+                start_action = trap|start
+                close_action = start
+                dpd_action = restart
+              }
+              two {
+                remote_ts = 10.9.0.0/16
+                mode = pass
+              }
+            }
+          }
+        }
+        secrets {
+          ike-all {
+            id-1 = west.example
+            id-2 = *.example
+            secret = 0sc2VjcmV0IHNlY3JldCBzZWNyZXQ=
+          }
+        }"#,
+        Syntax::Swanctl,
+    );
+    let all = &config.connections[0];
+    assert_eq!(all.local_identity, Some(Identity::Fqdn("west.example".into())));
+    assert_eq!(all.remote_identity, IdentityPattern::FqdnEnding(".example".into()));
+    assert_eq!(
+        all.proposals.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["aes256gcm16-prfsha384-ecp384", "aes128-sha256-prfsha256-x25519"]
+    );
+    assert_eq!(
+        (all.encap, all.fragmentation, all.unique),
+        (Encap::Always, Fragmentation::Accept, Unique::Replace)
+    );
+    assert_eq!((all.remote_port, all.keying_tries, all.dpd_delay.as_secs()), (4500, 0, 60));
+    let secs = |lifetimes: &config::Lifetimes| {
+        [lifetimes.rekey, lifetimes.rand, lifetimes.life].map(|duration| duration.as_secs())
+    };
+    assert_eq!(secs(&all.lifetimes), [7200, 180, 7500]);
+    let one = &all.children[0];
+    assert_eq!(secs(&one.lifetimes), [1800, 120, 2400]);
+    let gib = 1u64 << 30;
+    assert_eq!((one.bytes.rekey, one.bytes.rand, one.bytes.life), (gib, gib / 10, gib + gib / 10));
+    assert_eq!((one.packets.rekey, one.packets.rand, one.packets.life), (1_000_000, 1_000, 2_000_000));
+    assert_eq!((one.start_action, one.close_action), (StartAction::TrapAndStart, CloseAction::Start));
+    assert_eq!((one.replay_window, one.priority), (4096, 7));
+    assert_eq!(all.children[1].treatment, Treatment::Pass);
+    let secret = &config.secrets[0];
+    assert!(secret.secret.ct_eq(b"secret secret secret"));
+    assert_eq!(secret.owners.len(), 2);
+}
+
+#[test]
+fn every_fault_is_shown_where_it_is() {
+    let text = "\
+connections {
+  east {
+    remote_adrs = 192.0.2.2
+    local_ts = 10.0.0.0/8
+    proposals = default, aes256-sha1-modp2048
+    local { auth = psk }
+    remote { auth = pubkey }
+    children {
+      net {
+        local_ts = 10.1.0.0/16, 10.400.0.0/16
+        rekey_time = 1w
+        updown = /usr/local/bin/rules
+        start_action = strat
+      }
+    }
+  }
+}
+secrets {
+  ike {
+    secret = 0xswordfish
+  }
+}
+pool {
+}
+";
+    let expected = "\
+site.conf:3:5: error: unknown key `remote_adrs`
+    3 |     remote_adrs = 192.0.2.2
+      |     ^^^^^^^^^^^ did you mean `remote_addrs`?
+site.conf:4:5: error: unknown key `local_ts`
+    4 |     local_ts = 10.0.0.0/8
+      |     ^^^^^^^^ `local_ts` belongs in connections.<conn>.children.<child>
+site.conf:5:26: error: `sha1` is weak: SHA-1 collides for money, and RFC 8247 is phasing it out
+    5 |     proposals = default, aes256-sha1-modp2048
+      |                          ^^^^^^^^^^^^^^^^^^^^ choose another, or write `allow_weak = yes` in the connection
+site.conf:7:21: error: certificates are not supported yet
+    7 |     remote { auth = pubkey }
+      |                     ^^^^^^ write `auth = psk`
+site.conf:10:33: error: \"10.400.0.0/16\" is not an address, a prefix (10.1.0.0/16) or a range (10.1.0.1-10.1.0.9)
+   10 |         local_ts = 10.1.0.0/16, 10.400.0.0/16
+      |                                 ^^^^^^^^^^^^^
+site.conf:11:22: error: `1w` is not a time
+   11 |         rekey_time = 1w
+      |                      ^^ write seconds, or 90s, 30m, 4h, 1d
+site.conf:12:9: error: `updown` cannot be honoured: it is not supported yet, so the firewall rules that it makes would be missing
+   12 |         updown = /usr/local/bin/rules
+      |         ^^^^^^
+site.conf:13:24: error: `strat` is none of none, trap, start, trap|start
+   13 |         start_action = strat
+      |                        ^^^^^ did you mean `start`?
+site.conf:20:14: error: what follows 0x is not hexadecimal
+   20 |     secret = …
+      |              ^^
+site.conf:23:1: error: unknown section `pool`
+   23 | pool {
+      | ^^^^ did you mean `pools`?
+";
+    let loaded = load_text("site.conf", text, Syntax::Swanctl);
+    assert_eq!(rendered(&loaded), expected);
+    assert!(!loaded.is_sound());
+    assert!(loaded.config.connections.is_empty() && loaded.config.secrets.is_empty());
+}
+
+#[test]
+fn faults_of_toml_have_places_too() {
+    let text = "\
+[connections.east]
+remote_adrs = \"192.0.2.2\"
+version = 1
+local.auth = \"psk\"
+remote.auth = \"psk\"
+dpd_delay = 1.5
+";
+    let float = "\
+site.toml:6:13: error: no key takes a value of type float
+    6 | dpd_delay = 1.5
+      |             ^^^ write it as a string
+";
+    assert_eq!(rendered(&load_text("site.toml", text, Syntax::Toml)), float);
+    let rest = text.replace("dpd_delay = 1.5", "children.net.remote_ts = [\"10.0.0.0/8\", \"10.0.0.0/40\"]");
+    let expected = "\
+site.toml:2:1: error: unknown key `remote_adrs`
+    2 | remote_adrs = \"192.0.2.2\"
+      | ^^^^^^^^^^^ did you mean `remote_addrs`?
+site.toml:3:11: error: IKEv1 is not supported yet
+    3 | version = 1
+      |           ^ write `version = 2`
+site.toml:6:41: error: a prefix of 40 bits is longer than an IPv4 address
+    6 | children.net.remote_ts = [\"10.0.0.0/8\", \"10.0.0.0/40\"]
+      |                                         ^^^^^^^^^^^^^
+";
+    assert_eq!(rendered(&load_text("site.toml", &rest, Syntax::Toml)), expected);
+    let broken = load_text("site.toml", "[connections\nx = 1\n", Syntax::Toml);
+    assert!(matches!(broken.faults[0].place, Place::Text { line: 1, .. }), "{broken:?}");
+}
+
+#[test]
+fn broken_syntax_is_all_that_is_reported() {
+    let expected = "\
+site.conf:2:3: error: this name is followed by neither `=` nor `{`
+    2 |   east (
+      |   ^^^^ write `key = value` or `section { … }`
+";
+    assert_eq!(faults("connections {\n  east (\n  bogus = 1\n}\n"), expected);
+}
+
+#[test]
+fn connections_that_cannot_work_are_refused() {
+    assert_eq!(
+        faults("connections { c { children { n { } } } }"),
+        "\
+site.conf:1:15: error: `c` does not say how its local end authenticates
+    1 | connections { c { children { n { } } } }
+      |               ^ add `local { auth = psk }`
+site.conf:1:15: error: `c` does not say how its remote end authenticates
+    1 | connections { c { children { n { } } } }
+      |               ^ add `remote { auth = psk }`
+"
+    );
+    assert_eq!(
+        faults_of_connection("children { n { start_action = trap } }"),
+        [
+            "error: connections.c.remote_addrs: `n` is to be brought up, but `remote_addrs` names no single address to \
+          call; name the peer's address, or leave out `start_action`"
+        ]
+    );
+    assert_eq!(
+        faults_of_connection("rekey_time = 10m\nrand_time = 10m\nchildren { n { } }"),
+        [
+            "error: connections.c.rand_time: taking off up to `rand_time` leaves nothing of `rekey_time`: keys would be \
+          renewed at once"
+        ]
+    );
+    assert_eq!(
+        faults_of_connection("local-2 { auth = psk }\nchildren { n { } }"),
+        ["error: connections.c.local-2: a second round of authentication (RFC 4739) is not supported yet"]
+    );
+    assert_eq!(
+        faults_of_connection(""),
+        ["warning: connections.c: `c` has no children, so it protects nothing; add `children { … }`"]
+    );
+    let without_auth = SITE_TO_SITE.replace("local { auth = psk }", "local { id = west }");
+    assert!(
+        faults(&without_auth)
+            .contains("error: `local` without `auth` means pubkey, and certificates are not supported yet")
+    );
+}
+
+#[test]
+fn children_that_cannot_work_are_refused() {
+    assert_eq!(
+        faults_of_child("life_time = 30m"),
+        [
+            "error: connections.c.children.net.life_time: `life_time` ends the Child SA before `rekey_time` can renew it; \
+          make it greater than `rekey_time`"
+        ]
+    );
+    assert_eq!(
+        faults_of_child("rekey_bytes = 2G\nlife_bytes = 1G"),
+        [
+            "error: connections.c.children.net.life_bytes: `life_bytes` ends the Child SA before `rekey_bytes` can renew \
+          it; make it greater than `rekey_bytes`"
+        ]
+    );
+    assert_eq!(
+        faults_of_child("local_ts = 10.0.0.0/8\nremote_ts = ::/0"),
+        [
+            "error: connections.c.children.net.remote_ts: `10.0.0.0/8` and `::/0` have no address family in common; IPv4 \
+          goes with IPv4 and IPv6 with IPv6"
+        ]
+    );
+    assert_eq!(
+        faults_of_child("local_ts = 10.0.0.0/8, fd00::/8\nremote_ts = 10.0.0.0/8"),
+        [
+            "warning: connections.c.children.net.local_ts: `fd00::/8` has no counterpart of its address family and selects \
+          nothing"
+        ]
+    );
+    assert_eq!(faults_of_child("local_ts = dynamic\nremote_ts = ::/0, 10.0.0.0/8"), Vec::<String>::new());
+    assert_eq!(
+        faults_of_child("mode = transport"),
+        [
+            "error: connections.c.children.net.mode: `transport` mode is not supported yet: the child would carry other \
+          packets than you expect; only `mode = tunnel` protects traffic so far"
+        ]
+    );
+}
+
+#[test]
+fn parts_that_do_not_fit_together_are_found() {
+    let no_secret = SITE_TO_SITE
+        .replace("ike {", "ike { id = north\n")
+        .replace("remote { auth = psk }", "remote { auth = psk\n id = east }\n local { id = west }");
+    let found = faults(&no_secret);
+    assert!(found.contains(
+        "site.conf:2:3: error: `east` authenticates by a pre-shared key, but no secret is for `east`"
+    ));
+    assert!(found.contains("warning: no connection uses the secret `ike`"));
+
+    let connection = SITE_TO_SITE.lines().skip(1).take(11).collect::<Vec<_>>().join("\n");
+    let twice = SITE_TO_SITE
+        .replace("connections {", &format!("connections {{\n{}", connection.replace("east", "first")));
+    assert!(faults(&twice).contains("warning: `east` has the same addresses and identities as `first`"));
+
+    let same_traffic = "children { a { remote_ts = 10.0.0.0/8 } \n b { remote_ts = 10.0.0.0/8 } }";
+    assert_eq!(
+        faults_of_connection(same_traffic),
+        ["warning: connections.c.children.b: `b` has the same traffic as `a`, which comes first"]
+    );
+    assert_eq!(
+        faults_of_child("priority = 1\npriority = 2"),
+        ["warning: connections.c.children.net.priority: this has no effect: line 7 sets it again"]
+    );
+    assert_eq!(
+        faults_of_child("esp_proposals = default, aes128gcm16, aes128gcm16"),
+        [
+            "warning: connections.c.children.net.esp_proposals: `aes128gcm16` says nothing that was not said before"
+        ]
+    );
+}
+
+#[test]
+fn secrets_are_checked_and_never_shown() {
+    let short = SITE_TO_SITE.replace("4jYRP0p7mpOn1XkLhEeS8w", "swordfish");
+    let loaded = load_text("site.conf", &short, Syntax::Swanctl);
+    assert!(loaded.is_sound());
+    assert_eq!(
+        rendered(&loaded),
+        "\
+site.conf:14:26: warning: a secret of fewer than 16 characters can be found by trying
+   14 | secrets { ike { secret = …
+      |                          ^^ `openssl rand -base64 24` makes a good one
+"
+    );
+    assert!(!format!("{loaded:?}").contains("swordfish"));
+    assert!(faults("secrets { ike { id = x } }").contains("error: `ike` has no `secret`"));
+    assert!(
+        faults("secrets { eap-1 { secret = x } }")
+            .contains("warning: `eap-1` has no effect: only ike secrets are used")
+    );
+}
+
+#[test]
+fn sections_may_be_inherited_and_templates_named_freely() {
+    let text = "psk-defaults {\n local { auth = psk }\n remote { auth = psk }\n}\n".to_owned()
+        + &SITE_TO_SITE
+            .replace("east {", "east : psk-defaults {")
+            .replace("    local { auth = psk }\n    remote { auth = psk }\n", "");
+    assert_eq!(sound(&text, Syntax::Swanctl).connections.len(), 1);
+    assert!(faults(&text.replace(": psk-defaults", "")).contains("error: unknown section `psk-defaults`"));
+}
+
+#[test]
+fn files_include_others_beside_them() {
+    let directory = std::env::temp_dir().join(format!("keyway-config-{}", std::process::id()));
+    fs::create_dir_all(directory.join("conf.d")).expect("a directory of our own");
+    let (connections, secrets) = SITE_TO_SITE.split_once("secrets").expect("it has secrets");
+    let write = |name: &str, text: &str| fs::write(directory.join(name), text).expect("our own file");
+    write("main.conf", "include conf.d/*.conf\n");
+    write("conf.d/1-east.conf", &connections.replace("auth", "auht"));
+    write("conf.d/2-secrets.conf", &format!("secrets{secrets}"));
+    write("conf.d/3-ignored.txt", "nonsense");
+    let loaded = load_file(&directory.join("main.conf"));
+    let places: Vec<_> = loaded
+        .faults
+        .iter()
+        .map(|fault| match &fault.place {
+            Place::Text { file, line, column, .. } => (file.ends_with("conf.d/1-east.conf"), *line, *column),
+            Place::File(_) | Place::Message => (false, 0, 0),
+        })
+        .collect();
+    assert!(places.contains(&(true, 4, 13)) && places.iter().all(|place| place.0), "{loaded:?}");
+    assert_eq!(loaded.config.secrets.len(), 1);
+    write("site", SITE_TO_SITE_TOML);
+    assert!(load_file(&directory.join("site")).is_sound());
+    let missing = load_file(&directory.join("missing.conf"));
+    assert!(
+        missing.faults[0].to_string().contains("missing.conf: error: the configuration cannot be read: ")
+    );
+    fs::remove_dir_all(&directory).expect("our own directory");
+}
+
+/// What strongSwan's swanctl sends for a connection: lists as lists, everything else as it was written.
+#[test]
+fn a_load_conn_message_is_a_connection() {
+    let auth = |id: &str| Tree::new().with_value("auth", "psk").with_value("id", id);
+    let child = Tree::new()
+        .with_value("start_action", "trap")
+        .with_list("local_ts", ["10.1.0.0/16", "10.3.0.0/16"])
+        .with_list("remote_ts", ["10.2.0.0/16"])
+        .with_list("esp_proposals", ["aes128gcm16"]);
+    let connection = Tree::new()
+        .with_value("version", "2")
+        .with_list("remote_addrs", ["192.0.2.2"])
+        .with_list("proposals", ["default"])
+        .with_section("local", auth("west"))
+        .with_section("remote", auth("east"))
+        .with_section("children", Tree::new().with_section("net", child));
+    let loaded = load_connections(&Tree::new().with_section("gw", connection.clone()));
+    assert_eq!(rendered(&loaded), "");
+    let gw = &loaded.config.connections[0];
+    assert_eq!(gw.name, "gw");
+    assert_eq!(gw.children[0].local_selectors.len(), 2);
+
+    let listed = gw.to_list_conn();
+    assert_eq!(
+        vici::text::print(&listed),
+        "\
+gw {
+    local_addrs = %any
+    remote_addrs = 192.0.2.2
+    version = IKEv2
+    reauth_time = 0
+    rekey_time = 14400
+    unique = no
+    dpd_delay = 30
+    local-1 {
+        class = pre-shared key
+        id = west
+    }
+    remote-1 {
+        class = pre-shared key
+        id = east
+    }
+    children {
+        net {
+            mode = TUNNEL
+            rekey_time = 3600
+            rekey_bytes = 0
+            rekey_packets = 0
+            dpd_action = none
+            close_action = none
+            local-ts = 10.1.0.0/16, 10.3.0.0/16
+            remote-ts = 10.2.0.0/16
+        }
+    }
+}
+"
+    );
+
+    let faulty = connection.with_value("remote_adrs", "x").with_list("dpd_delay", ["1", "2"]);
+    let loaded = load_connections(&Tree::new().with_section("gw", faulty).with_value("stray", "x"));
+    assert!(loaded.config.connections.is_empty());
+    assert_eq!(
+        rendered(&loaded),
+        "\
+error: stray: a connection must be a section
+error: connections.gw.remote_adrs: unknown key `remote_adrs`; did you mean `remote_addrs`?
+error: connections.gw.dpd_delay: `dpd_delay` takes one value, not a list
+"
+    );
+}
+
+#[test]
+fn a_load_shared_message_is_a_secret() {
+    let message = Tree::new()
+        .with_value("id", "ike-1")
+        .with_value("type", "ike")
+        .with_value("data", vec![0xff, 0x00])
+        .with_list("owners", ["west", "%any"]);
+    let secret = load_shared(&message).expect("valid");
+    assert_eq!(secret.name, "ike-1");
+    assert!(secret.secret.ct_eq(&[0xff, 0x00]));
+    assert_eq!(secret.owners, [IdentityPattern::Exact(Identity::Fqdn("west".into())), IdentityPattern::Any]);
+    let faults = load_shared(&Tree::new().with_value("type", "EAP")).expect_err("faulty");
+    let sentences: Vec<_> = faults.iter().map(config::Fault::sentence).collect();
+    assert_eq!(
+        sentences,
+        ["type: secrets of type `EAP` are not used yet; only ike is", "data: the secret is empty"]
+    );
+}
+
+/// Lines of a configuration, good and bad, for the properties below.
+fn line() -> impl Strategy<Value = String> {
+    let key = prop::sample::select(vec![
+        "connections",
+        "secrets",
+        "east",
+        "children",
+        "local",
+        "remote",
+        "ike",
+        "remote_addrs",
+        "local_ts",
+        "auth",
+        "proposals",
+        "secret",
+        "id",
+        "rekey_time",
+        "mode",
+        "updown",
+        "include",
+        "pin",
+        "nonsense",
+        "]",
+        "[",
+        "\"",
+    ]);
+    let shape = prop::sample::select(vec![
+        "{",
+        "}",
+        "= psk",
+        "= 10.0.0.0/8, ::1",
+        "= default",
+        "{ ",
+        "= 5x",
+        ":",
+        "=",
+        "",
+    ]);
+    (key, shape).prop_map(|(key, shape)| format!("{key} {shape}\n"))
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_loader_panic(lines in prop::collection::vec(line(), 0..30), noise in "\\PC{0,30}") {
+        let text: String = lines.concat() + &noise;
+        for syntax in [Syntax::Swanctl, Syntax::Toml] {
+            let loaded = load_text("noise", &text, syntax);
+            prop_assert!(loaded.faults.iter().all(|fault| !fault.to_string().is_empty()));
+            let is_sound = loaded.faults.iter().all(|fault| fault.severity == Severity::Warning);
+            prop_assert_eq!(loaded.is_sound(), is_sound);
+        }
+    }
+
+    /// However the text around it is broken, what stands behind `secret =` appears in no fault.
+    #[test]
+    fn no_fault_shows_a_secret(cut in 0usize..330, noise in "[a-z{}=\" \n]{0,3}") {
+        let mut text = SITE_TO_SITE.replace("4jYRP0p7mpOn1XkLhEeS8w", "0xSwordfish");
+        let at = cut.min(text.rfind("secret =").expect("it is there"));
+        text.insert_str(at, &noise);
+        let loaded = load_text("noise", &text, Syntax::Swanctl);
+        prop_assert!(!format!("{}{loaded:?}", rendered(&loaded)).contains("Swordfish"), "{}", rendered(&loaded));
+    }
+}
