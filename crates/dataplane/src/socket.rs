@@ -223,6 +223,10 @@ fn new_socket(
     for &(level, name) in wanted_options(bound) {
         sys::set_option(socket.as_fd(), level, name, 1)?;
     }
+    // A raw socket has no mapped addresses, and refuses the option.
+    if kind == Type::DGRAM && bound.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
     if kind == Type::DGRAM && sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1).is_err() {
         tracing::info!("this kernel does not gather UDP datagrams (UDP_GRO); receiving them one by one");
     }
@@ -233,11 +237,9 @@ fn new_socket(
 fn wanted_options(bound: SocketAddr) -> &'static [(c_int, c_int)] {
     match bound {
         SocketAddr::V4(_) => &[(libc::IPPROTO_IP, libc::IP_PKTINFO), (libc::IPPROTO_IP, libc::IP_RECVTOS)],
-        SocketAddr::V6(_) => &[
-            (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
-            (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
-            (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS),
-        ],
+        SocketAddr::V6(_) => {
+            &[(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO), (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS)]
+        }
     }
 }
 

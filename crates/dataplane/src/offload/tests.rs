@@ -65,7 +65,7 @@ impl Stream {
         tcp.extend(self.sequence.wrapping_add(offset as u32).to_be_bytes());
         tcp.extend(self.acknowledgement.to_be_bytes());
         let flags = if push { 0x18 } else { 0x10 };
-        tcp.extend([((20 + self.options.len()) / 4 << 4) as u8, flags, 0x12, 0x34, 0, 0, 0, 0]);
+        tcp.extend([(((20 + self.options.len()) / 4) << 4) as u8, flags, 0x12, 0x34, 0, 0, 0, 0]);
         tcp.extend(&self.options);
         tcp.extend(payload);
         let mut packet = self.ip_header(tcp.len(), identification);

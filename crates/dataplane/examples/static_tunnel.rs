@@ -1,0 +1,173 @@
+//! One end of a tunnel with fixed keys and no IKE, to see the data plane alone at work.
+//!
+//! ```text
+//! static_tunnel a udp 192.0.2.1 192.0.2.2 10.1.0.0/16 10.2.0.0/16 /run/a.journal
+//! static_tunnel b udp 192.0.2.2 192.0.2.1 10.2.0.0/16 10.1.0.0/16 /run/b.journal
+//! ```
+//!
+//! `a` and `b` tell the ends apart, `udp` or `esp` says what carries the packets; selectors may be lists with commas. With
+//! `trap` as an eighth argument the SAs are installed when the first packet asks for them. The program prints `ready`,
+//! answers `usage` and `drops` on its standard input, and takes everything back when that ends.
+//!
+//! The keys are in this file: never use it for anything but tests.
+
+use std::error::Error;
+use std::io::{self, BufRead, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::{env, process, thread};
+
+use dataplane::{Dataplane, Delivery, PlaneEvent, Settings};
+use sa::{
+    Direction, Encapsulation, Esn, Lifetime, Mode, Outer, PolicyAction, PolicyId, PolicySpec, Protection,
+    Protocol, SaEvent, SaId, SaOp, SaSpec, SelectorPair, Spi, TrafficSelector,
+};
+
+fn main() {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if let Err(error) = run(&arguments) {
+        eprintln!("static_tunnel: {error}");
+        process::exit(1);
+    }
+}
+
+fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
+    let (tunnel, journal, action) = read(arguments)?;
+    let tunnel = Arc::new(tunnel);
+    let settings = Settings { journal, ..Settings::default() };
+    let (events, heard) = mpsc::channel();
+    let plane = Arc::new(Dataplane::start(settings, move |event| match events.send(event) {
+        Ok(()) => Delivery::Taken,
+        Err(_) => Delivery::Refused,
+    })?);
+    if action == PolicyAction::Protect {
+        tunnel.install_sas(&plane);
+    }
+    plane.apply(SaOp::InstallPolicy(tunnel.policy(action)));
+    if action == PolicyAction::Protect {
+        tunnel.use_outbound(&plane);
+    }
+    let negotiator = (Arc::downgrade(&plane), Arc::clone(&tunnel));
+    thread::spawn(move || {
+        for event in heard {
+            println!("event {event:?}");
+            if let (PlaneEvent::Sa(SaEvent::Acquire { .. }), Some(plane)) = (event, negotiator.0.upgrade()) {
+                negotiator.1.install_sas(&plane);
+                negotiator.1.use_outbound(&plane);
+            }
+        }
+    });
+    println!("ready");
+    converse(&plane, &tunnel)?;
+    // The thread above only borrows the plane for an answer; this is its last owner.
+    drop(plane);
+    println!("stopped");
+    Ok(())
+}
+
+/// Answers questions until there are no more.
+fn converse(plane: &Dataplane, tunnel: &Tunnel) -> io::Result<()> {
+    for line in io::stdin().lock().lines() {
+        match line?.trim() {
+            "usage" => {
+                for direction in [Direction::Inbound, Direction::Outbound] {
+                    let usage = plane.usage(tunnel.sa(direction).id()).unwrap_or_default();
+                    println!("{direction:?} {} packets {} octets", usage.packets, usage.bytes);
+                }
+            }
+            "drops" => println!("drops {:?}", plane.drops()),
+            other => println!("cannot answer {other:?}"),
+        }
+        io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+struct Tunnel {
+    outer: Outer,
+    pairs: Vec<SelectorPair>,
+    inbound: Spi,
+    outbound: Spi,
+}
+
+fn read(arguments: &[String]) -> Result<(Tunnel, PathBuf, PolicyAction), Box<dyn Error>> {
+    let [end, carrier, local, remote, local_selectors, remote_selectors, journal, rest @ ..] = arguments
+    else {
+        return Err("usage: static_tunnel a|b udp|esp LOCAL REMOTE LOCAL_TS REMOTE_TS JOURNAL [trap]".into());
+    };
+    let (inbound, outbound) = match end.as_str() {
+        "a" => (SPI_TO_A, SPI_TO_B),
+        "b" => (SPI_TO_B, SPI_TO_A),
+        other => return Err(format!("{other} is neither a nor b").into()),
+    };
+    let encapsulation = match carrier.as_str() {
+        "udp" => Encapsulation::Udp,
+        "esp" => Encapsulation::None,
+        other => return Err(format!("{other} is neither udp nor esp").into()),
+    };
+    let action = match rest {
+        [] => PolicyAction::Protect,
+        [word] if word == "trap" => PolicyAction::Trap,
+        _ => return Err("the eighth argument is neither absent nor trap".into()),
+    };
+    let address = |text: &str| text.parse::<IpAddr>().map(|address| SocketAddr::new(address, 4500));
+    let outer = Outer { local: address(local)?, remote: address(remote)?, encapsulation };
+    let selectors =
+        |text: &str| text.split(',').map(str::parse::<TrafficSelector>).collect::<Result<Vec<_>, _>>();
+    let pairs = selectors(local_selectors)?
+        .into_iter()
+        .zip(selectors(remote_selectors)?)
+        .map(|(local, remote)| SelectorPair { local, remote })
+        .collect();
+    Ok((Tunnel { outer, pairs, inbound, outbound }, journal.into(), action))
+}
+
+impl Tunnel {
+    fn policy(&self, action: PolicyAction) -> PolicySpec {
+        PolicySpec { id: POLICY, priority: 1000, selectors: self.pairs.clone(), action }
+    }
+
+    fn install_sas(&self, plane: &Dataplane) {
+        for direction in [Direction::Inbound, Direction::Outbound] {
+            plane.apply(SaOp::InstallSa(Box::new(self.sa(direction))));
+        }
+    }
+
+    fn use_outbound(&self, plane: &Dataplane) {
+        let sa: SaId = self.sa(Direction::Outbound).id();
+        plane.apply(SaOp::UseOutbound { policy: POLICY, sa });
+    }
+
+    fn sa(&self, direction: Direction) -> SaSpec {
+        let spi = match direction {
+            Direction::Inbound => self.inbound,
+            Direction::Outbound => self.outbound,
+        };
+        let aes_128_gcm = sa::transform::ENCRYPTION
+            .iter()
+            .find(|row| row.keywords.contains(&"aes128gcm16"))
+            .expect("the transform table has AES-128-GCM");
+        SaSpec {
+            direction,
+            protocol: Protocol::Esp,
+            spi,
+            mode: Mode::Tunnel,
+            outer: self.outer,
+            protection: Protection::Combined(aes_128_gcm),
+            key: Arc::new(vec![spi.0 as u8; KEY_AND_SALT].into()),
+            esn: Esn::Yes,
+            replay_window: 1024,
+            selectors: self.pairs.clone(),
+            lifetime: Lifetime::UNLIMITED,
+            policy: POLICY,
+        }
+    }
+}
+
+const POLICY: PolicyId = PolicyId(1);
+const SPI_TO_A: Spi = Spi(0x0010_000a);
+const SPI_TO_B: Spi = Spi(0x0010_000b);
+
+/// RFC 4106 §8.1: the key, then four octets of salt.
+const KEY_AND_SALT: usize = 16 + 4;
