@@ -93,15 +93,15 @@ impl Gateway for Keyway {
     }
 
     fn initiate(&self, child: &str) -> Result<Answer> {
-        self.command(&["up", child])
+        self.command(&["up", child, "--timeout", "40"])
     }
 
     fn terminate(&self, connection: &str) -> Result<()> {
-        self.command(&["down", connection])?.success().map(drop)
+        self.command(&["down", connection, "--ike"])?.success().map(drop)
     }
 
     fn rekey_ike(&self, connection: &str) -> Result<()> {
-        self.command(&["rekey", connection])?.success().map(drop)
+        self.command(&["rekey", connection, "--ike"])?.success().map(drop)
     }
 
     fn rekey_child(&self, child: &str) -> Result<()> {
@@ -152,8 +152,12 @@ impl Gateway for Keyway {
     }
 }
 
-/// The program under test: `$KEYWAY_BIN`, or the one that cargo built beside this one.
-pub(crate) fn program() -> Result<PathBuf> {
+/// Finds the program under test: `$KEYWAY_BIN`, or the one that cargo built beside this one.
+///
+/// # Errors
+///
+/// When there is none.
+pub fn program() -> Result<PathBuf> {
     let program = match std::env::var_os("KEYWAY_BIN") {
         Some(path) => PathBuf::from(path),
         None => {

@@ -35,7 +35,7 @@ mod wait;
 pub use capture::{Capture, Recording};
 pub use failure::{Failure, Result};
 pub use gateway::{Gateway, Implementation};
-pub use keyway::Keyway;
+pub use keyway::{Keyway, program as keyway_program};
 pub use lab::{Cut, End, Family, Lab, Site, Wire};
 pub use namespace::Namespace;
 pub use pair::{Pair, Tied};
