@@ -23,6 +23,7 @@ use crate::{DropCounters, InboundSa, OutboundSa, SpiAllocator, SpisExhausted, Ta
 /// The SPD and the SAD of one host; one thread owns it and hands out [`Tables`].
 pub struct Databases {
     random: Box<dyn Random>,
+    seed: Seed,
     tables: Tables,
     spis: SpiAllocator,
     inbound: BTreeMap<Spi, InboundSa>,
@@ -100,18 +101,20 @@ pub enum Rejection {
 impl Databases {
     /// Starts without policies and SAs; `random` keys the CBC IVs and seeds the hash of the selector index.
     pub fn new(unmatched: Unmatched, mut random: Box<dyn Random>) -> Databases {
-        let mut seed = [0; 8];
-        random.fill(&mut seed);
+        let mut octets = [0; 8];
+        random.fill(&mut octets);
+        let seed = Seed(u64::from_ne_bytes(octets));
         let tables = Tables {
             unmatched,
             policies: Slots::new(),
-            index: SelectorIndex::new(Seed(u64::from_ne_bytes(seed))),
+            index: SelectorIndex::new(seed),
             inbound: Slots::new(),
             displaced: Arc::default(),
             drops: Arc::default(),
         };
         Databases {
             random,
+            seed,
             tables,
             spis: SpiAllocator::new(),
             inbound: BTreeMap::new(),
@@ -226,7 +229,7 @@ impl Databases {
         if self.inbound.contains_key(&spec.spi) {
             return Err(Rejection::DuplicateSa(spec.id()));
         }
-        let sa = InboundSa::new(spec).map_err(Rejection::Keys)?;
+        let sa = InboundSa::new(spec, self.seed).map_err(Rejection::Keys)?;
         // An SPI of our own has its slot already; anyone else's takes it if it is free.
         let _ = self.spis.claim(spec.spi);
         self.put_inbound(sa);
@@ -241,7 +244,7 @@ impl Databases {
         if self.outbound.contains_key(&key) {
             return Err(Rejection::DuplicateSa(spec.id()));
         }
-        let sa = OutboundSa::new(spec, &mut *self.random, used).map_err(Rejection::Keys)?;
+        let sa = OutboundSa::new(spec, self.seed, &mut *self.random, used).map_err(Rejection::Keys)?;
         self.outbound.insert(key, Outbound { sa, users: BTreeSet::new() });
         Ok(())
     }

@@ -38,10 +38,6 @@ impl Ends {
         pair.local.selects(self.local, self.protocol, self.local_port)
             && pair.remote.selects(self.remote, self.protocol, self.remote_port)
     }
-
-    pub(crate) fn are_selected_by_any(&self, pairs: &[SelectorPair]) -> bool {
-        pairs.iter().any(|pair| self.are_selected_by(pair))
-    }
 }
 
 /// The numbers that take the place of ports (RFC 4301 §4.4.1.1, RFC 7296 §3.13.1): ICMP's type and code and the type of

@@ -16,14 +16,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sa::{Esn, Outer, PolicyId, SaId, SaSpec, SelectorPair, Spi};
+use sa::{Esn, Outer, PolicyId, SaId, SaSpec, Spi};
 use wire::esp;
 use wire::ip::{Flow, Packet, protocol};
 
 use crate::ends::Ends;
 use crate::esp_keys::EspKeys;
+use crate::hash_pages::Seed;
 use crate::lifetime::Meter;
 use crate::replay::{Arrival, ReplayWindow};
+use crate::selectors::Selectors;
 use crate::{DropCounters, DropReason, Expiry, PacketBuf};
 
 /// An SA that opens; clones share its keys, its counters and its anti-replay window.
@@ -37,7 +39,7 @@ struct Shared {
     // Fixed for life.
     id: SaId,
     policy: PolicyId,
-    selectors: Vec<SelectorPair>,
+    selectors: Selectors,
     esn: Esn,
     keys: EspKeys,
     // Written with every packet, by several workers.
@@ -64,11 +66,11 @@ pub struct Opened {
 
 impl InboundSa {
     /// Lowers a specification to what packets need.
-    pub(crate) fn new(spec: &SaSpec) -> Result<InboundSa, crypto::Error> {
+    pub(crate) fn new(spec: &SaSpec, seed: Seed) -> Result<InboundSa, crypto::Error> {
         let shared = Shared {
             id: spec.id(),
             policy: spec.policy,
-            selectors: spec.selectors.clone(),
+            selectors: Selectors::new(&spec.selectors, seed),
             esn: spec.esn,
             keys: EspKeys::new(&spec.protection, spec.key.as_slice(), spec.esn)?,
             counters: Counters {
@@ -155,7 +157,7 @@ impl InboundSa {
 }
 
 /// Checks what came out of a packet, and gives the inner packet's own length.
-fn admit_inner(payload: &[u8], next_header: u8, selectors: &[SelectorPair]) -> Result<usize, DropReason> {
+fn admit_inner(payload: &[u8], next_header: u8, selectors: &Selectors) -> Result<usize, DropReason> {
     match next_header {
         protocol::IPV4 | protocol::IPV6 => {}
         protocol::NO_NEXT_HEADER => return Err(DropReason::Dummy),
@@ -167,7 +169,7 @@ fn admit_inner(payload: &[u8], next_header: u8, selectors: &[SelectorPair]) -> R
         (Packet::V4(_) | Packet::V6(_), _) => return Err(DropReason::MalformedInner),
     }
     let flow = Flow::of_packet(&inner).map_err(|_| DropReason::MalformedInner)?;
-    if !Ends::inbound(&flow).are_selected_by_any(selectors) {
+    if !selectors.select(&Ends::inbound(&flow)) {
         return Err(DropReason::Selectors);
     }
     Ok(inner.total_length())

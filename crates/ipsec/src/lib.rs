@@ -33,6 +33,7 @@ mod outbound;
 mod packet_buf;
 mod replay;
 mod selector_index;
+mod selectors;
 mod sequence;
 mod slots;
 mod spi;

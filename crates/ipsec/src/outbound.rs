@@ -19,8 +19,10 @@ use wire::esp;
 
 use crate::ends::Ends;
 use crate::esp_keys::EspKeys;
+use crate::hash_pages::Seed;
 use crate::iv::IvSource;
 use crate::lifetime::Meter;
+use crate::selectors::Selectors;
 use crate::sequence::SequenceCounter;
 use crate::tunnel::Inner;
 use crate::{DropCounters, DropReason, Expiry, PacketBuf};
@@ -36,7 +38,7 @@ struct Shared {
     // Fixed for life.
     id: SaId,
     policy: PolicyId,
-    selectors: Vec<SelectorPair>,
+    selectors: Selectors,
     keys: EspKeys,
     iv: IvSource,
     // Written with every packet, by several workers.
@@ -64,13 +66,14 @@ impl OutboundSa {
     /// Lowers a specification to what packets need; `used` sequence numbers count as spent, 0 for a new SA.
     pub(crate) fn new(
         spec: &SaSpec,
+        seed: Seed,
         random: &mut dyn Random,
         used: u64,
     ) -> Result<OutboundSa, crypto::Error> {
         let shared = Shared {
             id: spec.id(),
             policy: spec.policy,
-            selectors: spec.selectors.clone(),
+            selectors: Selectors::new(&spec.selectors, seed),
             keys: EspKeys::new(&spec.protection, spec.key.as_slice(), spec.esn)?,
             iv: IvSource::new(&spec.protection, random)?,
             counters: Counters {
@@ -154,15 +157,12 @@ impl OutboundSa {
 
     /// Tells whether the SA was negotiated for this packet.
     pub(crate) fn selects(&self, ends: &Ends) -> bool {
-        ends.are_selected_by_any(&self.shared.selectors)
+        self.shared.selectors.select(ends)
     }
 
     /// Tells whether the SA was negotiated for every packet of `pair`.
     pub(crate) fn covers(&self, pair: &SelectorPair) -> bool {
-        self.shared
-            .selectors
-            .iter()
-            .any(|own| own.local.covers(&pair.local) && own.remote.covers(&pair.remote))
+        self.shared.selectors.cover(pair)
     }
 
     fn try_seal(&self, packet: &mut PacketBuf) -> Result<Sealed, DropReason> {

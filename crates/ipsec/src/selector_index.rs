@@ -81,7 +81,7 @@ impl SelectorIndex {
         let point = Key::point(ends);
         let mut found: Option<Candidate> = None;
         for shape in self.shapes.iter() {
-            if found.is_some_and(|found| found.rank < shape.best) {
+            if found.is_some_and(|found| found.rank <= shape.best) {
                 break;
             }
             let same_key = shape.table.at(&point.within(&shape.shape)).map_or(&[][..], Entries::as_slice);

@@ -97,7 +97,7 @@ impl Tables {
         }
     }
 
-    /// Finds the SA of a packet that arrived, in one array access: an SPI is an index.
+    /// Finds the SA of a packet that arrived. Its SPI is an index: two array accesses find it among any number.
     pub fn inbound(&self, spi: Spi) -> Option<&InboundSa> {
         match self.inbound.at(slot_of(spi) as usize) {
             Some(sa) if sa.spi() == spi => Some(sa),
