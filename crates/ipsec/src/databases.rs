@@ -1,6 +1,6 @@
 //! The databases as their owner changes them: SPD and SAD (RFC 4301 §4.4), one order at a time.
 //!
-//! Every structure is persistent: to take a snapshot is to count six references, and the first change after it copies
+//! Every structure is persistent: to take a snapshot is to count five references, and the first change after it copies
 //! what it touches, not what there is. Changing an SA copies 64 slots of about 90 octets and a list of 8 octets for every
 //! 64 SAs; changing a policy copies a page of the selector index besides. Keys are expanded once and never copied.
 

@@ -57,7 +57,8 @@ impl ReplayWindow {
     /// Completes the 32 bits that a packet carries to the extended sequence number that they mean (RFC 4303 §A2.2).
     ///
     /// That is the one number of those low bits among the 2³² that start at the window's lower edge. Without a window it
-    /// is the one next to the highest number so far.
+    /// is the one next to the highest number so far. A sender whose last 2³² packets were all lost is not found again
+    /// (§A3 would try): its packets are refused until it rekeys.
     pub(crate) fn extend(&self, low: u32) -> u64 {
         let reach = if self.size == 0 { HALF_SUBSPACE } else { self.size };
         let bottom = (self.top.load(Ordering::Relaxed) + 1).saturating_sub(reach);

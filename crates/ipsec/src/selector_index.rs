@@ -78,9 +78,9 @@ impl SelectorIndex {
 
     /// Gives the lowest-ranking candidate that selects the packet; asks `selects` where the index alone cannot tell.
     pub(crate) fn first(&self, ends: &Ends, selects: impl Fn(&Candidate) -> bool) -> Option<Candidate> {
-        let point = Key::point(ends);
+        let (family, point) = (Family::of(ends.local), Key::point(ends));
         let mut found: Option<Candidate> = None;
-        for shape in self.shapes.iter() {
+        for shape in self.shapes.iter().filter(|table| table.shape.family == family) {
             if found.is_some_and(|found| found.rank <= shape.best) {
                 break;
             }
