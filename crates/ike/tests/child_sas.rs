@@ -17,6 +17,7 @@ fn in_any_weather(seed: u64) -> Scenario {
     Scenario::site_to_site(seed).weather(weather[seed as usize % weather.len()].clone()).both(|gateway| {
         gateway.settings.retransmission.tries = 25;
         gateway.settings.retransmission.limit = 10 * SECOND;
+        gateway.settings.half_open_timeout = 10 * MINUTE;
     })
 }
 
@@ -55,7 +56,8 @@ fn a_second_child_shares_the_ike_sa() {
         }
         let mut pair = talking(scenario);
         // CREATE_CHILD_SA { SA, Ni, TSi, TSr } -->
-        let ticket = pair.up(*pair.random().clone().pick(&Side::BOTH), "more");
+        let side = *pair.random().pick(&Side::BOTH);
+        let ticket = pair.up(side, "more");
         assert_eq!(pair.finish(ticket), Ok(()));
         pair.run_until("both have it", MINUTE, |pair| pair.is_up("more"));
         pair.start_traffic(1, Duration::from_millis(25));
@@ -69,7 +71,7 @@ fn either_end_rekeys_a_child_and_no_packet_is_lost() {
     for_seeds(0..300, |seed| {
         let mut pair = talking(in_any_weather(seed));
         let before = pair.children(Side::Left, "net")[0].inbound;
-        let side = *pair.random().clone().pick(&Side::BOTH);
+        let side = *pair.random().pick(&Side::BOTH);
         // CREATE_CHILD_SA { N(REKEY_SA), SA, Ni, TSi, TSr } -->
         let ticket = pair.rekey_child(side, "net").expect("it is up");
         assert_eq!(pair.finish(ticket), Ok(()));
@@ -134,9 +136,10 @@ fn a_key_exchange_of_its_own_settles_its_group_in_two_rounds() {
 #[test]
 fn a_child_is_rekeyed_by_volume_before_its_hard_limit_stops_it() {
     for_seeds(0..50, |seed| {
-        let volume = Lifetime { soft_packets: 100, hard_packets: 1200, ..Lifetime::UNLIMITED };
+        let volume = Lifetime { soft_packets: 500, hard_packets: 8000, ..Lifetime::UNLIMITED };
         let mut pair = talking(in_any_weather(seed).both_children(|child| child.volume = volume));
         pair.run_for(MINUTE);
+        pair.stop_traffic();
         ends_well(&mut pair);
         assert!(rekeyings(&pair, Side::Left) >= 2, "{}", rekeyings(&pair, Side::Left));
         assert_eq!(rekeyings(&pair, Side::Left), rekeyings(&pair, Side::Right));
@@ -175,7 +178,7 @@ fn a_deleted_child_is_gone_at_both_ends_and_the_ike_sa_stays() {
     for_seeds(0..100, |seed| {
         let mut pair = Pair::new(in_any_weather(seed));
         pair.connect();
-        let side = *pair.random().clone().pick(&Side::BOTH);
+        let side = *pair.random().pick(&Side::BOTH);
         // INFORMATIONAL { D(spi) } -->
         let ticket = pair.down_child(side, "net").expect("it is up");
         assert_eq!(pair.finish(ticket), Ok(()));

@@ -38,6 +38,16 @@ impl Pair {
         self.report(&faults);
     }
 
+    /// Checks every invariant of two sides at rest but one: there may be more SAs than are needed.
+    ///
+    /// # Panics
+    /// Another one does not hold; the message names all that do not.
+    pub fn check_agreement(&self) {
+        let mut faults = self.faults_so_far();
+        faults.extend(self.disagreements());
+        self.report(&faults);
+    }
+
     /// Checks what holds at any moment, of sides at rest or not.
     ///
     /// # Panics

@@ -120,6 +120,14 @@ impl Cargo {
         }
     }
 
+    /// Tells whether it belongs to the negotiation, and not to the traffic that it is for.
+    pub(crate) fn is_of_ike(&self) -> bool {
+        match self {
+            Cargo::Ike(_) | Cargo::Keepalive => true,
+            Cargo::Esp(_) | Cargo::Plain(_) => false,
+        }
+    }
+
     /// Tells whether a UDP header carries it, so that a NAT has ports to translate.
     pub fn has_ports(&self) -> bool {
         match self {

@@ -117,6 +117,11 @@ impl Pair {
         pair
     }
 
+    /// Gives what the run began with.
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
     /// Tells how long the run has lasted on its own clock.
     pub fn elapsed(&self) -> Duration {
         self.now.duration_since(self.start)
@@ -371,7 +376,9 @@ impl Pair {
     fn deliver(&mut self) -> bool {
         let now = self.now;
         let Some((to, parcel, loss)) = self.network.receive(now) else { return false };
-        self.journal.note(now, to, Entry::Received(parcel.clone(), loss));
+        if parcel.cargo.is_of_ike() {
+            self.journal.note(now, to, Entry::Received(parcel.clone(), loss));
+        }
         let Parcel { source, destination, cargo } = parcel;
         match cargo {
             Cargo::Esp(sealed) if loss.is_some() => self.lost_by_network(sealed.packet),
@@ -528,7 +535,9 @@ impl Pair {
             Cargo::Ike(_) | Cargo::Keepalive | Cargo::Plain(_) => None,
         };
         let loss = self.network.send(self.now, from, parcel.clone());
-        self.journal.note(self.now, from, Entry::Sent(parcel, loss));
+        if parcel.cargo.is_of_ike() {
+            self.journal.note(self.now, from, Entry::Sent(parcel, loss));
+        }
         match (packet, loss) {
             (Some(_), Some(crate::Loss::NotTranslatable)) => {
                 let why = "ESP without UDP went to a NAT".to_owned();
