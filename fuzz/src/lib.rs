@@ -25,6 +25,8 @@ pub mod esp_input;
 pub mod ike_message;
 pub mod ike_payloads;
 pub mod ip_packet;
+pub mod swanctl_text;
+pub mod vici_packet;
 
 /// One fuzz target.
 #[derive(Clone, Copy, Debug)]
@@ -41,4 +43,6 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ike_message", run: ike_message::run },
     Target { name: "ike_payloads", run: ike_payloads::run },
     Target { name: "ip_packet", run: ip_packet::run },
+    Target { name: "swanctl_text", run: swanctl_text::run },
+    Target { name: "vici_packet", run: vici_packet::run },
 ];

@@ -136,7 +136,8 @@ section! {
             "padding is not supported yet, so the sizes of packets would show"),
         Row::refused("hw_offload", "yes, auto or no", &["no", "auto"],
             "this data plane is a program; `auto` and `no` mean the same"),
-        Row::ignored("copy_df", "yes or no", &["yes"], "the bit is copied (RFC 4301 §8.1)"),
+        Row::ignored("copy_df", "yes or no", &["no"],
+            "the bit is not copied: the host's path MTU discovery decides about the outer packet"),
         Row::ignored("copy_ecn", "yes or no", &["yes"], "congestion marks are carried over (RFC 6040)"),
         Row::ignored("copy_dscp", "out, in, yes or no", &["out"], "the class of service is copied outwards only"),
     ]
