@@ -1,3 +1,52 @@
 //! Keyway: the IPsec daemon and its command line.
+//!
+//! ```text
+//!   keyway run ────────── daemon:  engine task ⇄ data plane
+//!                            ▲ orders, notices
+//!                         management: the vici server
+//!                            ▲ Unix socket
+//!   keyway up, status, … ─ client          swanctl and others
+//! ```
+//!
+//! This crate holds the only async runtime and `main`. It refuses to know the rules of any protocol: the IKE engine
+//! decides, the data plane carries, and what lies here takes the outputs of one to the inputs of the other.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod check;
+mod cli;
+mod client;
+mod daemon;
+mod management;
+mod manual;
+mod moment;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::client::Failure;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(arguments) => return daemon::run(&arguments),
+        Command::Check(arguments) => return check::check(&arguments.file),
+        Command::Up(arguments) => client::up(&arguments),
+        Command::Down(arguments) => client::down(&arguments),
+        Command::Rekey(arguments) => client::rekey(&arguments),
+        Command::Status(arguments) => client::status(&arguments),
+        Command::Log(arguments) => client::log(&arguments),
+        Command::Reload(arguments) => client::reload(&arguments),
+        Command::Version(arguments) => client::version(&arguments),
+        Command::Completions(arguments) => manual::completions(&arguments).map_err(Failure::from),
+        Command::Man(arguments) => manual::man(&arguments).map_err(Failure::from),
+    };
+    match done {
+        Ok(()) | Err(Failure::NobodyReads) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("keyway: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

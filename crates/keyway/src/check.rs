@@ -1,0 +1,37 @@
+//! `keyway check`: is a configuration right?
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use config::Severity;
+
+/// Prints every fault of a configuration with its line and a caret under it; errors make the exit code 1.
+pub(crate) fn check(file: &Path) -> ExitCode {
+    let loaded = config::load_file(file);
+    for fault in &loaded.faults {
+        eprintln!("{fault}");
+    }
+    let of = |severity| loaded.faults.iter().filter(|fault| fault.severity == severity).count();
+    if loaded.is_sound() {
+        let config = &loaded.config;
+        let children: usize = config.connections.iter().map(|connection| connection.children.len()).sum();
+        println!(
+            "{}: right: {}, {}, {}{}",
+            file.display(),
+            count(config.connections.len(), "connection"),
+            if children == 1 { "1 child".to_owned() } else { format!("{children} children") },
+            count(config.secrets.len(), "secret"),
+            match of(Severity::Warning) {
+                0 => String::new(),
+                warnings => format!("; {}", count(warnings, "warning")),
+            },
+        );
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("{}: {}", file.display(), count(of(Severity::Error), "error"));
+    ExitCode::FAILURE
+}
+
+fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}

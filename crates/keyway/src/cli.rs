@@ -1,0 +1,268 @@
+//! The command line: what `--help`, the man pages and the shell completions are all made from.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Where the daemon listens for its clients.
+pub(crate) const DEFAULT_SOCKET: &str = "/run/keyway/keyway.vici";
+
+/// Where the daemon looks for its configuration, in this order.
+pub(crate) const DEFAULT_CONFIGURATIONS: [&str; 2] = ["/etc/keyway/keyway.toml", "/etc/keyway/swanctl.conf"];
+
+/// IPsec in memory-safe Rust: the daemon and its command line in one program.
+#[derive(Debug, Parser)]
+#[command(name = "keyway", version, max_term_width = 100, arg_required_else_help = true, after_help = MAIN_EXAMPLES)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const MAIN_EXAMPLES: &str = "\
+Examples:
+  keyway check /etc/keyway/keyway.toml   See whether a configuration is right before it is used
+  keyway run                             Run the daemon in the foreground
+  keyway up office                       Bring the child `office` up
+  keyway status --watch                  See what is up, and how much goes through it
+  keyway down office                     Take it down again
+
+strongSwan's tools work too: swanctl --uri unix:///run/keyway/keyway.vici --list-sas";
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the daemon in the foreground
+    Run(Box<Run>),
+    /// Bring a child up, and the IKE SA that it needs
+    Up(Up),
+    /// Take Child SAs or IKE SAs down
+    Down(Down),
+    /// Replace Child SAs or IKE SAs by new ones, without losing a packet
+    Rekey(Rekey),
+    /// Show the IKE SAs and their Child SAs
+    Status(Status),
+    /// Show what the daemon logs, as it happens
+    Log(Log),
+    /// Check a configuration without using it
+    Check(Check),
+    /// Have the daemon read its configuration again
+    Reload(Reload),
+    /// Show the versions of this program and of the daemon
+    Version(Version),
+    /// Print a shell's completion script
+    Completions(Completions),
+    /// Write the man pages
+    Man(Man),
+}
+
+/// `keyway run`.
+#[derive(Args, Debug)]
+#[command(after_help = RUN_EXAMPLES)]
+pub(crate) struct Run {
+    /// The configuration, as swanctl.conf or, if its name ends in .toml, as TOML [default:
+    /// /etc/keyway/keyway.toml or, if that is absent, /etc/keyway/swanctl.conf]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The Unix socket for `keyway up`, `swanctl` and other clients
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub(crate) socket: PathBuf,
+    /// The TUN device that protected traffic goes through
+    #[arg(long, value_name = "NAME", default_value = "keyway0")]
+    pub(crate) tun: String,
+    /// The largest inner packet in octets [default: what fits Ethernet whatever the algorithms]
+    #[arg(long, value_name = "OCTETS", value_parser = clap::value_parser!(u16).range(576..))]
+    pub(crate) mtu: Option<u16>,
+    /// An address to listen on; may be given more than once [default: all]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Vec<std::net::IpAddr>,
+    /// Threads that carry packets [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<std::num::NonZeroUsize>,
+    /// The file that says what this daemon changed on the host, so that the next start can undo it after a crash
+    /// [default: keyway.journal beside the socket]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+    /// What to log: error, warn, info, debug, trace, or the same for one part, as in info,ike=debug
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "KEYWAY_LOG")]
+    pub(crate) log: String,
+    /// How to write the log to standard error
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// Write every IKE message, decrypted and in words, to this file, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace_messages: Option<PathBuf>,
+    /// DANGEROUS: write the keys of all SAs to this directory as Wireshark's decryption tables; whoever reads them
+    /// reads the traffic
+    #[arg(long, value_name = "DIR")]
+    pub(crate) disclose_keys: Option<PathBuf>,
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  keyway run
+  keyway run --config site.toml --log info,ike=debug
+  keyway run --config /etc/swanctl/swanctl.conf --socket /run/charon.vici
+
+Signals: SIGHUP reads the configuration again; SIGTERM and SIGINT delete the SAs, undo every change to the host, and end.";
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One line of text for each event.
+    Text,
+    /// One JSON object for each event.
+    Json,
+}
+
+/// Where a client finds the daemon.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Daemon {
+    /// The daemon's socket
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET, env = "KEYWAY_SOCKET")]
+    pub(crate) socket: PathBuf,
+}
+
+/// `keyway up`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  keyway up office\n  keyway up office --ike headquarters --timeout 30")]
+pub(crate) struct Up {
+    /// The child's name in the configuration
+    #[arg(value_name = "CHILD", required_unless_present = "ike")]
+    pub(crate) child: Option<String>,
+    /// The connection that it belongs to; alone, brings up the IKE SA without a child
+    #[arg(long, value_name = "CONNECTION")]
+    pub(crate) ike: Option<String>,
+    /// How long to wait, in seconds; 0 is without end
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(crate) timeout: u32,
+    /// Show what the daemon logs meanwhile
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(crate) daemon: Daemon,
+}
+
+/// `keyway down`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  keyway down office\n  keyway down headquarters --ike\n  keyway down 3 --ike"
+)]
+pub(crate) struct Down {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(crate) which: Which,
+    /// Delete it here even if the peer does not answer
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// How long to wait, in seconds; 0 is without end
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(crate) timeout: u32,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(crate) daemon: Daemon,
+}
+
+/// `keyway rekey`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  keyway rekey office\n  keyway rekey headquarters --ike")]
+pub(crate) struct Rekey {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(crate) which: Which,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(crate) daemon: Daemon,
+}
+
+/// Which SAs a command is about.
+#[derive(Args, Debug)]
+pub(crate) struct Which {
+    /// The child's name, or the number that `keyway status` shows in braces
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// NAME is a connection's name, or the number that `keyway status` shows after #, and its IKE SA is meant
+    #[arg(long)]
+    pub(crate) ike: bool,
+}
+
+/// `keyway status`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  keyway status\n  keyway status --watch\n  keyway status --json | jq '.ike_sas[].name'"
+)]
+pub(crate) struct Status {
+    /// Print JSON
+    #[arg(long, conflicts_with_all = ["watch", "drops"])]
+    pub(crate) json: bool,
+    /// Show it again each second, with rates
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+    /// Show why packets were dropped
+    #[arg(long)]
+    pub(crate) drops: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(crate) daemon: Daemon,
+}
+
+/// `keyway log`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  keyway log --follow\n\nWhat happened before is in the daemon's standard error, as in: journalctl -u keyway"
+)]
+pub(crate) struct Log {
+    /// Go on until interrupted; without it, the daemon's recent lines are printed
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(crate) daemon: Daemon,
+}
+
+/// `keyway check`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  keyway check site.toml\n  keyway check /etc/swanctl/swanctl.conf && systemctl reload keyway"
+)]
+pub(crate) struct Check {
+    /// The configuration
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// `keyway reload`.
+#[derive(Args, Debug)]
+pub(crate) struct Reload {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(crate) daemon: Daemon,
+}
+
+/// `keyway version`.
+#[derive(Args, Debug)]
+pub(crate) struct Version {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(crate) daemon: Daemon,
+}
+
+/// `keyway completions`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  keyway completions bash > /etc/bash_completion.d/keyway")]
+pub(crate) struct Completions {
+    /// Which shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// `keyway man`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  keyway man /usr/local/share/man\n  keyway man | man -l -")]
+pub(crate) struct Man {
+    /// Where to write man1/ and man5/; without it, keyway(1) goes to standard output
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+}

@@ -1,0 +1,222 @@
+//! `keyway run`: the daemon from its start to its end.
+//!
+//! ```text
+//!   read the configuration ─► start the data plane ─► listen for clients ─► run the engine ─► load the configuration
+//!                                                                              │
+//!   SIGHUP: read it again                                SIGTERM, SIGINT: unload, say farewell, stop, undo
+//! ```
+//!
+//! Whatever cannot be had is said in one sentence before anything was changed on the host.
+
+mod announce;
+pub(crate) mod configuration;
+mod engine;
+pub(crate) mod handle;
+mod hardening;
+pub(crate) mod limits;
+pub(crate) mod loaded;
+mod logging;
+pub(crate) mod lower;
+pub(crate) mod notices;
+mod resolve;
+pub(crate) mod shunts;
+mod throttle;
+mod trace_file;
+mod wireshark;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::SystemTime;
+
+use dataplane::{Dataplane, Listen};
+use ike::Command;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+use self::announce::Announcer;
+use self::engine::{EngineLoop, Inputs, PlaneInputs};
+use self::handle::Engine;
+use self::notices::Notices;
+use self::resolve::OwnSockets;
+use self::trace_file::TraceFile;
+use self::wireshark::KeyTables;
+use crate::cli::Run;
+use crate::management::{self, Constants, Management};
+
+/// Runs the daemon until a signal ends it.
+pub(crate) fn run(arguments: &Run) -> ExitCode {
+    let notices = Notices::new();
+    if let Err(sentence) = logging::start(&arguments.log, arguments.log_format, notices.clone()) {
+        eprintln!("keyway: {sentence}");
+        return ExitCode::FAILURE;
+    }
+    match serve(arguments, notices) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            // The log goes to standard error: this is the sentence for both.
+            tracing::error!("{sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(arguments: &Run, notices: Notices) -> Result<(), String> {
+    hardening::forbid_core_dumps().map_err(|error| format!("core dumps cannot be forbidden: {error}"))?;
+    let path = configuration::find(arguments.config.as_deref());
+    let config = match &path {
+        Some(path) => configuration::read(path).map_err(|faults| {
+            faults.pointed_out().for_each(|fault| eprintln!("{fault}"));
+            faults.to_string()
+        })?,
+        None => config::Config::default(),
+    };
+    let announcer = announcer(arguments, notices.clone())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start: {error}"))?;
+    runtime.block_on(async {
+        let listener = management::listen(&arguments.socket).map_err(|error| error.to_string())?;
+        let settings = plane_settings(arguments);
+        let own =
+            OwnSockets { ike_port: settings.ike_port, nat_port: settings.nat_port, mark: settings.mark };
+        let constants = Constants {
+            configuration: path.clone(),
+            started: SystemTime::now(),
+            workers: settings.workers.map_or_else(default_workers, Into::into),
+        };
+        let (deliver, plane_inputs) = PlaneInputs::channel();
+        let plane = Dataplane::start(settings, deliver).map_err(|error| error.to_string())?;
+        let plane = Arc::new(plane);
+
+        let (engine, orders) = Engine::channel();
+        let engine_loop = EngineLoop::new(engine_settings(arguments), Arc::clone(&plane), own, announcer);
+        let management = Management { engine: engine.clone(), notices, daemon: Arc::new(constants) };
+        let inputs = Inputs { orders, plane: plane_inputs };
+        let lived = tokio::join!(engine_loop.run(inputs), async {
+            let lived = live(&engine, path.as_deref(), config, &listener, management).await;
+            say_farewell(&engine).await;
+            engine.stop().await;
+            lived
+        });
+        if let Some(plane) = Arc::into_inner(plane) {
+            plane.stop();
+        }
+        tracing::info!("the daemon has ended");
+        lived.1
+    })
+}
+
+/// Loads the configuration, serves clients and obeys signals until one says that it is time to go.
+async fn live(
+    engine: &Engine,
+    path: Option<&Path>,
+    config: config::Config,
+    listener: &management::Listener,
+    management: Management,
+) -> Result<(), String> {
+    let signal = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let changes = configuration::apply(engine, config).await?;
+    match path {
+        Some(path) => tracing::info!(path = %path.display(), "the daemon is ready; {changes}"),
+        None => {
+            tracing::info!("the daemon is ready; it has no configuration, and waits for clients to load one")
+        }
+    }
+    let serving = management::serve(listener, management);
+    tokio::pin!(serving);
+    loop {
+        tokio::select! {
+            () = &mut serving => {}
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hang_up.recv() => reload(engine, path).await,
+        }
+    }
+}
+
+async fn reload(engine: &Engine, path: Option<&Path>) {
+    let Some(path) = path else {
+        return tracing::warn!("there is no configuration file to read again");
+    };
+    if let Err(sentence) = configuration::reload(engine, path).await {
+        tracing::error!("{sentence}");
+    }
+}
+
+/// Takes everything down: no peer should send into the void because we went without a word.
+async fn say_farewell(engine: &Engine) {
+    tracing::info!("the daemon is ending: deleting all SAs");
+    if timeout(limits::FAREWELL, delete_everything(engine)).await.is_err() {
+        tracing::warn!("some peers did not confirm that their SAs are deleted");
+    }
+}
+
+async fn delete_everything(engine: &Engine) {
+    let Ok(snapshot) = engine.snapshot().await else { return };
+    for name in snapshot.loaded.connections.into_keys() {
+        // A client may have unloaded it a moment ago.
+        let _ = engine.unload_connection(name).await;
+    }
+    let mut farewells = Vec::new();
+    for ike in snapshot.ike_sas {
+        farewells.extend(engine.begin(|ticket| Command::TerminateIke { ike: ike.id, ticket }).await);
+    }
+    for farewell in farewells {
+        if let Ok(Err(sentence)) = farewell.await {
+            tracing::warn!("{sentence}");
+        }
+    }
+}
+
+/// Opens the files that the command line asks for.
+fn announcer(arguments: &Run, notices: Notices) -> Result<Announcer, String> {
+    let cannot =
+        |what: &str, path: &Path, error| format!("cannot write the {what} to {}: {error}", path.display());
+    let trace = arguments.trace_messages.as_deref();
+    let trace =
+        trace.map(|path| TraceFile::create(path).map_err(|error| cannot("message trace", path, error)));
+    let keys = arguments.disclose_keys.as_deref();
+    let keys =
+        keys.map(|directory| KeyTables::create(directory).map_err(|error| cannot("keys", directory, error)));
+    if let Some(directory) = &arguments.disclose_keys {
+        tracing::warn!(
+            directory = %directory.display(),
+            "THE KEYS OF ALL SAs ARE BEING WRITTEN TO DISK: whoever reads them reads the traffic"
+        );
+    }
+    Ok(Announcer::new(notices, trace.transpose()?, keys.transpose()?))
+}
+
+fn plane_settings(arguments: &Run) -> dataplane::Settings {
+    let defaults = dataplane::Settings::default();
+    let beside_socket = || arguments.socket.with_file_name("keyway.journal");
+    dataplane::Settings {
+        listen: match arguments.listen.as_slice() {
+            [] => Listen::Everywhere,
+            addresses => Listen::On(addresses.to_vec()),
+        },
+        tun_name: arguments.tun.clone(),
+        tun_mtu: arguments.mtu.unwrap_or(defaults.tun_mtu),
+        journal: arguments.journal.clone().unwrap_or_else(beside_socket),
+        workers: arguments.workers,
+        ..defaults
+    }
+}
+
+fn engine_settings(arguments: &Run) -> ike::Settings {
+    ike::Settings {
+        trace_messages: arguments.trace_messages.is_some(),
+        disclose_keys: arguments.disclose_keys.is_some(),
+        ..ike::Settings::default()
+    }
+}
+
+fn default_workers() -> usize {
+    thread::available_parallelism().map_or(1, Into::into).min(dataplane::limits::MOST_WORKERS)
+}

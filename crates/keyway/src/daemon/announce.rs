@@ -1,0 +1,237 @@
+//! What happened, told to everybody who should know: the log, the clients that watch, and the files that were asked for.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Instant, SystemTime};
+
+use dataplane::Usage;
+use ike::{ChildSaStatus, Counters, DownReason, Error, Event, Failure, IkeSaStatus, MessageTrace};
+use sa::SaId;
+
+use super::limits;
+use super::notices::{Notice, Notices};
+use super::throttle::{Throttle, Verdict};
+use super::trace_file::TraceFile;
+use super::wireshark::KeyTables;
+use crate::management::sas::{self, UsageTable};
+
+/// Tells what happened.
+#[derive(Debug)]
+pub(crate) struct Announcer {
+    notices: Notices,
+    trace: Option<TraceFile>,
+    keys: Option<KeyTables>,
+    /// One for each kind of failure that strangers can provoke.
+    throttles: BTreeMap<&'static str, Throttle>,
+    /// When what strangers sent in vain was last logged, and how much it was.
+    summed_up: Option<(Instant, Counters)>,
+}
+
+impl Announcer {
+    /// Makes an announcer; the files are those that the command line asked for.
+    pub(crate) fn new(notices: Notices, trace: Option<TraceFile>, keys: Option<KeyTables>) -> Announcer {
+        Announcer { notices, trace, keys, throttles: BTreeMap::new(), summed_up: None }
+    }
+
+    /// Tells one event; `usage` tells what an SA has carried.
+    pub(crate) fn tell(&mut self, now: Instant, event: Event, usage: impl Fn(SaId) -> Option<Usage>) {
+        match &event {
+            Event::IkeUp(ike) => log_ike_up(ike),
+            Event::IkeDown(ike, reason) => log_ike_down(ike, reason),
+            Event::IkeRekeyed { old, new } => {
+                tracing::info!(connection = new.connection, ike_sa = %new.id, old = %old.initiator_spi,
+                    new = %new.initiator_spi, "IKE SA is rekeyed");
+            }
+            Event::ChildUp(ike, child) => log_child_up(ike, child),
+            Event::ChildDown(ike, child, reason) => log_child_down(ike, child, reason),
+            Event::ChildRekeyed { ike, old, new } => {
+                tracing::info!(connection = ike.connection, ike_sa = %ike.id, child = new.name, child_sa = %new.id,
+                    replaces = %old.id, spi_in = %new.inbound.spi, spi_out = %new.outbound.spi, "Child SA is rekeyed");
+            }
+            Event::PathChanged(ike, old) => {
+                tracing::info!(connection = ike.connection, ike_sa = %ike.id, %old, new = %ike.path,
+                    "the peer is reached on another path");
+            }
+            Event::Failed { connection, path, failure } => {
+                let connection = connection.as_deref();
+                self.log_failure(now, connection, path.map(|path| path.to_string()).as_deref(), failure);
+            }
+            Event::Message(message) => self.trace(now, message),
+            Event::IkeKeys(keys) => {
+                let written = self.keys.as_mut().map(|tables| tables.add_ike(keys));
+                log_write_error("keys", written);
+            }
+            Event::ChildKeys(keys) => {
+                let written = self.keys.as_mut().map(|tables| tables.add_child(keys));
+                log_write_error("keys", written);
+            }
+            Event::Finished { .. } => {}
+        }
+        if self.notices.is_watched()
+            && let Some(notice) = notice(now, &event, usage)
+        {
+            self.notices.tell(notice);
+        }
+    }
+
+    /// Logs what came in and led nowhere, as totals and no more often than each window: one line, whatever the flood.
+    pub(crate) fn sum_up(&mut self, now: Instant, counters: Counters) {
+        let is_due = match self.summed_up {
+            None => counters != Counters::default(),
+            Some((at, logged)) => counters != logged && now.duration_since(at) >= limits::FAILURE_WINDOW,
+        };
+        if is_due {
+            self.summed_up = Some((now, counters));
+            tracing::info!(
+                malformed = counters.malformed,
+                other_version = counters.other_version,
+                unknown_spi = counters.unknown_spi,
+                refused = counters.refused_strangers,
+                asked_for_cookie = counters.cookies_demanded,
+                "datagrams came in that led nowhere"
+            );
+        }
+    }
+
+    fn trace(&mut self, now: Instant, message: &MessageTrace) {
+        let at = SystemTime::now() - now.saturating_duration_since(message.at);
+        log_write_error("message trace", self.trace.as_mut().map(|trace| trace.write(at, message)));
+    }
+
+    /// Logs a failure that no command waits for. Strangers can provoke most of these: each kind is bounded.
+    fn log_failure(&mut self, now: Instant, connection: Option<&str>, path: Option<&str>, failure: &Failure) {
+        let throttle = self.throttles.entry(kind(failure)).or_insert_with(|| Throttle::new(now));
+        let held_back = match throttle.judge(now) {
+            Verdict::Pass => None,
+            Verdict::PassAfter(held_back) => Some(held_back),
+            Verdict::HoldBack => return,
+        };
+        tracing::warn!(connection, path, not_shown_before = held_back, "{failure}");
+    }
+}
+
+fn log_ike_up(ike: &IkeSaStatus) {
+    tracing::info!(
+        connection = ike.connection,
+        ike_sa = %ike.id,
+        local = %ike.path.local,
+        remote = %ike.path.remote,
+        local_id = ike.local_identity.as_ref().map(tracing::field::display),
+        remote_id = ike.remote_identity.as_ref().map(tracing::field::display),
+        suite = ike.suite.as_ref().map(tracing::field::display),
+        nat_local = ike.nat.local,
+        nat_remote = ike.nat.remote,
+        "IKE SA is up"
+    );
+}
+
+fn log_ike_down(ike: &IkeSaStatus, reason: &DownReason) {
+    let reason = sentence(reason);
+    match ike.established_at {
+        Some(_) => {
+            tracing::info!(connection = ike.connection, ike_sa = %ike.id, remote = %ike.path.remote, "IKE SA is down: {reason}")
+        }
+        None => {
+            tracing::info!(connection = ike.connection, ike_sa = %ike.id, remote = %ike.path.remote, "IKE SA did not come up: {reason}")
+        }
+    }
+}
+
+fn log_child_up(ike: &IkeSaStatus, child: &ChildSaStatus) {
+    tracing::info!(
+        connection = ike.connection,
+        ike_sa = %ike.id,
+        child = child.name,
+        child_sa = %child.id,
+        local_ts = %join(&child.local_selectors),
+        remote_ts = %join(&child.remote_selectors),
+        suite = %child.suite,
+        spi_in = %child.inbound.spi,
+        spi_out = %child.outbound.spi,
+        "Child SA is up"
+    );
+}
+
+fn log_child_down(ike: &IkeSaStatus, child: &ChildSaStatus, reason: &DownReason) {
+    let reason = sentence(reason);
+    tracing::info!(connection = ike.connection, ike_sa = %ike.id, child = child.name, child_sa = %child.id, "Child SA is down: {reason}");
+}
+
+fn log_write_error(what: &str, written: Option<io::Result<()>>) {
+    if let Some(Err(error)) = written {
+        tracing::error!(%error, "the {what} cannot be written");
+    }
+}
+
+/// Says why an SA is gone.
+fn sentence(reason: &DownReason) -> String {
+    match reason {
+        DownReason::Terminated => "terminated by command".to_owned(),
+        DownReason::DeletedByPeer => "deleted by the peer".to_owned(),
+        DownReason::PeerDead => "the peer no longer answers".to_owned(),
+        DownReason::Expired => "its life was over".to_owned(),
+        DownReason::Redundant => "both ends rekeyed it at once".to_owned(),
+        DownReason::Replaced => "a newer one took its place".to_owned(),
+        DownReason::Failed(failure) => failure.to_string(),
+    }
+}
+
+/// Gives the kind of a failure, for counting.
+fn kind(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::NoAnswer { .. } => "no answer",
+        Failure::NotFound(_) => "not found",
+        Failure::Terminated => "terminated",
+        Failure::NoPath(_) => "no path",
+        Failure::Plane { .. } => "data plane",
+        Failure::Exchange(error) => match error {
+            Error::Malformed(_) => "malformed",
+            Error::Misbehaved(_) => "misbehaved",
+            Error::NoAgreement(_) => "no agreement",
+            Error::InvalidKeyExchange { .. } => "invalid key exchange",
+            Error::SelectorsDoNotMeet { .. } => "selectors do not meet",
+            Error::NoConnection(_) => "no connection",
+            Error::AuthenticationFailed(_) => "authentication failed",
+            Error::ChildSaNotFound { .. } => "Child SA not found",
+            Error::Busy => "busy",
+            Error::NotAllowed(_) => "not allowed",
+            Error::UnsupportedCriticalPayload(_) => "unsupported critical payload",
+            Error::Local(_) => "local",
+            Error::Refused(_) => "refused",
+        },
+    }
+}
+
+/// Makes the vici event; `None` if there is none for it.
+fn notice(now: Instant, event: &Event, usage: impl Fn(SaId) -> Option<Usage>) -> Option<Notice> {
+    let (event, message) = match event {
+        Event::IkeUp(ike) => ("ike-updown", sas::ike_updown(now, ike, sas::Turn::Up)),
+        Event::IkeDown(ike, _) => ("ike-updown", sas::ike_updown(now, ike, sas::Turn::Down)),
+        Event::IkeRekeyed { old, new } => ("ike-rekey", sas::ike_rekey(now, old, new)),
+        Event::ChildUp(ike, child) => {
+            ("child-updown", sas::child_updown(now, ike, child, sas::Turn::Up, &table([child], usage)))
+        }
+        Event::ChildDown(ike, child, _) => {
+            ("child-updown", sas::child_updown(now, ike, child, sas::Turn::Down, &table([child], usage)))
+        }
+        Event::ChildRekeyed { ike, old, new } => {
+            ("child-rekey", sas::child_rekey(now, ike, old, new, &table([old, new], usage)))
+        }
+        Event::PathChanged(..)
+        | Event::Failed { .. }
+        | Event::Finished { .. }
+        | Event::Message(_)
+        | Event::IkeKeys(_)
+        | Event::ChildKeys(_) => return None,
+    };
+    Some(Notice::Sa { event, message })
+}
+
+fn table<const N: usize>(children: [&ChildSaStatus; N], usage: impl Fn(SaId) -> Option<Usage>) -> UsageTable {
+    let sas = children.into_iter().flat_map(|child| [child.inbound, child.outbound]);
+    sas.filter_map(|sa| Some((sa, usage(sa)?))).collect()
+}
+
+fn join(selectors: &[sa::TrafficSelector]) -> String {
+    selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,102 @@
+//! The daemon's own configuration file: read whole, lowered whole, and only then put in place of the one before.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use config::{Config, Fault, Place, Severity};
+use crypto::SystemRandom;
+
+use super::handle::{Changes, Engine};
+use super::loaded::Source;
+use super::lower;
+use crate::cli::DEFAULT_CONFIGURATIONS;
+
+/// Finds the configuration file: the one that was named, else the first default that exists, else none.
+pub(crate) fn find(named: Option<&Path>) -> Option<PathBuf> {
+    let defaults = || DEFAULT_CONFIGURATIONS.iter().map(PathBuf::from).find(|path| path.exists());
+    named.map(Path::to_owned).or_else(defaults)
+}
+
+/// Reads a configuration file. Warnings are logged.
+///
+/// # Errors
+/// It is faulty: every error with its place.
+pub(crate) fn read(path: &Path) -> Result<Config, Faults> {
+    let loaded = config::load_file(path);
+    if !loaded.is_sound() {
+        let errors = loaded.faults.into_iter().filter(|fault| fault.severity == Severity::Error);
+        return Err(Faults { path: path.to_owned(), errors: errors.collect() });
+    }
+    for warning in &loaded.faults {
+        tracing::warn!(place = place(warning), "{}", warning.sentence());
+    }
+    Ok(loaded.config)
+}
+
+/// Puts a configuration in place of what was loaded from a file before.
+///
+/// # Errors
+/// The daemon is shutting down.
+pub(crate) async fn apply(engine: &Engine, config: Config) -> Result<Changes, String> {
+    let mut connections = Vec::with_capacity(config.connections.len());
+    for connection in config.connections {
+        let name = connection.name.clone();
+        let complain = |sentence: String| tracing::warn!(connection = name, "{sentence}");
+        connections.push(lower::connection(connection, Source::File, &mut SystemRandom, complain).await);
+    }
+    let secrets = config.secrets.into_iter().map(|secret| lower::secret(secret, Source::File)).collect();
+    engine.configure(connections, secrets).await
+}
+
+/// Reads the file again and puts it in place.
+///
+/// # Errors
+/// It is faulty, and nothing has changed; one sentence.
+pub(crate) async fn reload(engine: &Engine, path: &Path) -> Result<Changes, String> {
+    let config = read(path).map_err(|faults| format!("{faults}; what was loaded stays"))?;
+    let changes = apply(engine, config).await?;
+    tracing::info!(path = %path.display(), "{changes}");
+    Ok(changes)
+}
+
+/// What is wrong with a configuration file.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    path: PathBuf,
+    errors: Vec<Fault>,
+}
+
+impl Faults {
+    /// Gives every error with its line and a caret under the fault.
+    pub(crate) fn pointed_out(&self) -> impl Iterator<Item = &Fault> {
+        self.errors.iter()
+    }
+}
+
+impl fmt::Display for Faults {
+    /// Gives the first error in one sentence, and how many more there are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.errors.as_slice() {
+            [] => write!(f, "{} is faulty", self.path.display()),
+            [only] => write!(f, "{}: {}", place(only), only.sentence()),
+            [first, rest @ ..] => {
+                write!(f, "{}: {} (and {} more)", place(first), first.sentence(), rest.len())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Changes { loaded, unloaded, kept } = self;
+        write!(f, "configuration loaded: {loaded} new or changed, {unloaded} gone, {kept} as before")
+    }
+}
+
+fn place(fault: &Fault) -> String {
+    match &fault.place {
+        Place::Text { file, line, column, .. } => format!("{file}:{line}:{column}"),
+        Place::File(file) => file.clone(),
+        Place::Message => "message".to_owned(),
+    }
+}

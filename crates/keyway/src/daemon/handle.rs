@@ -1,0 +1,200 @@
+//! How the rest of the daemon talks to the task that owns the engine: orders in, answers out, nothing shared.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use dataplane::{Drops, Usage};
+use ike::{Command, Counters, IkeSaStatus, Ticket};
+use sa::SaId;
+use tokio::sync::{mpsc, oneshot};
+
+use super::limits;
+use super::loaded::{Loaded, LoadedConnection, LoadedSecret};
+use super::shunts::Shunts;
+
+/// What became of an order: nothing to say, or one sentence on why it failed.
+pub(crate) type Outcome = Result<(), String>;
+
+/// What the engine task can be asked to do. Each order carries the sender of its answer.
+pub(crate) enum Order {
+    /// Describe everything at this moment.
+    Snapshot(oneshot::Sender<Snapshot>),
+    /// Carry out a command of the IKE engine that ends with this ticket.
+    Perform {
+        /// The command, which holds the same ticket.
+        command: Command,
+        /// Comes back from the engine.
+        ticket: Ticket,
+        /// Is told how it ended.
+        done: oneshot::Sender<Outcome>,
+    },
+    /// Load a connection, in place of one of the same name.
+    LoadConnection(Box<LoadedConnection>, oneshot::Sender<Outcome>),
+    /// Forget a connection.
+    UnloadConnection(String, oneshot::Sender<Outcome>),
+    /// Load a secret, in place of one of the same name.
+    LoadSecret(Box<LoadedSecret>, oneshot::Sender<Outcome>),
+    /// Forget a secret.
+    UnloadSecret(String, oneshot::Sender<Outcome>),
+    /// Forget all secrets, wherever they came from.
+    ClearSecrets(oneshot::Sender<Outcome>),
+    /// Replace what came from the configuration file by this.
+    Configure {
+        /// All connections of the file.
+        connections: Vec<LoadedConnection>,
+        /// All secrets of the file.
+        secrets: Vec<LoadedSecret>,
+        /// Is told what changed.
+        done: oneshot::Sender<Changes>,
+    },
+    /// End the task.
+    Stop,
+}
+
+/// Everything at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    /// The moment.
+    pub(crate) now: Instant,
+    /// The IKE SAs and their Child SAs.
+    pub(crate) ike_sas: Vec<IkeSaStatus>,
+    /// What each SA has carried.
+    pub(crate) usage: BTreeMap<SaId, Usage>,
+    /// What is loaded.
+    pub(crate) loaded: Loaded,
+    /// The trap policies that are installed: connection and child.
+    pub(crate) traps: Vec<(String, String)>,
+    /// The policies without SAs that are installed.
+    pub(crate) shunts: Shunts,
+    /// What the IKE engine has counted.
+    pub(crate) counters: Counters,
+    /// Packets that the data plane dropped.
+    pub(crate) drops: Drops,
+}
+
+/// What a new configuration changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// Connections and secrets that are new or different.
+    pub(crate) loaded: usize,
+    /// Connections and secrets that are gone.
+    pub(crate) unloaded: usize,
+    /// Connections and secrets that are as they were.
+    pub(crate) kept: usize,
+}
+
+/// Gives orders to the engine task.
+#[derive(Clone, Debug)]
+pub(crate) struct Engine {
+    orders: mpsc::Sender<Order>,
+    next_ticket: Arc<AtomicU64>,
+}
+
+impl Engine {
+    /// Makes a handle and the queue that the engine task is to read.
+    pub(crate) fn channel() -> (Engine, mpsc::Receiver<Order>) {
+        let (orders, queue) = mpsc::channel(limits::ORDER_QUEUE);
+        (Engine { orders, next_ticket: Arc::new(AtomicU64::new(1)) }, queue)
+    }
+
+    /// Describes everything at this moment.
+    ///
+    /// # Errors
+    /// The daemon is shutting down.
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, String> {
+        self.ask(Order::Snapshot).await
+    }
+
+    /// Hands a command to the IKE engine. The command is under way when this returns; the receiver gets its outcome.
+    ///
+    /// # Errors
+    /// The daemon is shutting down.
+    pub(crate) async fn begin(
+        &self,
+        command: impl FnOnce(Ticket) -> Command,
+    ) -> Result<oneshot::Receiver<Outcome>, String> {
+        let ticket = Ticket(self.next_ticket.fetch_add(1, Ordering::Relaxed));
+        let (done, outcome) = oneshot::channel();
+        let order = Order::Perform { command: command(ticket), ticket, done };
+        self.orders.send(order).await.map_err(|_| shutting_down())?;
+        Ok(outcome)
+    }
+
+    /// Hands a command to the IKE engine and waits until it has ended.
+    ///
+    /// # Errors
+    /// One sentence on why it failed.
+    pub(crate) async fn perform(&self, command: impl FnOnce(Ticket) -> Command) -> Outcome {
+        self.begin(command).await?.await.map_err(|_| shutting_down())?
+    }
+
+    /// Loads a connection, in place of one of the same name.
+    ///
+    /// # Errors
+    /// The daemon is shutting down.
+    pub(crate) async fn load_connection(&self, connection: LoadedConnection) -> Outcome {
+        self.ask(|done| Order::LoadConnection(Box::new(connection), done)).await?
+    }
+
+    /// Forgets a connection.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub(crate) async fn unload_connection(&self, name: String) -> Outcome {
+        self.ask(|done| Order::UnloadConnection(name, done)).await?
+    }
+
+    /// Loads a secret, in place of one of the same name.
+    ///
+    /// # Errors
+    /// The daemon is shutting down.
+    pub(crate) async fn load_secret(&self, secret: LoadedSecret) -> Outcome {
+        self.ask(|done| Order::LoadSecret(Box::new(secret), done)).await?
+    }
+
+    /// Forgets a secret.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub(crate) async fn unload_secret(&self, name: String) -> Outcome {
+        self.ask(|done| Order::UnloadSecret(name, done)).await?
+    }
+
+    /// Forgets all secrets.
+    ///
+    /// # Errors
+    /// The daemon is shutting down.
+    pub(crate) async fn clear_secrets(&self) -> Outcome {
+        self.ask(Order::ClearSecrets).await?
+    }
+
+    /// Replaces what came from the configuration file.
+    ///
+    /// # Errors
+    /// The daemon is shutting down.
+    pub(crate) async fn configure(
+        &self,
+        connections: Vec<LoadedConnection>,
+        secrets: Vec<LoadedSecret>,
+    ) -> Result<Changes, String> {
+        self.ask(|done| Order::Configure { connections, secrets, done }).await
+    }
+
+    /// Ends the engine task after the orders that it already has.
+    pub(crate) async fn stop(&self) {
+        // A task that has ended already needs no order to end.
+        let _ = self.orders.send(Order::Stop).await;
+    }
+
+    async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, String> {
+        let (sender, answer) = oneshot::channel();
+        self.orders.send(order(sender)).await.map_err(|_| shutting_down())?;
+        answer.await.map_err(|_| shutting_down())
+    }
+}
+
+fn shutting_down() -> String {
+    "the daemon is shutting down".to_owned()
+}

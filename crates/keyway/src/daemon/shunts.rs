@@ -1,0 +1,89 @@
+//! Policies that need no SA: children with `mode = pass` or `mode = drop`.
+//!
+//! The IKE engine never hears of them. Their policy ids lie in a range of their own, and they come before whatever the
+//! engine installs.
+
+use std::collections::BTreeMap;
+
+use config::{Child, Selector, Treatment};
+use sa::{PolicyAction, PolicyId, PolicySpec, SaOp, SelectorPair};
+
+/// The ids from here up are ours; the engine counts its own from 1.
+const FIRST_ID: u32 = 1 << 31;
+
+/// Lower than every priority of the engine, unless the child names one itself.
+const PRIORITY: u32 = 1;
+
+/// The shunts that are installed, by connection and child.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shunts {
+    installed: BTreeMap<(String, String), PolicyId>,
+    given: u32,
+}
+
+impl Shunts {
+    /// Gives the order that installs a child's policy; `None` if it needs an SA and so is none of ours.
+    ///
+    /// # Errors
+    /// Its selectors have no pair of fixed addresses; one sentence.
+    pub(crate) fn install(&mut self, connection: &str, child: &Child) -> Result<Option<SaOp>, String> {
+        let action = match child.treatment {
+            Treatment::Protect(_) => return Ok(None),
+            Treatment::Pass => PolicyAction::Bypass,
+            Treatment::Drop => PolicyAction::Discard,
+        };
+        let selectors = pairs(&child.local_selectors, &child.remote_selectors);
+        if selectors.is_empty() {
+            let reason =
+                "needs local_ts and remote_ts with addresses of the same family: `dynamic` stands for none";
+            return Err(format!(
+                "the {} policy {connection}/{} {reason}",
+                child.treatment.keyword(),
+                child.name
+            ));
+        }
+        let key = (connection.to_owned(), child.name.clone());
+        let given = &mut self.given;
+        let id = *self.installed.entry(key).or_insert_with(|| {
+            *given += 1;
+            PolicyId(FIRST_ID + *given)
+        });
+        let priority = if child.priority == 0 { PRIORITY } else { child.priority };
+        Ok(Some(SaOp::InstallPolicy(PolicySpec { id, priority, selectors, action })))
+    }
+
+    /// Gives the order that takes a child's policy away; `None` if it is not installed.
+    pub(crate) fn uninstall(&mut self, connection: &str, child: &str) -> Option<SaOp> {
+        let id = self.installed.remove(&(connection.to_owned(), child.to_owned()))?;
+        Some(SaOp::RemovePolicy(id))
+    }
+
+    /// Gives the orders that take all policies of a connection away.
+    pub(crate) fn uninstall_all(&mut self, connection: &str) -> Vec<SaOp> {
+        let mut removals = Vec::new();
+        self.installed.retain(|(owner, _), id| {
+            let stays = owner != connection;
+            if !stays {
+                removals.push(SaOp::RemovePolicy(*id));
+            }
+            stays
+        });
+        removals
+    }
+
+    /// Tells whether a child's policy is installed.
+    pub(crate) fn has(&self, connection: &str, child: &str) -> bool {
+        self.installed.contains_key(&(connection.to_owned(), child.to_owned()))
+    }
+}
+
+fn pairs(local: &[Selector], remote: &[Selector]) -> Vec<SelectorPair> {
+    let fixed = |selector: &Selector| match *selector {
+        Selector::Fixed(selector) => Some(selector),
+        Selector::Dynamic(..) => None,
+    };
+    let local = local.iter().filter_map(fixed);
+    let both = local
+        .flat_map(|local| remote.iter().filter_map(fixed).map(move |remote| SelectorPair { local, remote }));
+    both.filter(|pair| pair.local.family() == pair.remote.family()).collect()
+}

@@ -1,0 +1,119 @@
+//! Every command by its name, and the forms that an answer may have.
+
+use std::fmt::Display;
+
+use vici::Tree;
+
+use super::{Management, about, connections, control, events, sas, secrets};
+
+/// The answer to a command.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// There is no such command.
+    Unknown,
+    /// One message.
+    Response(Tree),
+    /// Events, then a message.
+    Streamed {
+        /// The name of the events.
+        event: &'static str,
+        /// Their messages.
+        messages: Vec<Tree>,
+        /// What follows them.
+        response: Tree,
+    },
+}
+
+/// Carries out a command.
+pub(crate) async fn perform(name: &str, arguments: &Tree, management: &Management) -> Reply {
+    let Management { engine, notices, daemon } = management;
+    match name {
+        "version" => Reply::Response(about::version()),
+        "stats" => respond(about::stats(engine, daemon).await),
+        "get-algorithms" => Reply::Response(about::algorithms()),
+        "get-log" => Reply::Response(events::recent_log(notices)),
+        "reload-settings" => respond(connections::reload(engine, daemon).await),
+
+        "load-conn" => respond(connections::load(engine, arguments).await),
+        "unload-conn" => respond(connections::unload(engine, arguments).await),
+        "get-conns" => respond(connections::names(engine).await),
+        "list-conns" => stream("list-conn", connections::list(engine, arguments).await),
+        "list-policies" => stream("list-policy", connections::policies(engine, arguments).await),
+
+        "load-shared" => respond(secrets::load(engine, arguments).await),
+        "unload-shared" => respond(secrets::unload(engine, arguments).await),
+        "get-shared" => respond(secrets::names(engine).await),
+        "clear-creds" => respond(secrets::clear(engine).await),
+        // There are no certificates, private keys, pools or authorities yet: none is listed, and loading one is
+        // refused below rather than forgotten.
+        "get-keys" => Reply::Response(Tree::new().with_list("keys", Vec::<String>::new())),
+        "get-authorities" => Reply::Response(Tree::new().with_list("authorities", Vec::<String>::new())),
+        "get-pools" => Reply::Response(Tree::new()),
+        "list-certs" => stream("list-cert", Ok(Vec::new())),
+        "list-authorities" => stream("list-authority", Ok(Vec::new())),
+        "flush-certs" => Reply::Response(success()),
+        "load-cert" | "load-key" | "load-token" => {
+            refuse("certificates and private keys are not supported yet")
+        }
+        "load-pool" => refuse("address pools are not supported yet"),
+        "load-authority" => refuse("certification authorities are not supported yet"),
+        "unload-key" | "unload-pool" | "unload-authority" => refuse("there is nothing of this name"),
+
+        "list-sas" => stream("list-sa", control::list_sas(engine, arguments).await),
+        "initiate" => respond(control::initiate(engine, arguments).await),
+        "terminate" => respond(control::terminate(engine, arguments).await),
+        "rekey" => respond(control::rekey(engine, arguments).await),
+        "install" => respond(control::install(engine, arguments, sas::Turn::Up).await),
+        "uninstall" => respond(control::install(engine, arguments, sas::Turn::Down).await),
+        _ => Reply::Unknown,
+    }
+}
+
+/// Gives the level up to which a command wants the log streamed as `control-log`; `None` if it streams none.
+pub(crate) fn streamed_log_level(name: &str, arguments: &Tree) -> Option<u8> {
+    // charon's own default.
+    const CONTROL: u8 = 1;
+    let is_streamed = matches!(name, "initiate" | "terminate" | "rekey" | "install" | "uninstall");
+    let asked = arguments.text("loglevel").and_then(|level| level.parse::<i8>().ok());
+    // -1 is silence.
+    is_streamed.then(|| asked.map_or(Some(CONTROL), |level| u8::try_from(level).ok())).flatten()
+}
+
+/// Makes the response of a command that worked.
+pub(crate) fn success() -> Tree {
+    Tree::new().with_value("success", "yes")
+}
+
+/// Makes the response of a command that did not.
+pub(crate) fn failure(reason: impl Display) -> Tree {
+    Tree::new().with_value("success", "no").with_value("errmsg", reason.to_string())
+}
+
+fn refuse(reason: &str) -> Reply {
+    Reply::Response(failure(reason))
+}
+
+fn respond(answer: Result<Tree, String>) -> Reply {
+    Reply::Response(answer.unwrap_or_else(failure))
+}
+
+fn stream(event: &'static str, answer: Result<Vec<Tree>, String>) -> Reply {
+    match answer {
+        Ok(messages) => Reply::Streamed { event, messages, response: Tree::new() },
+        Err(reason) => Reply::Response(failure(reason)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_that_take_time_stream_the_log_at_the_level_asked_for() {
+        let level = |text: &str| Tree::new().with_value("loglevel", text);
+        assert_eq!(streamed_log_level("initiate", &Tree::new()), Some(1));
+        assert_eq!(streamed_log_level("initiate", &level("2")), Some(2));
+        assert_eq!(streamed_log_level("terminate", &level("-1")), None);
+        assert_eq!(streamed_log_level("list-sas", &level("2")), None);
+    }
+}

@@ -1,0 +1,249 @@
+//! SAs on demand: `initiate`, `terminate`, `rekey`, `install`, `uninstall` and `list-sas`.
+
+use std::future::Future;
+use std::time::Duration;
+
+use config::Treatment;
+use ike::{ChildSaId, Command, IkeSaId};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use vici::Tree;
+
+use super::commands::{failure, success};
+use super::sas::{self, Turn};
+use crate::daemon::handle::{Engine, Outcome, Snapshot};
+use crate::daemon::loaded::Loaded;
+
+/// Answers `list-sas`, a message for each IKE SA.
+pub(crate) async fn list_sas(engine: &Engine, arguments: &Tree) -> Result<Vec<Tree>, String> {
+    let snapshot = engine.snapshot().await?;
+    let name = arguments.text("ike");
+    let id = number(arguments, "ike-id")?.map(IkeSaId);
+    let listed = snapshot
+        .ike_sas
+        .iter()
+        .filter(|ike| name.is_none_or(|name| ike.connection == name) && id.is_none_or(|id| ike.id == id));
+    Ok(listed.map(|ike| sas::list_sa(snapshot.now, ike, &ike.children, &snapshot.usage)).collect())
+}
+
+/// Answers `initiate`, when it is up or has failed.
+pub(crate) async fn initiate(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
+    let loaded = engine.snapshot().await?.loaded;
+    let (connection, child) = match (arguments.text("child"), arguments.text("ike")) {
+        (Some(child), ike) => {
+            let connection = connection_of(&loaded, child, ike)?;
+            (connection, Some(child.to_owned()))
+        }
+        (None, Some(ike)) if loaded.connections.contains_key(ike) => (ike.to_owned(), None),
+        (None, Some(ike)) => return Err(no_connection(&loaded, ike)),
+        (None, None) => return Err("initiate needs the key `child` or `ike`".to_owned()),
+    };
+    let wanted = child.clone().unwrap_or_else(|| connection.clone());
+    let outcome = engine.begin(|ticket| Command::Initiate { connection, child, ticket }).await?;
+    match wait(arguments, outcome_of(outcome)).await? {
+        Some(outcome) => outcome.map(|()| success()),
+        None => Err(format!("{wanted} is not up yet; it goes on in the background")),
+    }
+}
+
+/// Answers `terminate`, when all that match are gone.
+pub(crate) async fn terminate(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
+    let matches = matching(&engine.snapshot().await?, arguments)?;
+    let mut outcomes = Vec::new();
+    for target in &matches {
+        let command = |ticket| match *target {
+            Target::Ike(ike) => Command::TerminateIke { ike, ticket },
+            Target::Child(child) => Command::TerminateChild { child, ticket },
+        };
+        outcomes.push(engine.begin(command).await?);
+    }
+    sum_up(arguments, outcomes, "terminated", "gone").await
+}
+
+/// Answers `rekey`: at once, as charon does, or with the key `timeout` when all replacements are in place.
+pub(crate) async fn rekey(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
+    if arguments.text("reauth") == Some("yes") {
+        return Err("reauthentication is not supported yet; rekey without it".to_owned());
+    }
+    let matches = matching(&engine.snapshot().await?, arguments)?;
+    let mut outcomes = Vec::new();
+    for target in &matches {
+        let command = |ticket| match *target {
+            Target::Ike(ike) => Command::RekeyIke { ike, ticket },
+            Target::Child(child) => Command::RekeyChild { child, ticket },
+        };
+        outcomes.push(engine.begin(command).await?);
+    }
+    if arguments.value("timeout").is_none() {
+        return Ok(success().with_value("matches", outcomes.len().to_string()));
+    }
+    sum_up(arguments, outcomes, "rekeyed", "replaced").await
+}
+
+/// Answers `install` ([`Turn::Up`]) and `uninstall`.
+pub(crate) async fn install(engine: &Engine, arguments: &Tree, turn: Turn) -> Result<Tree, String> {
+    let child = arguments.text("child").ok_or("the key `child` is needed")?.to_owned();
+    let loaded = engine.snapshot().await?.loaded;
+    let connection = connection_with_policy(&loaded, &child, arguments.text("ike"))?;
+    let command = |ticket| match turn {
+        Turn::Up => Command::Install { connection, child, ticket },
+        Turn::Down => Command::Uninstall { connection, child, ticket },
+    };
+    engine.perform(command).await?;
+    Ok(success())
+}
+
+/// An SA that a command is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    Ike(IkeSaId),
+    Child(ChildSaId),
+}
+
+/// Finds the SAs that a command names: by `child` and `child-id`, and only without these by `ike` and `ike-id` alone.
+fn matching(snapshot: &Snapshot, arguments: &Tree) -> Result<Vec<Target>, String> {
+    let (child, ike) = (arguments.text("child"), arguments.text("ike"));
+    let child_id = number(arguments, "child-id")?.map(ChildSaId);
+    let ike_id = number(arguments, "ike-id")?.map(IkeSaId);
+    let ike_sas = snapshot
+        .ike_sas
+        .iter()
+        .filter(|sa| ike.is_none_or(|name| sa.connection == name) && ike_id.is_none_or(|id| sa.id == id));
+    let found: Vec<Target> = match (child, child_id, ike, ike_id) {
+        (None, None, None, None) => {
+            return Err("name what is meant: child, child-id, ike or ike-id".to_owned());
+        }
+        (None, None, ..) => ike_sas.map(|sa| Target::Ike(sa.id)).collect(),
+        _ => ike_sas
+            .flat_map(|sa| &sa.children)
+            .filter(|sa| child.is_none_or(|name| sa.name == name) && child_id.is_none_or(|id| sa.id == id))
+            .map(|sa| Target::Child(sa.id))
+            .collect(),
+    };
+    if found.is_empty() { Err(nothing_matches(snapshot, arguments)) } else { Ok(found) }
+}
+
+/// Says what was looked for, and what there is.
+fn nothing_matches(snapshot: &Snapshot, arguments: &Tree) -> String {
+    let asked: Vec<String> = ["child", "child-id", "ike", "ike-id"]
+        .iter()
+        .filter_map(|key| Some(format!("{key} {}", arguments.text(key)?)))
+        .collect();
+    let is_about_children = arguments.value("child").or(arguments.value("child-id")).is_some();
+    let there: Vec<String> = if is_about_children {
+        let children = snapshot.ike_sas.iter().flat_map(|ike| &ike.children);
+        children.map(|child| format!("{} {}", child.name, child.id)).collect()
+    } else {
+        snapshot.ike_sas.iter().map(|ike| format!("{} {}", ike.connection, ike.id)).collect()
+    };
+    let kind = if is_about_children { "Child SA" } else { "IKE SA" };
+    let there =
+        if there.is_empty() { "none is up".to_owned() } else { format!("up are: {}", there.join(", ")) };
+    format!("no {kind} matches {}; {there}", asked.join(" and "))
+}
+
+/// Waits for all outcomes and counts the good ones under `key`.
+async fn sum_up(
+    arguments: &Tree,
+    outcomes: Vec<oneshot::Receiver<Outcome>>,
+    key: &str,
+    done: &str,
+) -> Result<Tree, String> {
+    let matches = outcomes.len();
+    let all = async {
+        let mut failures = Vec::new();
+        for outcome in outcomes {
+            failures.extend(outcome_of(outcome).await.err());
+        }
+        failures
+    };
+    let Some(failures) = wait(arguments, all).await? else {
+        return Err(format!("not everything is {done} yet; it goes on in the background"));
+    };
+    let response = if failures.is_empty() { success() } else { failure(failures.join("; ")) };
+    Ok(response
+        .with_value("matches", matches.to_string())
+        .with_value(key, (matches - failures.len()).to_string()))
+}
+
+async fn outcome_of(outcome: oneshot::Receiver<Outcome>) -> Outcome {
+    outcome.await.unwrap_or_else(|_| Err("the daemon is shutting down".to_owned()))
+}
+
+/// Waits as the key `timeout` says: that many milliseconds, without end at 0, not at all at -1. `None` is too late.
+async fn wait<T>(arguments: &Tree, what: impl Future<Output = T>) -> Result<Option<T>, String> {
+    let millis = match arguments.text("timeout") {
+        None => 0,
+        Some(text) => {
+            text.parse::<i64>().map_err(|_| format!("timeout = {text} is not a number of milliseconds"))?
+        }
+    };
+    Ok(match u64::try_from(millis) {
+        Ok(0) => Some(what.await),
+        Ok(millis) => timeout(Duration::from_millis(millis), what).await.ok(),
+        Err(_) => None,
+    })
+}
+
+/// Finds the connection that a child which can come up belongs to.
+fn connection_of(loaded: &Loaded, child: &str, ike: Option<&str>) -> Result<String, String> {
+    let connection = connection_with_policy(loaded, child, ike)?;
+    let config = loaded.connections.get(&connection).and_then(|loaded| loaded.config.child(child));
+    match config.map(|child| child.treatment) {
+        Some(treatment @ (Treatment::Pass | Treatment::Drop)) => Err(format!(
+            "the child {child} is a {} policy and has no SA that could come up; install it instead",
+            treatment.keyword()
+        )),
+        Some(Treatment::Protect(_)) | None => Ok(connection),
+    }
+}
+
+/// Finds the connection that a child of any kind belongs to.
+fn connection_with_policy(loaded: &Loaded, child: &str, ike: Option<&str>) -> Result<String, String> {
+    if let Some(ike) = ike {
+        let connection = loaded.connections.get(ike).ok_or_else(|| no_connection(loaded, ike))?;
+        return match connection.config.child(child) {
+            Some(_) => Ok(ike.to_owned()),
+            None => {
+                Err(format!("the connection {ike} has no child {child}; it has {}", children_of(loaded, ike)))
+            }
+        };
+    }
+    let owners: Vec<&str> =
+        loaded.with_child(child).map(|connection| connection.config.name.as_str()).collect();
+    match owners.as_slice() {
+        [one] => Ok((*one).to_owned()),
+        [] => {
+            let all: Vec<&str> = loaded.children().collect();
+            let there = if all.is_empty() {
+                "none is loaded".to_owned()
+            } else {
+                format!("loaded are: {}", all.join(", "))
+            };
+            Err(format!("no child is named {child}; {there}"))
+        }
+        several => Err(format!(
+            "the connections {} each have a child {child}: name one of them",
+            several.join(" and ")
+        )),
+    }
+}
+
+fn no_connection(loaded: &Loaded, name: &str) -> String {
+    let all: Vec<&str> = loaded.connections.keys().map(String::as_str).collect();
+    let there =
+        if all.is_empty() { "none is loaded".to_owned() } else { format!("loaded are: {}", all.join(", ")) };
+    format!("no connection is named {name}; {there}")
+}
+
+fn children_of(loaded: &Loaded, connection: &str) -> String {
+    let children = loaded.connections.get(connection).into_iter().flat_map(|loaded| &loaded.config.children);
+    let names: Vec<&str> = children.map(|child| child.name.as_str()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// Reads an id; old clients write `_` where charon now has `-`.
+fn number(arguments: &Tree, key: &str) -> Result<Option<u32>, String> {
+    let written = arguments.text(key).or_else(|| arguments.text(&key.replace('-', "_")));
+    written.map(|text| text.parse().map_err(|_| format!("{key} = {text} is not a number"))).transpose()
+}

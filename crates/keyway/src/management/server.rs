@@ -1,0 +1,143 @@
+//! The socket: made so that only root's clients reach it, taken over from a daemon that is gone, and removed at the end.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
+
+use super::{Management, session};
+use crate::daemon::limits;
+
+/// Why the socket cannot be had.
+#[derive(Debug, Error)]
+pub(crate) enum ListenError {
+    /// Another daemon answers on it.
+    #[error("another daemon already listens on {}", .0.display())]
+    AlreadyRunning(PathBuf),
+    /// Something else lies at its path.
+    #[error("{} exists and is no socket; remove it or choose another --socket", .0.display())]
+    NoSocket(PathBuf),
+    /// The system refuses.
+    #[error("cannot listen on {}: {error}", path.display())]
+    Refused {
+        /// The socket's path.
+        path: PathBuf,
+        /// What the kernel said.
+        error: io::Error,
+    },
+}
+
+/// A listening socket, whose file goes when it goes.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+/// Only the owner and the group may connect; who may connect may do everything.
+const MODE: u32 = 0o660;
+
+/// Listens on a Unix socket; one that a crashed daemon left behind is taken over.
+///
+/// # Errors
+/// Another daemon listens there, or the path cannot be used.
+pub(crate) fn listen(path: &Path) -> Result<Listener, ListenError> {
+    let refused = |error| ListenError::Refused { path: path.to_owned(), error };
+    if let Some(directory) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(refused)?;
+    }
+    let listener = match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            remove_stale(path)?;
+            UnixListener::bind(path)
+        }
+        bound => bound,
+    };
+    let listener = listener.map_err(refused)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(refused)?;
+    Ok(Listener { listener, path: path.to_owned() })
+}
+
+/// Removes a socket that nobody listens on.
+fn remove_stale(path: &Path) -> Result<(), ListenError> {
+    match BlockingStream::connect(path) {
+        Ok(_) => Err(ListenError::AlreadyRunning(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            use std::os::unix::fs::FileTypeExt;
+            let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+            if !is_socket {
+                return Err(ListenError::NoSocket(path.to_owned()));
+            }
+            fs::remove_file(path).map_err(|error| ListenError::Refused { path: path.to_owned(), error })
+        }
+        Err(error) => Err(ListenError::Refused { path: path.to_owned(), error }),
+    }
+}
+
+/// Takes in clients for ever, each in a task of its own.
+pub(crate) async fn serve(listener: &Listener, management: Management) {
+    let places = Arc::new(Semaphore::new(limits::CLIENTS));
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+        let stream = match listener.listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a client could not be taken in");
+                // Out of file descriptors, most likely: others must close theirs first.
+                tokio::time::sleep(limits::ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let management = management.clone();
+        tokio::spawn(async move {
+            if let Err(cut_off) = session::serve(stream, management).await {
+                tracing::warn!("a client was cut off: {cut_off}");
+            }
+            drop(place);
+        });
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(%error, path = %self.path.display(), "the socket could not be removed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("keyway-{name}-{}.vici", std::process::id()))
+    }
+
+    #[tokio::test]
+    async fn a_socket_without_a_daemon_is_taken_over_and_one_with_is_not() {
+        let path = path("stale");
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("the temporary directory can be written"));
+        let listener = listen(&path).expect("nobody listens there");
+        assert!(matches!(listen(&path), Err(ListenError::AlreadyRunning(_))));
+        let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, MODE);
+        drop(listener);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_file_at_the_socket_s_path_is_left_alone() {
+        let path = path("file");
+        fs::write(&path, "precious").expect("the temporary directory can be written");
+        assert!(matches!(listen(&path), Err(ListenError::NoSocket(_))));
+        assert_eq!(fs::read(&path).expect("still there"), b"precious");
+        fs::remove_file(&path).expect("it is ours");
+    }
+}
