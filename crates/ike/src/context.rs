@@ -67,8 +67,6 @@ pub(crate) enum Intent {
         /// The replaced IKE SA as it was.
         old: Box<IkeSaStatus>,
     },
-    /// An IKE SA that the peer made lost a collision; the peer will delete it. By our SPI.
-    DeclareRedundant(IkeSpi),
     /// The older IKE SAs between these two identities end (RFC 7296 §2.4).
     EndOthers {
         /// The one that stays, by our SPI.

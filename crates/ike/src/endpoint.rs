@@ -81,14 +81,20 @@ pub struct Counters {
     pub cookies_demanded: u64,
 }
 
+/// Where an IKE_SA_INIT request came from: its sender's address and SPI.
+type Origin = (SocketAddr, IkeSpi);
+
 /// All IKE SAs of one shard.
 pub struct Endpoint {
     cx: Context,
     sas: BTreeMap<IkeSpi, Sa>,
     timers: BTreeMap<(Instant, IkeSpi), TimeoutReason>,
     deadlines: BTreeMap<IkeSpi, Instant>,
-    /// IKE_SA_INIT requests that were answered, by address and initiator's SPI, and our SPI in the answer.
-    strangers: BTreeMap<(SocketAddr, IkeSpi), IkeSpi>,
+    /// IKE_SA_INIT requests that were answered, by where they came from, and our SPI in the answer.
+    answered: BTreeMap<Origin, IkeSpi>,
+    /// The same the other way round; both hold as long as the IKE SA, so that a late copy of its first message does not
+    /// make another.
+    origins: BTreeMap<IkeSpi, Origin>,
     half_open: HalfOpen,
     /// Initiations that wait for a path.
     pathless: BTreeMap<QueryId, Initiation>,
@@ -110,7 +116,8 @@ impl Endpoint {
             sas: BTreeMap::new(),
             timers: BTreeMap::new(),
             deadlines: BTreeMap::new(),
-            strangers: BTreeMap::new(),
+            answered: BTreeMap::new(),
+            origins: BTreeMap::new(),
             half_open: HalfOpen::default(),
             pathless: BTreeMap::new(),
             counters: Counters::default(),
@@ -281,8 +288,8 @@ impl Endpoint {
 
     /// The first message of somebody who has no IKE SA here, or the same once more.
     fn handle_stranger(&mut self, path: Path, message: &wire::v2::Datagram<'_>) {
-        let stranger = (path.remote, message.header.initiator_spi);
-        if let Some(our_spi) = self.strangers.get(&stranger) {
+        let origin = (path.remote, message.header.initiator_spi);
+        if let Some(our_spi) = self.answered.get(&origin) {
             if let Some(Sa::HalfOpen(sa)) = self.sas.get(our_spi) {
                 sa.repeat_init(&mut self.cx, path, message);
             }
@@ -300,8 +307,8 @@ impl Endpoint {
             }
         };
         if let Some(half_open) = ike_sa_init::respond(&mut self.cx, path, message, demand) {
-            self.strangers.insert(stranger, half_open.channel.our_spi());
-            self.half_open.opened(path.remote.ip());
+            self.answered.insert(origin, half_open.channel.our_spi());
+            self.origins.insert(half_open.channel.our_spi(), origin);
             self.put(Sa::HalfOpen(Box::new(half_open)));
         }
     }
@@ -345,8 +352,13 @@ impl Endpoint {
     fn with_sa(&mut self, our_spi: IkeSpi, act: impl FnOnce(Sa, &mut Context) -> Option<Sa>) {
         let Some(sa) = self.sas.remove(&our_spi) else { return };
         self.forget(&sa);
-        if let Some(sa) = act(sa, &mut self.cx) {
-            self.put(sa);
+        match act(sa, &mut self.cx) {
+            Some(sa) => self.put(sa),
+            None => {
+                if let Some(origin) = self.origins.remove(&our_spi) {
+                    self.answered.remove(&origin);
+                }
+            }
         }
     }
 
@@ -378,12 +390,7 @@ impl Endpoint {
                 let (local, remote) = (ike.peer.local().clone(), ike.peer.remote().clone());
                 self.cx.established.insert((local, remote, our_spi));
             }
-            Sa::HalfOpen(half_open) => {
-                let stranger = half_open.stranger();
-                if self.strangers.insert(stranger, our_spi).is_none() {
-                    self.half_open.opened(stranger.0.ip());
-                }
-            }
+            Sa::HalfOpen(half_open) => self.half_open.opened(half_open.address()),
             Sa::Initiating(_) | Sa::Authenticating(_) | Sa::Established(_) | Sa::Closed(_) => {}
         }
         self.sas.insert(our_spi, sa);
@@ -399,12 +406,7 @@ impl Endpoint {
                 let entry = (ike.peer.local().clone(), ike.peer.remote().clone(), our_spi);
                 self.cx.established.remove(&entry);
             }
-            Sa::HalfOpen(half_open) => {
-                let stranger = half_open.stranger();
-                if self.strangers.remove(&stranger).is_some() {
-                    self.half_open.closed(stranger.0.ip());
-                }
-            }
+            Sa::HalfOpen(half_open) => self.half_open.closed(half_open.address()),
             Sa::Initiating(_) | Sa::Authenticating(_) | Sa::Closed(_) => {}
         }
     }
@@ -425,9 +427,6 @@ impl Endpoint {
                         cx.tell(Event::IkeRekeyed { old, new: Box::new(sa.status()) });
                         sa.pump(cx);
                     });
-                }
-                Intent::DeclareRedundant(our_spi) => {
-                    self.with_established(our_spi, |sa, cx| sa.declare_redundant(cx))
                 }
                 Intent::EndOthers { survivor, local, remote } => {
                     let others: Vec<_> = (self.cx.established.iter())

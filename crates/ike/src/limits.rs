@@ -54,6 +54,10 @@ pub const REPLACED_SA_LINGER: Duration = Duration::from_secs(5);
 /// How long a replaced IKE SA waits for whoever replaced it to delete it (RFC 7296 §2.8).
 pub const REPLACED_IKE_SA_LIFE: Duration = Duration::from_secs(60);
 
+/// How long we say nothing of a Child SA that the peer may not have yet, because our response may have been lost: until
+/// a peer with strongSwan's timing has repeated its request twice.
+pub const CONFIRMATION_WAIT: Duration = Duration::from_secs(12);
+
 /// How long the last response of an ended IKE SA is kept for a peer that missed it.
 pub const CLOSED_SA_LINGER: Duration = Duration::from_secs(30);
 

@@ -38,11 +38,34 @@ pub(crate) struct ChildSa {
     pub inbound: SaId,
     pub outbound: SaId,
     pub outer: Outer,
+    /// Whether the policy is this Child SA's to take away.
+    pub(crate) tenure: Tenure,
     /// Whether our packets already go through the outbound SA.
-    pub sending: Sending,
+    pub(crate) sending: Sending,
+    /// Whether the peer is known to have it.
+    pub(crate) confirmation: Confirmation,
     pub agreed: Agreed,
     pub installed_at: Instant,
     pub schedule: Schedule,
+}
+
+/// Whether a policy is a Child SA's own. While one replaces another, both serve the same policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tenure {
+    /// It is: without this Child SA there is no traffic.
+    Holds,
+    /// It is another's: this one was replaced, or is not certain to stay.
+    Aside,
+}
+
+/// Whether the peer is known to have a Child SA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Confirmation {
+    /// It has: it sent us the last message that made it, or something after that.
+    Known,
+    /// Our response that makes it may still be on its way. What we would say of the Child SA before, the peer could
+    /// not understand.
+    Awaited,
 }
 
 /// Whether our packets go through a Child SA's outbound SA.
@@ -89,6 +112,12 @@ impl ChildSa {
             rekey_at: self.schedule.rekey_at,
             expire_at: self.schedule.expire_at,
         }
+    }
+
+    /// Tells whether it carries its policy's traffic and is to go on doing so.
+    pub(crate) fn is_in_use(&self) -> bool {
+        let is_lasting = matches!(self.state, ChildState::Installed | ChildState::Rekeying);
+        self.tenure == Tenure::Holds && is_lasting
     }
 
     /// Lets our packets go through the outbound SA from now on.
@@ -404,7 +433,12 @@ pub(crate) fn install(
         inbound: inbound.id(),
         outbound: outbound.id(),
         outer,
+        tenure: Tenure::Holds,
         sending: Sending::Yes,
+        confirmation: match keying.role {
+            Role::Initiator => Confirmation::Known,
+            Role::Responder => Confirmation::Awaited,
+        },
         agreed,
         installed_at: cx.now,
         schedule: config.lifetimes.schedule(cx.now, &mut *cx.random),
@@ -441,7 +475,10 @@ fn put_in_place(
         Installation::New => {
             cx.order(SaOp::UseOutbound { policy, sa: child.outbound });
         }
-        Installation::StandBy(_) => child.sending = Sending::NotYet,
+        Installation::StandBy(_) => {
+            child.tenure = Tenure::Aside;
+            child.sending = Sending::NotYet;
+        }
     }
     child
 }

@@ -465,9 +465,9 @@ impl HalfOpen {
         self.until
     }
 
-    /// Gives the initiator's SPI and address, by which a repeated IKE_SA_INIT request is known.
-    pub(crate) fn stranger(&self) -> (std::net::SocketAddr, IkeSpi) {
-        (self.channel.path.remote, self.channel.spis.initiator)
+    /// Gives the address from which it was begun.
+    pub(crate) fn address(&self) -> std::net::IpAddr {
+        self.channel.path.remote.ip()
     }
 }
 

@@ -19,7 +19,7 @@ use wire::v2::{Datagram, Notify, Payload};
 
 use super::authentication::PeerAuthenticated;
 use super::channel::{Channel, Kind, Opening};
-use super::child::{Carriage, ChildSa, Sending};
+use super::child::{Carriage, ChildSa, Confirmation, Tenure};
 use super::contents::Contents;
 use super::fragmentation::Reassembly;
 use super::ike_auth::Closed;
@@ -62,7 +62,7 @@ pub(crate) enum Life {
     Current,
     /// Another took over; it waits to be deleted, until then at the latest.
     Replaced(Instant),
-    /// It lost a collision of rekeyings and never was in use; its maker deletes it.
+    /// It lost a collision of rekeyings, or the collision is not decided; its maker deletes it if it lost.
     Redundant(Instant),
     /// Gone.
     Over,
@@ -226,7 +226,7 @@ impl IkeSa {
         let was_current = self.life == Life::Current;
         let before = self.status();
         for id in self.children.keys().copied().collect::<Vec<_>>() {
-            self.drop_child(cx, id, Some(reason.clone()));
+            self.drop_child(cx, id, reason.clone());
         }
         self.life = Life::Over;
         if was_current {
@@ -271,7 +271,7 @@ impl IkeSa {
     /// A newer IKE SA with the same peer took over: the Child SAs go at once, and the peer is told in case it lives.
     pub(crate) fn retire(&mut self, cx: &mut Context) {
         for id in self.children.keys().copied().collect::<Vec<_>>() {
-            self.drop_child(cx, id, Some(DownReason::Replaced));
+            self.drop_child(cx, id, DownReason::Replaced);
         }
         self.queue_first(cx, Task::DeleteIke(DownReason::Replaced, Vec::new()));
         self.pump(cx);
@@ -294,29 +294,26 @@ impl IkeSa {
         self.children.insert(child.id, child);
     }
 
-    /// Takes a Child SA away. If another serves the same policy, that one carries on.
-    pub(crate) fn drop_child(&mut self, cx: &mut Context, id: ChildSaId, reason: Option<DownReason>) {
+    /// Takes a Child SA away, and its policy with it unless another holds that.
+    pub(crate) fn drop_child(&mut self, cx: &mut Context, id: ChildSaId, reason: DownReason) {
         let Some(child) = self.children.remove(&id) else { return };
         for sa in [child.inbound, child.outbound] {
             cx.owners.remove(&sa);
         }
-        let mut others: Vec<_> =
-            self.children.values_mut().filter(|other| other.policy == child.policy).collect();
-        if others.is_empty() {
-            child.remove(cx);
-            if let Some(reason) = reason {
+        match child.tenure {
+            Tenure::Holds => {
+                child.remove(cx);
                 cx.tell(Event::ChildDown(Box::new(self.status()), child.status(), reason));
             }
-            return;
-        }
-        if others.iter().all(|other| other.sending == Sending::NotYet) {
-            // The newest that nothing is about to replace carries on.
-            others.sort_by_key(|other| (other.state != ChildState::Rekeyed, other.id));
-            if let Some(heir) = others.pop() {
-                heir.start_sending(cx);
+            Tenure::Aside => {
+                let holds =
+                    |other: &&mut ChildSa| other.policy == child.policy && other.tenure == Tenure::Holds;
+                if let Some(holder) = self.children.values_mut().find(holds) {
+                    holder.start_sending(cx);
+                }
+                child.remove_replaced(cx);
             }
         }
-        child.remove_replaced(cx);
     }
 
     /// Gives what a Child SA's packets travel in.
@@ -331,16 +328,12 @@ impl IkeSa {
 
     /// Tells whether a child is up, and not about to go.
     pub(crate) fn has_child(&self, name: &str) -> bool {
-        self.children.values().any(|child| {
-            child.config.name == name && matches!(child.state, ChildState::Installed | ChildState::Rekeying)
-        })
+        self.children.values().any(|child| child.config.name == name && child.is_in_use())
     }
 
-    /// The IKE SA lost a collision; whoever made it deletes it.
+    /// The IKE SA lost a collision, or may yet lose it: whoever made it deletes it, unless it [inherits](Self::inherit).
     pub(crate) fn declare_redundant(&mut self, cx: &Context) {
-        if self.life == Life::Current {
-            self.life = Life::Redundant(cx.now + limits::REPLACED_IKE_SA_LIFE);
-        }
+        self.life = Life::Redundant(cx.now + limits::REPLACED_IKE_SA_LIFE);
     }
 
     /// Hands over everything that a replacement inherits.
@@ -352,6 +345,7 @@ impl IkeSa {
 
     /// Takes over what a replaced IKE SA had.
     pub(crate) fn inherit(&mut self, cx: &mut Context, inheritance: Inheritance) {
+        self.life = Life::Current;
         for child in inheritance.children {
             self.take_in(cx, child);
         }
@@ -399,6 +393,7 @@ impl IkeSa {
         };
         self.requests = Reassembly::default();
         self.heard(cx, path);
+        self.confirm_children();
         let exchange_type = datagram.header.exchange_type;
         let response = self.respond(cx, exchange_type, payloads);
         match self.channel.seal(cx, exchange_type, Kind::Response, message_id, &response) {
@@ -519,6 +514,13 @@ impl IkeSa {
         cx.tell(Event::PathChanged(Box::new(self.status()), path));
     }
 
+    /// The peer sends its next request when it has our last response (RFC 7296 §2.3): what that made, it has.
+    fn confirm_children(&mut self) {
+        for child in self.children.values_mut() {
+            child.confirmation = Confirmation::Known;
+        }
+    }
+
     pub(crate) fn report(&self, cx: &mut Context, fault: Error) {
         cx.fail(&[], Some(&self.connection.name), Some(self.channel.path), fault.into());
     }
@@ -592,6 +594,10 @@ impl IkeSa {
             cx.finish(&task.into_tickets(), &Err(Failure::Terminated));
             return None;
         }
+        if self.is_too_early(cx.now, &task) {
+            self.queue_later(cx, task);
+            return None;
+        }
         match task {
             Task::Liveness => Some(informational::liveness()),
             Task::CreateChild(request, tickets) => create_child_sa::initiate(self, cx, request, tickets),
@@ -603,6 +609,15 @@ impl IkeSa {
             Task::DeleteUnwanted(spi) => Some(informational::delete_unwanted(spi)),
             Task::DeleteIke(reason, tickets) => Some(informational::delete_ike(reason, tickets)),
         }
+    }
+
+    /// Tells whether a task is about a Child SA that the peer may not have yet.
+    fn is_too_early(&self, now: Instant, task: &Task) -> bool {
+        let (Task::RekeyChild(id, _) | Task::DeleteChild(id, ..)) = task else { return false };
+        self.children.get(id).is_some_and(|child| {
+            child.confirmation == Confirmation::Awaited
+                && now < child.installed_at + limits::CONFIRMATION_WAIT
+        })
     }
 
     fn send(&mut self, cx: &mut Context, request: Request) {
@@ -772,10 +787,11 @@ impl IkeSa {
     /// The peer's packets arrive: it lives, and it has our response to its rekeying.
     pub(crate) fn handle_activity(&mut self, cx: &mut Context, sa: SaId) {
         self.last_heard = cx.now;
-        if let Some(child) = self.children.values_mut().find(|child| child.inbound == sa)
-            && child.state == ChildState::Installed
-        {
-            child.start_sending(cx);
+        if let Some(child) = self.children.values_mut().find(|child| child.inbound == sa) {
+            child.confirmation = Confirmation::Known;
+            if child.tenure == Tenure::Holds {
+                child.start_sending(cx);
+            }
         }
     }
 

@@ -23,7 +23,7 @@ use wire::v2::{Delete, Payload};
 
 use super::contents::Contents;
 use super::ike_sa::{Active, IkeSa, Life, Request};
-use super::rekey_ike;
+use super::{rekey_child, rekey_ike};
 use crate::context::Context;
 use crate::error::{Error, Failure};
 use crate::event::DownReason;
@@ -70,7 +70,7 @@ pub(crate) fn delete_unwanted(spi: Spi) -> Request {
 
 /// <-- HDR, SK { D(ESP, its SPI) }   or nothing, if the peer deleted it at the same time
 pub(crate) fn finish_child(sa: &mut IkeSa, cx: &mut Context, deleting: DeletingChild, _response: &Contents) {
-    sa.drop_child(cx, deleting.id, Some(deleting.reason));
+    sa.drop_child(cx, deleting.id, deleting.reason);
     cx.finish(&deleting.tickets, &Ok(()));
 }
 
@@ -148,12 +148,12 @@ fn respond_delete_ike(sa: &mut IkeSa, cx: &mut Context) {
 ///                             <-- HDR, SK { D(ESP, our SPI) }
 fn respond_delete_child(sa: &mut IkeSa, cx: &mut Context, spi: Spi) -> Option<Spi> {
     let id = sa.child_named_by_peer(spi)?;
+    rekey_child::yield_to_delete(sa, cx, id);
     let child = &sa.children[&id];
-    let (inbound, state, config) = (child.inbound.spi, child.state, Arc::clone(&child.config));
+    let (inbound, is_lost, config) = (child.inbound.spi, child.is_in_use(), Arc::clone(&child.config));
     let is_deleting = matches!(&sa.active, Some(Active::DeleteChild(deleting)) if deleting.id == id);
-    let is_lost = matches!(state, ChildState::Installed | ChildState::Rekeying);
-    sa.drop_child(cx, id, Some(DownReason::DeletedByPeer));
-    if is_lost && !sa.has_child(&config.name) {
+    sa.drop_child(cx, id, DownReason::DeletedByPeer);
+    if is_lost {
         sa.carry_out(cx, config.close_action, &config);
     }
     // RFC 7296 §1.4.1: what we are deleting ourselves is not named once more.

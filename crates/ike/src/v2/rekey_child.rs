@@ -21,7 +21,7 @@ use sa::{PolicyId, Spi};
 use wire::registry::{ExchangeType, NotifyType, ProtocolId};
 use wire::v2::{Notify, Payload};
 
-use super::child::{self, ChildAnswer, ChildOffer, ChildSa, Installation};
+use super::child::{self, ChildAnswer, ChildOffer, ChildSa, Installation, Tenure};
 use super::collision::{Collision, Winner};
 use super::contents::Contents;
 use super::create_child_sa::{OwnKey, answer_key_exchange, keying};
@@ -161,16 +161,19 @@ fn make(
 }
 
 /// Ours stays: it takes the old one's place, which is ours to delete. A rival is the peer's to delete.
-fn take_over(sa: &mut IkeSa, cx: &mut Context, new: ChildSa, initiated: &Initiated) {
+fn take_over(sa: &mut IkeSa, cx: &mut Context, mut new: ChildSa, initiated: &Initiated) {
+    new.tenure = Tenure::Holds;
     let new_status = new.status();
     sa.take_in(cx, new);
     if let Some(rival) =
         initiated.collision.as_ref().and_then(|collision| sa.children.get_mut(&collision.rival))
     {
         rival.state = ChildState::Rekeyed;
+        rival.tenure = Tenure::Aside;
     }
     if let Some(old) = sa.children.get_mut(&initiated.old) {
         old.state = ChildState::Rekeyed;
+        old.tenure = Tenure::Aside;
         sa.queue_first(cx, Task::DeleteChild(initiated.old, DownReason::Replaced, Vec::new()));
     }
     let ike = Box::new(sa.status());
@@ -202,8 +205,11 @@ fn replaced_by_rival(
 ) {
     if let Some(old) = sa.children.get_mut(&old) {
         old.state = ChildState::Rekeyed;
+        old.tenure = Tenure::Aside;
     }
-    if let Some(new) = sa.children.get(&rival).map(ChildSa::status) {
+    if let Some(new) = sa.children.get_mut(&rival).filter(|new| new.tenure == Tenure::Aside) {
+        new.tenure = Tenure::Holds;
+        let new = new.status();
         cx.tell(Event::ChildRekeyed { ike: Box::new(sa.status()), old: old_status.clone(), new });
     }
 }
@@ -224,7 +230,7 @@ fn finish_refused(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, respon
     let is_here = sa.children.contains_key(&old);
     if response.notify(NotifyType::CHILD_SA_NOT_FOUND).is_some() && is_here {
         // RFC 7296 §2.25: the peer does not have it; a new one must be made in its place.
-        sa.drop_child(cx, old, Some(DownReason::DeletedByPeer));
+        sa.drop_child(cx, old, DownReason::DeletedByPeer);
         let request = crate::context::ChildRequest { config, flow: None };
         return sa.queue(cx, Task::CreateChild(request, tickets));
     }
@@ -241,6 +247,18 @@ fn finish_refused(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, respon
     }
 }
 
+/// The peer deletes a Child SA that both ends are replacing: it has seen its own replacement through, which stays
+/// unless our response shows otherwise (RFC 7296 §2.25.1).
+pub(crate) fn yield_to_delete(sa: &mut IkeSa, cx: &mut Context, old: ChildSaId) {
+    let Some(Active::RekeyChild(ours)) = &sa.active else { return };
+    let Some(rival) = ours.collision.as_ref().map(|collision| collision.rival).filter(|_| ours.old == old)
+    else {
+        return;
+    };
+    let old_status = ours.old_status.clone();
+    replaced_by_rival(sa, cx, old, &old_status, rival);
+}
+
 // --- Responder -----------------------------------------------------------------------------------------------------
 
 // HDR, SK { N(REKEY_SA), SA, Ni, [KEi,] TSi, TSr } -->
@@ -254,7 +272,11 @@ pub(crate) fn respond(
     if matches!(sa.active, Some(Active::RekeyIke(_) | Active::DeleteIke(_))) {
         return Err(Error::Busy);
     }
-    let old_id = sa.child_named_by_peer(spi).ok_or(Error::ChildSaNotFound { spi })?;
+    let Some(old_id) = sa.child_named_by_peer(spi) else {
+        // It may be the one that a response on its way to us makes.
+        let is_coming = matches!(sa.active, Some(Active::CreateChild(_) | Active::RekeyChild(_)));
+        return Err(if is_coming { Error::Busy } else { Error::ChildSaNotFound { spi } });
+    };
     let old = &sa.children[&old_id];
     match old.state {
         ChildState::Installed | ChildState::Rekeying => {}

@@ -24,14 +24,14 @@ use super::channel::{Channel, ChannelParts};
 use super::collision::{Collision, Winner};
 use super::contents::Contents;
 use super::create_child_sa::{OwnKey, answer_key_exchange};
-use super::ike_sa::{Active, IkeSa, Life, Request, Task};
+use super::ike_sa::{Active, IkeSa, Request, Task};
 use super::keys::{IkeKeys, IkeSpis, Nonces};
 use crate::context::{Context, Intent};
 use crate::error::{Error, Failure};
 use crate::event::{DownReason, Event};
 use crate::io::Ticket;
 use crate::negotiation;
-use crate::{Misbehaviour, Role, limits};
+use crate::{Misbehaviour, Role};
 
 // --- Initiator -----------------------------------------------------------------------------------------------------
 
@@ -99,11 +99,7 @@ pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, res
             let nonces = Nonces { initiator: &nonce, responder: response.nonce().map_or(&[], |nonce| nonce) };
             match collision.as_ref().map(|collision| (collision.winner(nonces), collision.rival)) {
                 Some((Winner::Theirs, rival)) => concede(sa, cx, new, rival),
-                Some((Winner::Ours, rival)) => {
-                    cx.intents.push_back(Intent::DeclareRedundant(rival));
-                    take_over(sa, cx, new);
-                }
-                None => take_over(sa, cx, new),
+                Some((Winner::Ours, _)) | None => take_over(sa, cx, new),
             }
             cx.finish(&tickets, &Ok(()));
         }
@@ -140,7 +136,7 @@ fn take_over(sa: &mut IkeSa, cx: &mut Context, mut new: IkeSa) {
 
 /// Theirs stays: it inherits; ours is redundant and ours to delete, the old IKE SA is the peer's to delete.
 fn concede(sa: &mut IkeSa, cx: &mut Context, mut redundant: IkeSa, rival: IkeSpi) {
-    redundant.life = Life::Redundant(cx.now + limits::REPLACED_IKE_SA_LIFE);
+    redundant.declare_redundant(cx);
     redundant.queue_first(cx, Task::DeleteIke(DownReason::Redundant, Vec::new()));
     cx.intents.push_back(Intent::Insert(Box::new(redundant)));
     hand_over(sa, cx, rival);
@@ -198,11 +194,13 @@ pub(crate) fn respond(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> R
     let (nonce_i, nonce_r) = (request.nonce()?, cx.next_nonce());
     let spis = IkeSpis { initiator, responder: cx.next_ike_spi() };
     let nonces = Nonces { initiator: nonce_i, responder: &nonce_r };
-    let new = replacement(sa, cx, Role::Responder, chosen.suite, &shared, nonces, spis)?;
+    let mut new = replacement(sa, cx, Role::Responder, chosen.suite, &shared, nonces, spis)?;
     let proposal = negotiation::answer_ike(&chosen, Some(spis.responder));
     let mut payloads = vec![Payload::SecurityAssociation(vec![proposal]), Payload::Nonce(nonce_r.clone())];
     payloads.extend(key_payload);
     let heir = new.our_spi();
+    // Until it inherits, it is not certain to stay.
+    new.declare_redundant(cx);
     cx.intents.push_back(Intent::Insert(Box::new(new)));
     match &mut sa.active {
         Some(Active::RekeyIke(ours)) => ours.collision = Some(Collision::new(nonces, heir)),
