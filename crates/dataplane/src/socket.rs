@@ -277,12 +277,15 @@ fn holder_of(bound: SocketAddr) -> Option<String> {
     let mut wanted = String::new();
     write!(wanted, "socket:[{inode}]").ok()?;
     for process in fs::read_dir("/proc").ok()?.flatten() {
+        let id = process.file_name();
+        if id.to_str().is_none_or(|id| id.parse::<u32>().is_err()) {
+            continue;
+        }
         let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
         let mut targets =
             descriptors.flatten().filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
         if targets.any(|target| target.as_os_str() == wanted.as_str()) {
             let name = fs::read_to_string(process.path().join("comm")).ok()?;
-            let id = process.file_name();
             return Some(format!("{} (process {})", name.trim(), id.to_string_lossy()));
         }
     }

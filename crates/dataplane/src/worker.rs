@@ -47,7 +47,7 @@ impl<T: Tun, S: Socket> Pipeline<T, S> {
             tun,
             sockets,
             egress: Egress::new(mtu, gso),
-            ingress: Ingress::new(mtu.max(ETHERNET_MTU)),
+            ingress: Ingress::new(mtu.max(ETHERNET_MTU) + ESP_ROOM),
             super_packet: vec![0; SUPER_PACKET_ROOM].into_boxed_slice(),
         }
     }
@@ -270,5 +270,8 @@ const SUPER_PACKETS_A_TURN: usize = 64;
 /// Octets of the longest super-packet, and then some.
 const SUPER_PACKET_ROOM: usize = (1 << 16) + 512;
 
-/// What a peer's outer packets have at most, usually.
+/// What a peer's packets have at most, usually.
 const ETHERNET_MTU: usize = 1500;
+
+/// ESP adds no more: header 8, IV 16, padding 15, trailer 2, ICV 32.
+const ESP_ROOM: usize = 8 + 16 + 15 + 2 + 32;

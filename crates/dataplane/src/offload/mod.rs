@@ -147,7 +147,7 @@ fn put32(bytes: &mut [u8], at: usize, word: u32) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 #[cfg(test)]
 mod header_tests {

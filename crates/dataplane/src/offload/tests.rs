@@ -10,10 +10,10 @@ use super::coalesce::Coalescer;
 use super::split::SuperPacket;
 use super::{Checksum, Segmentation, TCP_CHECKSUM, VnetHeader};
 
-/// A TCP stream's super-packet, as fields.
+/// A TCP stream's super-packet, as fields, from 10.1.0.1 to 10.2.0.1 or their likes in IPv6.
 #[derive(Clone, Debug)]
-struct Stream {
-    v6: bool,
+pub(crate) struct Stream {
+    pub(crate) v6: bool,
     tos: u8,
     identification: u16,
     ports: (u16, u16),
@@ -21,11 +21,12 @@ struct Stream {
     acknowledgement: u32,
     push: bool,
     options: Vec<u8>,
-    segment_size: usize,
+    pub(crate) segment_size: usize,
     payload: Vec<u8>,
 }
 
-fn streams() -> impl Strategy<Value = Stream> {
+/// Makes streams of every shape.
+pub(crate) fn streams() -> impl Strategy<Value = Stream> {
     let headers = (any::<bool>(), any::<u8>(), any::<u16>(), any::<(u16, u16)>(), any::<(u32, u32)>());
     let body = (any::<bool>(), 0usize..=10, 1usize..1500, 1usize..64, any::<u8>());
     (headers, body, any::<proptest::sample::Index>()).prop_map(
@@ -114,7 +115,7 @@ impl Stream {
     }
 
     /// The packets of the stream as a host without offload sends them.
-    fn naive_packets(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn naive_packets(&self) -> Vec<Vec<u8>> {
         let chunks = self.payload.chunks(self.segment_size);
         let count = chunks.len();
         chunks
@@ -128,7 +129,7 @@ impl Stream {
     }
 
     /// The stream as the kernel gives it to a TUN device with offloads: the checksum only begun.
-    fn super_packet(&self) -> (VnetHeader, Vec<u8>) {
+    pub(crate) fn super_packet(&self) -> (VnetHeader, Vec<u8>) {
         let mut packet = self.packet(0, &self.payload, self.identification, self.push);
         let begun = naive_sum(&self.pseudo_header(packet.len() - self.ip_len()));
         let field = self.ip_len() + TCP_CHECKSUM;

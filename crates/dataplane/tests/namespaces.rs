@@ -1,0 +1,453 @@
+//! The data plane on a real kernel: two gateways in network namespaces of their own, joined by a veth pair.
+//!
+//! Everything here is in a module named `root_`: it needs root (or a user namespace's), `ip` and `ping`. A runner that has
+//! no such rights leaves these tests out by that name; they fail without, they do not skip. Names of namespaces begin with
+//! `kwdp`.
+
+mod root_ {
+    use std::ffi::OsStr;
+    use std::fs;
+    use std::io::{self, BufRead, BufReader, Read, Write};
+    use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::AsFd;
+    use std::path::{Path, PathBuf};
+    use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+    #[test]
+    fn esp_in_udp_over_ipv4() {
+        carries_everything("udp", ["192.0.2.1", "192.0.2.2"]);
+    }
+
+    #[test]
+    fn esp_alone_over_ipv4() {
+        carries_everything("esp", ["192.0.2.1", "192.0.2.2"]);
+    }
+
+    #[test]
+    fn esp_in_udp_over_ipv6() {
+        carries_everything("udp", ["2001:db8::1", "2001:db8::2"]);
+    }
+
+    #[test]
+    fn esp_alone_over_ipv6() {
+        carries_everything("esp", ["2001:db8::1", "2001:db8::2"]);
+    }
+
+    /// Pings both ways and moves bulk data both ways, of both families, and counts that all of it went through the SAs.
+    fn carries_everything(carrier: &str, outer: [&str; 2]) {
+        let lab = Lab::new();
+        let mut a = lab.gateway(End::A, carrier, outer, SITES, &[]);
+        let mut b = lab.gateway(End::B, carrier, outer, SITES, &[]);
+        for (inner_a, inner_b) in [("10.1.0.1", "10.2.0.1"), ("fd00:1::1", "fd00:2::1")] {
+            assert_success(&lab.ping(End::A, inner_b, 3));
+            assert_success(&lab.ping(End::B, inner_a, 3));
+            lab.transfer(End::A, End::B, inner_b);
+            lab.transfer(End::B, End::A, inner_a);
+        }
+        assert_eq!(a.ask("drops"), "drops Drops({})");
+        assert_eq!(b.ask("drops"), "drops Drops({})");
+        for gateway in [&mut a, &mut b] {
+            let (inbound, outbound) = gateway.usage();
+            assert!(inbound > 4 * BULK_OCTETS as u64 / 1390, "{inbound} octets in");
+            assert!(outbound > 4 * BULK_OCTETS as u64 / 1390, "{outbound} octets out");
+        }
+        lab.assert_idle_is_clean(a, b);
+    }
+
+    /// The selectors are the gateways' own outer addresses: only the mark keeps ESP itself out of the tunnel.
+    #[test]
+    fn host_to_host_with_the_peers_own_address_in_the_selector() {
+        let lab = Lab::new();
+        let outer = ["192.0.2.1", "192.0.2.2"];
+        let mut a = lab.gateway(End::A, "udp", outer, outer, &[]);
+        let _b = lab.gateway(End::B, "udp", outer, outer, &[]);
+        assert_success(&lab.ping(End::A, outer[1], 3));
+        let (inbound, outbound) = a.usage();
+        assert!(inbound >= 3 * 84 && outbound >= 3 * 84, "{inbound} octets in, {outbound} out");
+    }
+
+    /// The first packet asks for the SAs, waits for them and is not lost.
+    #[test]
+    fn a_trapped_packet_waits_for_its_sa() {
+        let lab = Lab::new();
+        let outer = ["192.0.2.1", "192.0.2.2"];
+        let _a = lab.gateway(End::A, "udp", outer, SITES, &["trap"]);
+        let _b = lab.gateway(End::B, "udp", outer, SITES, &[]);
+        assert_success(&lab.ping(End::A, "10.2.0.1", 1));
+    }
+
+    /// Nothing but ESP passes the wire between the gateways, also when the far end is away.
+    #[test]
+    fn protected_packets_never_pass_in_the_clear() {
+        let lab = Lab::new();
+        let outer = ["192.0.2.1", "192.0.2.2"];
+        let mut a = lab.gateway(End::A, "udp", outer, SITES, &[]);
+        lab.ip(End::B, "addr add 10.2.0.9/32 dev lo");
+        lab.ip(End::A, "route add 10.2.0.0/16 via 192.0.2.2");
+        lab.ip(End::B, "route add 10.1.0.0/16 via 192.0.2.1");
+        // Without the data plane these routes carry the ping; with it, it goes into the tunnel, which leads nowhere.
+        assert!(!lab.ping(End::A, "10.2.0.9", 2).status.success());
+        let (_, outbound) = a.usage();
+        assert_eq!(outbound, 2 * 84);
+        a.stop();
+        assert_success(&lab.ping(End::A, "10.2.0.9", 1));
+    }
+
+    #[test]
+    fn what_a_crash_leaves_is_swept_by_the_next_start() {
+        let lab = Lab::new();
+        let outer = ["192.0.2.1", "192.0.2.2"];
+        let a = lab.gateway(End::A, "udp", outer, SITES, &[]);
+        a.kill();
+        assert_eq!(lab.rules(End::A), 2, "a crash leaves the rules of both families");
+        assert!(lab.journal(End::A).exists());
+        let mut a = lab.gateway(End::A, "udp", outer, SITES, &[]);
+        let b = lab.gateway(End::B, "udp", outer, SITES, &[]);
+        assert_eq!(lab.rules(End::A), 2, "no rule stands twice");
+        assert_success(&lab.ping(End::A, "10.2.0.1", 1));
+        assert!(a.usage().1 >= 84);
+        lab.assert_idle_is_clean(a, b);
+    }
+
+    /// `sweep` by itself, for an administrator who does not start the daemon again.
+    #[test]
+    fn a_sweep_removes_leftovers_and_leaves_a_living_run_alone() {
+        let lab = Lab::new();
+        let outer = ["192.0.2.1", "192.0.2.2"];
+        let a = lab.gateway(End::A, "udp", outer, SITES, &[]);
+        lab.inside(End::A, |lab| dataplane::sweep(&lab.journal(End::A))).expect("nothing to do");
+        assert_eq!(lab.rules(End::A), 2);
+        a.kill();
+        lab.inside(End::A, |lab| dataplane::sweep(&lab.journal(End::A))).expect("root may");
+        assert_eq!(lab.rules(End::A), 0);
+        assert!(!lab.journal(End::A).exists());
+        lab.inside(End::A, |lab| dataplane::sweep(&lab.journal(End::A))).expect("nothing to do");
+    }
+
+    #[test]
+    fn a_port_in_use_is_told_with_its_holder() {
+        let lab = Lab::new();
+        let holder = lab.inside(End::A, |_| UdpSocket::bind("0.0.0.0:4500")).expect("a free port");
+        let output = lab.failing_start(End::A);
+        let expected = format!("(process {})", std::process::id());
+        assert!(output.contains("UDP port 4500 of 0.0.0.0 is in use by "), "{output}");
+        assert!(output.contains(&expected), "{output}");
+        assert_eq!(lab.rules(End::A), 0);
+        assert!(!lab.journal(End::A).exists());
+        drop(holder);
+    }
+
+    #[test]
+    fn a_second_instance_is_refused_and_the_first_undisturbed() {
+        let lab = Lab::new();
+        let outer = ["192.0.2.1", "192.0.2.2"];
+        let _a = lab.gateway(End::A, "udp", outer, SITES, &[]);
+        let _b = lab.gateway(End::B, "udp", outer, SITES, &[]);
+        let output = lab.failing_start(End::A);
+        assert!(output.contains("another Keyway is running: it holds "), "{output}");
+        assert_success(&lab.ping(End::A, "10.2.0.1", 1));
+    }
+
+    #[test]
+    fn a_missing_privilege_is_named() {
+        let lab = Lab::new();
+        let output = lab
+            .command(End::A, "setpriv")
+            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+            .arg(gateway_program())
+            .args(["a", "udp", "192.0.2.1", "192.0.2.2", "10.1.0.0/16", "10.2.0.0/16"])
+            .arg(lab.open_directory().join("journal"))
+            .output()
+            .expect("setpriv is there");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("needs the privilege CAP_NET_"), "{text}");
+    }
+
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum End {
+        A,
+        B,
+    }
+
+    /// The example program `static_tunnel`, which cargo builds beside the tests.
+    fn gateway_program() -> PathBuf {
+        let test = std::env::current_exe().expect("we run");
+        let directory = test.parent().and_then(Path::parent).expect("cargo's target/PROFILE/deps");
+        let program = directory.join("examples/static_tunnel");
+        assert!(program.exists(), "build it: cargo build -p keyway-dataplane --examples");
+        program
+    }
+
+    const SITES: [&str; 2] = ["10.1.0.0/16,fd00:1::/64", "10.2.0.0/16,fd00:2::/64"];
+    const BULK_OCTETS: usize = 16 << 20;
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Two namespaces, joined; both go when this does.
+    struct Lab {
+        name: String,
+        directory: PathBuf,
+    }
+
+    impl Lab {
+        fn new() -> Lab {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let name = format!("kwdp{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let directory = std::env::temp_dir().join(&name);
+            fs::create_dir_all(&directory).expect("a writable temporary directory");
+            let lab = Lab { name, directory };
+            for end in [End::A, End::B] {
+                run(Command::new("ip").args(["netns", "add", &lab.namespace(end)]));
+            }
+            let (a, b) = (lab.namespace(End::A), lab.namespace(End::B));
+            run(Command::new("ip")
+                .args(["link", "add", "outer", "netns", &a, "type", "veth"])
+                .args(["peer", "name", "outer", "netns", &b]));
+            for (end, number) in [(End::A, 1), (End::B, 2)] {
+                lab.ip(end, "link set lo up");
+                lab.ip(end, &format!("addr add 192.0.2.{number}/24 dev outer"));
+                lab.ip(end, &format!("addr add 2001:db8::{number}/64 dev outer nodad"));
+                lab.ip(end, &format!("addr add 10.{number}.0.1/32 dev lo"));
+                lab.ip(end, &format!("addr add fd00:{number}::1/128 dev lo"));
+                lab.ip(end, "link set outer up");
+            }
+            lab
+        }
+
+        fn namespace(&self, end: End) -> String {
+            match end {
+                End::A => format!("{}a", self.name),
+                End::B => format!("{}b", self.name),
+            }
+        }
+
+        fn journal(&self, end: End) -> PathBuf {
+            match end {
+                End::A => self.directory.join("a.journal"),
+                End::B => self.directory.join("b.journal"),
+            }
+        }
+
+        /// A directory in which anybody may write.
+        fn open_directory(&self) -> PathBuf {
+            let directory = self.directory.join("open");
+            fs::create_dir_all(&directory).expect("our own directory");
+            run(Command::new("chmod").arg("777").arg(&directory));
+            directory
+        }
+
+        fn command(&self, end: End, program: impl AsRef<OsStr>) -> Command {
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", &self.namespace(end)]).arg(program);
+            command
+        }
+
+        fn ip(&self, end: End, words: &str) {
+            run(Command::new("ip").args(["-n", &self.namespace(end)]).args(words.split(' ')));
+        }
+
+        fn ping(&self, end: End, address: &str, count: u32) -> Output {
+            let count = count.to_string();
+            let mut command = self.command(end, "ping");
+            command.args(["-c", &count, "-i", "0.1", "-W", "1", address]).output().expect("ping is there")
+        }
+
+        /// Counts our routing rules.
+        fn rules(&self, end: End) -> usize {
+            let of_family = |family| {
+                let output = Command::new("ip").args([family, "-n", &self.namespace(end), "rule"]).output();
+                let text = output.expect("ip is there").stdout;
+                String::from_utf8_lossy(&text).matches("lookup 4500").count()
+            };
+            of_family("-4") + of_family("-6")
+        }
+
+        /// Starts a gateway and waits until its tunnel stands.
+        fn gateway(
+            &self,
+            end: End,
+            carrier: &str,
+            outer: [&str; 2],
+            selectors: [&str; 2],
+            more: &[&str],
+        ) -> Gateway {
+            let (name, [local, remote], [ours, theirs]) = match end {
+                End::A => ("a", outer, selectors),
+                End::B => ("b", [outer[1], outer[0]], [selectors[1], selectors[0]]),
+            };
+            let mut child = self
+                .command(end, gateway_program())
+                .args([name, carrier, local, remote, ours, theirs])
+                .arg(self.journal(end))
+                .args(more)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("ip is there");
+            let questions = child.stdin.take();
+            let answers = BufReader::new(child.stdout.take().expect("its output is piped"));
+            let mut gateway = Gateway { child, questions, answers };
+            assert_eq!(gateway.answer(), "ready");
+            gateway
+        }
+
+        fn failing_start(&self, end: End) -> String {
+            let output = self
+                .command(end, gateway_program())
+                .args(["a", "udp", "192.0.2.1", "192.0.2.2", "10.1.0.0/16", "10.2.0.0/16"])
+                .arg(self.journal(end))
+                .stdin(Stdio::null())
+                .output()
+                .expect("ip is there");
+            assert_eq!(output.status.code(), Some(1));
+            String::from_utf8_lossy(&output.stderr).into_owned()
+        }
+
+        /// Runs something on a thread of one of the namespaces.
+        fn inside<T: Send>(&self, end: End, what: impl FnOnce(&Lab) -> T + Send) -> T {
+            thread::scope(|scope| {
+                let thread = scope.spawn(|| {
+                    let path = format!("/run/netns/{}", self.namespace(end));
+                    let namespace = fs::File::open(path).expect("made by ip netns");
+                    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+                        .expect("root may enter it");
+                    what(self)
+                });
+                thread.join().expect("no panic inside the namespace")
+            })
+        }
+
+        /// Moves bulk data over TCP and compares every octet.
+        fn transfer(&self, from: End, to: End, address: &str) {
+            let address = SocketAddr::new(address.parse::<IpAddr>().expect("the test's own address"), 7777);
+            let listener = self.inside(to, |_| TcpListener::bind(address)).expect("a free port");
+            let bulk = pattern();
+            let mut sender =
+                self.inside(from, |_| TcpStream::connect_timeout(&address, PATIENCE)).expect("connects");
+            let (mut receiver, _) = listener.accept().expect("the sender is there");
+            receiver.set_read_timeout(Some(PATIENCE)).expect("a positive time");
+            let received = thread::scope(|scope| {
+                scope.spawn(|| {
+                    sender.write_all(&bulk).expect("the tunnel carries");
+                    sender.shutdown(std::net::Shutdown::Write).expect("connected");
+                });
+                let mut received = Vec::with_capacity(bulk.len());
+                receiver.read_to_end(&mut received).expect("the tunnel carries");
+                received
+            });
+            assert_eq!(received.len(), bulk.len());
+            assert!(received == bulk, "the octets differ");
+        }
+
+        fn assert_idle_is_clean(&self, mut a: Gateway, mut b: Gateway) {
+            a.stop();
+            b.stop();
+            for end in [End::A, End::B] {
+                assert_eq!(self.rules(end), 0);
+                assert!(!self.journal(end).exists());
+                let devices = Command::new("ip").args(["-n", &self.namespace(end), "link"]).output();
+                let devices = devices.expect("ip is there").stdout;
+                assert!(!String::from_utf8_lossy(&devices).contains("keyway0"));
+                let routes = Command::new("ip")
+                    .args(["-n", &self.namespace(end), "route", "show", "table", "4500"])
+                    .output()
+                    .expect("ip is there");
+                assert_eq!(routes.stdout, b"");
+            }
+        }
+    }
+
+    impl Drop for Lab {
+        fn drop(&mut self) {
+            for end in [End::A, End::B] {
+                let _ = Command::new("ip").args(["netns", "del", &self.namespace(end)]).status();
+            }
+            let _ = fs::remove_dir_all(&self.directory);
+        }
+    }
+
+    /// A running `static_tunnel`.
+    struct Gateway {
+        child: Child,
+        questions: Option<ChildStdin>,
+        answers: BufReader<ChildStdout>,
+    }
+
+    impl Gateway {
+        fn ask(&mut self, question: &str) -> String {
+            let questions = self.questions.as_mut().expect("not stopped yet");
+            writeln!(questions, "{question}").expect("it listens");
+            self.answer()
+        }
+
+        /// Reads the next line that is no event.
+        fn answer(&mut self) -> String {
+            let started = Instant::now();
+            while started.elapsed() < PATIENCE {
+                let mut line = String::new();
+                self.answers.read_line(&mut line).expect("it writes text");
+                assert_ne!(line, "", "the gateway ended");
+                if !line.starts_with("event ") {
+                    return line.trim_end().to_owned();
+                }
+            }
+            panic!("the gateway does not answer");
+        }
+
+        /// Gives the octets that the SAs carried, inbound and outbound.
+        fn usage(&mut self) -> (u64, u64) {
+            let octets = |line: String| -> u64 {
+                line.split(' ').nth(3).expect("the octets").parse().expect("a number")
+            };
+            (octets(self.ask("usage")), octets(self.answer()))
+        }
+
+        fn stop(&mut self) {
+            self.questions = None;
+            assert_eq!(self.answer(), "stopped");
+            assert!(self.child.wait().expect("our own child").success());
+        }
+
+        /// Ends it as a crash does.
+        fn kill(mut self) {
+            self.child.kill().expect("our own child");
+            self.child.wait().expect("our own child");
+        }
+    }
+
+    impl Drop for Gateway {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+
+    fn run(command: &mut Command) {
+        let output = command.output().unwrap_or_else(|error: io::Error| panic!("{command:?}: {error}"));
+        assert!(
+            output.status.success(),
+            "{command:?} (these tests need root): {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    fn assert_success(output: &Output) {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+
+    /// Octets that no shift or loss leaves equal.
+    fn pattern() -> Vec<u8> {
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_ne_bytes()
+        };
+        (0..BULK_OCTETS / 8).flat_map(|_| next()).collect()
+    }
+}
