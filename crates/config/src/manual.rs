@@ -105,7 +105,7 @@ connections {
     }
   }
 }
-secrets { ike { secret = "4jYRP0p7mpOn1XkLhEeS8w" } }
+secrets { ike { secret = "your own, from: openssl rand -base64 24" } }
 .fi
 .PP
 The same in TOML:
@@ -117,7 +117,7 @@ local.auth = "psk"
 remote.auth = "psk"
 children.net = { local_ts = "10.1.0.0/16", remote_ts = "10.2.0.0/16" }
 [secrets]
-ike.secret = "4jYRP0p7mpOn1XkLhEeS8w"
+ike.secret = "your own, from: openssl rand -base64 24"
 .fi
 .SH SYNTAX
 .nf

@@ -12,7 +12,7 @@ use crate::connection::{Authentication, Connection, Lifetimes, Method, WeakAlgor
 use crate::fault::Faults;
 use crate::limits::SHORT_SECRET_LEN;
 use crate::reader::Reader;
-use crate::schema::{ListKey, OptionalKey, Row};
+use crate::schema::{Key, ListKey, OptionalKey, Row};
 use crate::secret::SharedSecret;
 use crate::table::authentication::{LOCAL_AUTH, LOCAL_ID, REMOTE_AUTH, REMOTE_ID};
 use crate::table::child::*;
@@ -137,20 +137,19 @@ fn proposals(
 fn ike_lifetimes(reader: &Reader<'_>) -> Lifetimes {
     let rekey = reader.one(&REKEY_TIME);
     let over = reader.maybe(&OVER_TIME).unwrap_or(rekey / 10);
-    let rand = reader.maybe(&RAND_TIME).unwrap_or(over);
+    let rand = reader.maybe(&RAND_TIME);
     let life = if rekey.is_zero() { Duration::ZERO } else { rekey + over };
-    check_rand(reader, &RAND_TIME.row, !rekey.is_zero() && rand >= rekey, "rekey_time");
-    Lifetimes { rekey, rand: rand.min(rekey), life }
+    if !rekey.is_zero() && rand.is_some_and(|rand| rand >= rekey) {
+        leaves_nothing(reader, &RAND_TIME.row, &REKEY_TIME.row);
+    }
+    Lifetimes { rekey, rand: rand.unwrap_or(over.min(rekey / 10)).min(rekey), life }
 }
 
-fn check_rand(reader: &Reader<'_>, row: &Row, is_too_large: bool, rekey: &str) {
-    if is_too_large {
-        let message = format!(
-            "taking off up to `{}` leaves nothing of `{rekey}`: keys would be renewed at once",
-            row.name
-        );
-        reader.error(row, message, "");
-    }
+/// Complains about a random part that may be all of what it is taken off.
+fn leaves_nothing(reader: &Reader<'_>, rand: &Row, rekey: &Row) {
+    let message =
+        format!("`{}` may leave nothing of `{}`: keys would be renewed at once", rand.name, rekey.name);
+    reader.error(rand, message, format!("make it smaller than `{}`", rekey.name));
 }
 
 fn children(connection: &Reader<'_>, weak: WeakAlgorithms) -> Vec<Child> {
@@ -173,8 +172,8 @@ fn child(reader: &Reader<'_>, weak: WeakAlgorithms) -> Child {
         remote_selectors: reader.many(&REMOTE_TS),
         proposals: proposals(reader, &ESP_PROPOSALS, ProposalProtocol::Esp, weak),
         lifetimes: child_lifetimes(reader),
-        bytes: volume(reader, reader.one(&REKEY_BYTES), &LIFE_BYTES, &RAND_BYTES, "rekey_bytes"),
-        packets: volume(reader, reader.one(&REKEY_PACKETS), &LIFE_PACKETS, &RAND_PACKETS, "rekey_packets"),
+        bytes: volume(reader, &REKEY_BYTES, &LIFE_BYTES, &RAND_BYTES),
+        packets: volume(reader, &REKEY_PACKETS, &LIFE_PACKETS, &RAND_PACKETS),
         replay_window: reader.one(&WINDOW),
         priority: reader.one(&PRIORITY),
         start_action: reader.one(&ON_START),
@@ -189,36 +188,38 @@ fn child(reader: &Reader<'_>, weak: WeakAlgorithms) -> Child {
 fn child_lifetimes(reader: &Reader<'_>) -> Lifetimes {
     let rekey = reader.one(&CHILD_REKEY_TIME);
     let life = reader.maybe(&LIFE_TIME).unwrap_or(rekey + rekey / 10);
-    check_life(reader, &LIFE_TIME.row, !life.is_zero() && life <= rekey, "rekey_time");
-    let rand = reader.maybe(&CHILD_RAND_TIME).unwrap_or(life.saturating_sub(rekey));
-    check_rand(
-        reader,
-        &CHILD_RAND_TIME.row,
-        reader.has(&CHILD_RAND_TIME.row) && !rekey.is_zero() && rand >= rekey,
-        "rekey_time",
-    );
-    Lifetimes { rekey, rand: rand.min(rekey), life }
+    let rand = reader.maybe(&CHILD_RAND_TIME);
+    if !rekey.is_zero() && !life.is_zero() && life <= rekey {
+        ends_too_early(reader, &LIFE_TIME.row, &CHILD_REKEY_TIME.row);
+    }
+    if !rekey.is_zero() && rand.is_some_and(|rand| rand >= rekey) {
+        leaves_nothing(reader, &CHILD_RAND_TIME.row, &CHILD_REKEY_TIME.row);
+    }
+    Lifetimes { rekey, rand: rand.unwrap_or(life.saturating_sub(rekey)).min(rekey), life }
 }
 
 fn volume(
     reader: &Reader<'_>,
-    rekey: u64,
-    life: &OptionalKey<u64>,
-    rand: &OptionalKey<u64>,
-    rekey_name: &str,
+    rekey_key: &Key<u64>,
+    life_key: &OptionalKey<u64>,
+    rand_key: &OptionalKey<u64>,
 ) -> Volume {
-    let life_value = reader.maybe(life).unwrap_or(rekey.saturating_add(rekey / 10));
-    check_life(reader, &life.row, rekey > 0 && life_value > 0 && life_value <= rekey, rekey_name);
-    let rand_value = reader.maybe(rand).unwrap_or(life_value.saturating_sub(rekey));
-    check_rand(reader, &rand.row, reader.has(&rand.row) && rekey > 0 && rand_value >= rekey, rekey_name);
-    Volume { rekey, rand: rand_value.min(rekey), life: life_value }
+    let rekey = reader.one(rekey_key);
+    let life = reader.maybe(life_key).unwrap_or(rekey.saturating_add(rekey / 10));
+    let rand = reader.maybe(rand_key);
+    if rekey > 0 && life > 0 && life <= rekey {
+        ends_too_early(reader, &life_key.row, &rekey_key.row);
+    }
+    if rekey > 0 && rand.is_some_and(|rand| rand >= rekey) {
+        leaves_nothing(reader, &rand_key.row, &rekey_key.row);
+    }
+    Volume { rekey, rand: rand.unwrap_or(life.saturating_sub(rekey)).min(rekey), life }
 }
 
-fn check_life(reader: &Reader<'_>, row: &Row, is_too_short: bool, rekey: &str) {
-    if is_too_short {
-        let message = format!("`{}` ends the Child SA before `{rekey}` can renew it", row.name);
-        reader.error(row, message, format!("make it greater than `{rekey}`"));
-    }
+/// Complains about a life that is over before its keys are renewed.
+fn ends_too_early(reader: &Reader<'_>, life: &Row, rekey: &Row) {
+    let message = format!("`{}` ends the Child SA before `{}` can renew it", life.name, rekey.name);
+    reader.error(life, message, format!("make it greater than `{}`", rekey.name));
 }
 
 /// A selector without a counterpart of its family selects nothing (RFC 7296 §2.9).

@@ -353,8 +353,8 @@ site.conf:1:15: error: `c` does not say how its remote end authenticates
     assert_eq!(
         faults_of_connection("rekey_time = 10m\nrand_time = 10m\nchildren { n { } }"),
         [
-            "error: connections.c.rand_time: taking off up to `rand_time` leaves nothing of `rekey_time`: keys would be \
-          renewed at once"
+            "error: connections.c.rand_time: `rand_time` may leave nothing of `rekey_time`: keys would be renewed at \
+          once; make it smaller than `rekey_time`"
         ]
     );
     assert_eq!(

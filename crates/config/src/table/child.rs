@@ -32,8 +32,8 @@ section! {
         ESP_PROPOSALS: ListKey<String> = ListKey::new(
             "esp_proposals", crate::algorithm::PROPOSAL, "default",
             "Algorithms for ESP, as in aes256gcm16-x25519-esn; a key exchange makes every rekeying renew the secret (PFS).",
-            "AEADs first, then AES-CBC with HMAC-SHA-2, with and without 64-bit sequence numbers: RFC 8221's MUSTs and \
-             nothing that it advises against.",
+            "AEADs first, then AES-CBC with HMAC-SHA-2, with and without 64-bit sequence numbers: every cipher that RFC 8221 \
+             requires and nothing that it advises against.",
         );
         MODE: Key<Treatment> = Key::new(
             "mode", TREATMENT, "tunnel",

@@ -78,7 +78,7 @@ section! {
             "How long after rekey_time the IKE SA ends if nothing replaced it.",
         );
         RAND_TIME: OptionalKey<Duration> = OptionalKey::new(
-            "rand_time", TIME, Absent::Follows("over_time"),
+            "rand_time", TIME, Absent::Follows("over_time, at most a tenth of rekey_time"),
             "Up to this much is taken off rekey_time at random, so that the two ends do not begin at the same moment.",
         );
         ALLOW_WEAK: Key<WeakAlgorithms> = Key::new(
