@@ -380,8 +380,9 @@ impl Pair {
             self.journal.note(now, to, Entry::Received(parcel.clone(), loss));
         }
         let Parcel { source, destination, cargo } = parcel;
+        let is_off = self.node(to).endpoint.is_none();
         match cargo {
-            Cargo::Esp(sealed) if loss.is_some() => self.lost_by_network(sealed.packet),
+            Cargo::Esp(sealed) if loss.is_some() || is_off => self.lost_by_network(sealed.packet),
             Cargo::Ike(bytes) if loss.is_none() => {
                 let path = Path { local: destination, remote: source };
                 self.with_endpoint(to, |endpoint| {
@@ -415,6 +416,10 @@ impl Pair {
     fn send_packet(&mut self, packet: Packet) {
         let from = scenario::side_of(packet.flow.source);
         let now = self.now;
+        if self.node(from).endpoint.is_none() {
+            self.tallies[from.index()].sent += 1;
+            return self.lost_by_network(packet);
+        }
         let departure = self.node_mut(from).plane.send(now, packet);
         let tally = &mut self.tallies[from.index()];
         tally.sent += 1;
@@ -456,7 +461,9 @@ impl Pair {
         };
         // A late copy of a packet that has arrived is nobody's loss.
         if !self.delivered.contains(&packet.number) {
-            self.journal.note(self.now, at, Entry::Note(format!("packet {} is lost: {why}", packet.number)));
+            if self.tallies[at.other().index()].lost_by_sas.len() < LOSSES_NOTED {
+                self.journal.note(self.now, at, Entry::Note(format!("packet {} is lost: {why}", packet.number)));
+            }
             self.tallies[at.other().index()].lost_by_sas.push(why);
         }
     }
@@ -621,5 +628,6 @@ fn parcel(path: Path, cargo: Cargo) -> Parcel {
 pub const CONNECTION: &str = "site";
 
 const IKE_PORT: u16 = 500;
+const LOSSES_NOTED: usize = 5;
 const SENT_KEPT: usize = 64;
 const WAKES_AT_ONE_MOMENT: u32 = 1000;

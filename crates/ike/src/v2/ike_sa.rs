@@ -19,7 +19,7 @@ use wire::v2::{Datagram, Notify, Payload};
 
 use super::authentication::PeerAuthenticated;
 use super::channel::{Channel, Kind, Opening};
-use super::child::{Carriage, ChildSa, Confirmation, Tenure};
+use super::child::{Carriage, ChildSa, Confirmation, Sending, Tenure};
 use super::contents::Contents;
 use super::fragmentation::Reassembly;
 use super::ike_auth::Closed;
@@ -308,7 +308,9 @@ impl IkeSa {
             Tenure::Aside => {
                 let holds =
                     |other: &&mut ChildSa| other.policy == child.policy && other.tenure == Tenure::Holds;
-                if let Some(holder) = self.children.values_mut().find(holds) {
+                let holder = self.children.values_mut().find(holds);
+                // One that never carried our packets says nothing of whether the peer knows the holder.
+                if let Some(holder) = holder.filter(|_| child.sending == Sending::Yes) {
                     holder.start_sending(cx);
                 }
                 child.remove_replaced(cx);
