@@ -51,21 +51,24 @@ impl<S: Socket> Control<S> {
     /// Carries out an order on the tables; workers see it with their next batch.
     ///
     /// Packets that waited for it leave first: those that are there before workers see the new tables, and those that
-    /// workers still put there meanwhile.
+    /// workers still put there meanwhile. They waited for a trap policy, and an SA serves a policy of its own, perhaps
+    /// with narrower selectors: so whatever waits is classified again.
     pub(crate) fn apply(&mut self, op: SaOp) -> Result<(), Rejection> {
-        let (served, removed) = match &op {
-            SaOp::UseOutbound { policy, .. } => (Some(*policy), None),
-            SaOp::RemovePolicy(policy) => (None, Some(*policy)),
-            SaOp::InstallPolicy(_) | SaOp::InstallSa(_) | SaOp::RemoveSa(_) | SaOp::MoveSa { .. } => {
-                (None, None)
-            }
+        let serves = matches!(op, SaOp::UseOutbound { .. });
+        let removed = match &op {
+            SaOp::RemovePolicy(policy) => Some(*policy),
+            SaOp::UseOutbound { .. }
+            | SaOp::InstallPolicy(_)
+            | SaOp::InstallSa(_)
+            | SaOp::RemoveSa(_)
+            | SaOp::MoveSa { .. } => None,
         };
         self.databases.apply(op)?;
         let tables = self.databases.tables();
-        if let Some(policy) = served {
-            self.send_held(policy, &tables);
+        if serves {
+            self.send_held(&tables);
             self.shared.publish(Arc::clone(&tables));
-            self.send_held(policy, &tables);
+            self.send_held(&tables);
         } else {
             self.shared.publish(tables);
         }
@@ -90,10 +93,10 @@ impl<S: Socket> Control<S> {
         self.databases.drops()
     }
 
-    fn send_held(&mut self, policy: PolicyId, tables: &Arc<Tables>) {
+    fn send_held(&mut self, tables: &Arc<Tables>) {
         let tables = Arc::clone(tables);
         let batch = self.shared.batch_ahead(tables, Instant::now(), &self.sockets, &self.activity);
-        for octets in &self.shared.hold.release(policy) {
+        for octets in &self.shared.hold.release_all() {
             self.egress.take(&SuperPacket::whole(octets), &batch);
         }
         self.egress.flush(&batch);

@@ -100,6 +100,14 @@ impl Hold {
         queue.packets.into_iter().map(|held| held.octets).collect()
     }
 
+    /// Gives the packets of all policies, those of each in their order; whichever has to wait again asks anew.
+    pub(crate) fn release_all(&self) -> Vec<Vec<u8>> {
+        let mut waiting = self.lock();
+        waiting.packets = 0;
+        let queues = std::mem::take(&mut waiting.queues);
+        queues.into_values().flat_map(|queue| queue.packets).map(|held| held.octets).collect()
+    }
+
     /// Drops the packets that waited too long and gives their number.
     pub(crate) fn expire(&self, now: Instant) -> usize {
         let mut waiting = self.lock();

@@ -346,6 +346,29 @@ fn packets_wait_for_their_sa_and_leave_in_their_order() {
 }
 
 #[test]
+fn packets_that_waited_for_a_trap_leave_through_the_sa_of_another_policy() {
+    let (mut left, mut right) = gateways(Trains::Taken);
+    let trap = PolicySpec {
+        id: PolicyId(POLICY.0 + 1),
+        priority: u32::MAX,
+        ..policy(End::Left, PolicyAction::Trap)
+    };
+    left.apply(SaOp::InstallPolicy(trap));
+    right.apply(SaOp::InstallPolicy(policy(End::Right, PolicyAction::Protect)));
+    install(&mut right, End::Right, Encapsulation::Udp);
+    left.tun.push(WHOLE, plain(b"first"));
+    left.run();
+    assert_eq!(left.sent(), []);
+
+    left.apply(SaOp::InstallPolicy(policy(End::Left, PolicyAction::Protect)));
+    install(&mut left, End::Left, Encapsulation::Udp);
+    right.run();
+    let arrived: Vec<Vec<u8>> = right.tun.written().into_iter().map(|(_, packet)| packet).collect();
+    assert_eq!(arrived, [plain(b"first")]);
+    assert_eq!(left.drops(), []);
+}
+
+#[test]
 fn packets_that_wait_too_long_are_dropped_and_so_are_those_of_a_removed_policy() {
     let (mut left, _right) = gateways(Trains::Taken);
     left.apply(SaOp::InstallPolicy(policy(End::Left, PolicyAction::Trap)));
@@ -411,11 +434,12 @@ fn life_and_new_paths_are_told_once_a_second() {
     };
     let active = PlaneEvent::Sa(SaEvent::Active { sa: inbound_id(End::Right) });
     let path_changed = PlaneEvent::Sa(SaEvent::PathChanged { sa: inbound_id(End::Right), remote: moved });
-    assert_eq!(send(&mut left, None), [active.clone()]);
-    assert_eq!(send(&mut left, Some(moved)), [path_changed.clone()]);
-    assert_eq!(send(&mut left, Some(moved)), []);
-    assert_eq!(send(&mut left, Some(moved)), [active]);
-    assert_eq!(send(&mut left, Some(moved)), [path_changed]);
+    let sources = [None, Some(moved), Some(moved), Some(moved), Some(moved)];
+    let told = sources.map(|source| send(&mut left, source));
+    assert_eq!(
+        told,
+        [vec![active.clone()], vec![path_changed.clone()], vec![], vec![active], vec![path_changed]]
+    );
 }
 
 #[test]
