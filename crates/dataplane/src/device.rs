@@ -35,9 +35,10 @@ pub(crate) trait Socket {
     /// Receives up to [`RECEIVE_BATCH`] datagrams and gives their number; `WouldBlock` when there are none.
     fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<usize>;
 
-    /// Sends up to [`SEND_BATCH`] trains, waiting for room in the kernel's queue; gives how many went.
+    /// Sends up to [`SEND_BATCH`] trains and gives how many went.
     ///
-    /// Fewer than all went if the kernel refused the next one; an error says that it refused the first.
+    /// Fewer than all went if the kernel refused the next one; an error says that it refused the first. A full queue is such
+    /// a refusal: a gateway drops what its line does not take, as a router does, rather than keep the other direction waiting.
     fn send(&self, trains: &[Train<'_>]) -> io::Result<usize>;
 }
 

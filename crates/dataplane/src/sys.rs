@@ -89,7 +89,7 @@ pub(crate) fn receive_batch(socket: BorrowedFd<'_>, batch: &mut ReceiveBatch) ->
     Ok(count)
 }
 
-/// Sends up to [`SEND_BATCH`] trains in one call, waiting for room; gives how many went.
+/// Sends up to [`SEND_BATCH`] trains in one call, without waiting; gives how many went.
 pub(crate) fn send_batch(socket: BorrowedFd<'_>, trains: &[Train<'_>]) -> io::Result<usize> {
     let trains = &trains[..trains.len().min(SEND_BATCH)];
     let mut names = [const { None::<SockAddr> }; SEND_BATCH];
@@ -110,8 +110,14 @@ pub(crate) fn send_batch(socket: BorrowedFd<'_>, trains: &[Train<'_>]) -> io::Re
     }
     // SAFETY: the first `trains.len()` headers point to a name and a control buffer of this stack frame and to the parts
     // of their train, which is borrowed; each with its own length. sendmmsg writes to `msg_len` of the headers only.
-    let count =
-        unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), trains.len() as libc::c_uint, 0) };
+    let count = unsafe {
+        libc::sendmmsg(
+            socket.as_raw_fd(),
+            messages.as_mut_ptr(),
+            trains.len() as libc::c_uint,
+            libc::MSG_DONTWAIT,
+        )
+    };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 

@@ -9,14 +9,18 @@ mod root_ {
     use std::fs;
     use std::io::{self, BufRead, BufReader, Read, Write};
     use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+    use std::num::NonZeroUsize;
     use std::os::fd::AsFd;
     use std::path::{Path, PathBuf};
     use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::mpsc;
     use std::thread;
     use std::time::{Duration, Instant};
 
+    use dataplane::{Dataplane, Delivery, DropReason, IkeDatagram, PlaneEvent, Settings};
     use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+    use sa::{PolicyAction, PolicyId, PolicySpec, SaOp, SelectorPair};
 
     #[test]
     fn esp_in_udp_over_ipv4() {
@@ -168,6 +172,99 @@ mod root_ {
         assert!(text.contains("needs the privilege CAP_NET_"), "{text}");
     }
 
+    #[test]
+    fn routes_follow_the_policies() {
+        let lab = Lab::new();
+        let (plane, _) = lab.plane(End::A);
+        let protect = policy(
+            1,
+            PolicyAction::Protect,
+            &[("10.1.0.0/16", "10.2.0.0/16"), ("fd00:1::/64", "fd00:2::/64")],
+        );
+        let twin = policy(2, PolicyAction::Trap, &[("10.1.0.0/16", "10.2.0.0/16")]);
+        let bypass = policy(0, PolicyAction::Bypass, &[("0.0.0.0/0", "10.2.9.0/24")]);
+        plane.apply(SaOp::InstallPolicy(protect));
+        assert_eq!(
+            lab.routes(End::A),
+            ["10.2.0.0/16 dev keyway0 src 10.1.0.1", "fd00:2::/64 dev keyway0 src fd00:1::1"]
+        );
+        plane.apply(SaOp::InstallPolicy(twin));
+        plane.apply(SaOp::InstallPolicy(bypass));
+        plane.apply(SaOp::RemovePolicy(PolicyId(1)));
+        assert_eq!(lab.routes(End::A), ["10.2.0.0/16 dev keyway0 src 10.1.0.1", "throw 10.2.9.0/24"]);
+        plane.apply(SaOp::RemovePolicy(PolicyId(2)));
+        assert_eq!(lab.routes(End::A), Vec::<String>::new());
+        plane.stop();
+        assert_eq!(lab.rules(End::A), 0);
+    }
+
+    /// One port of a protected prefix is bypassed: the route leads it to the plane, and the plane lets it out.
+    #[test]
+    fn a_bypassed_port_leaves_in_the_clear_and_its_neighbour_does_not() {
+        let lab = Lab::new();
+        let (plane, _) = lab.plane(End::A);
+        let sites = [("10.1.0.0/16", "10.2.0.0/16"), ("fd00:1::/64", "fd00:2::/64")];
+        plane.apply(SaOp::InstallPolicy(policy(1, PolicyAction::Protect, &sites)));
+        let port = [("10.1.0.0/16", "10.2.0.0/16[udp/5353]"), ("fd00:1::/64", "fd00:2::/64[udp/5353]")];
+        plane.apply(SaOp::InstallPolicy(policy(0, PolicyAction::Bypass, &port)));
+        lab.ip(End::A, "route add 10.2.0.0/16 via 192.0.2.2");
+        lab.ip(End::A, "route add fd00:2::/64 via 2001:db8::2");
+        for (ours, theirs) in [("10.1.0.1", "10.2.0.1"), ("fd00:1::1", "fd00:2::1")] {
+            let at = |text: &str, port| SocketAddr::new(text.parse().expect("the test's own address"), port);
+            let bind = |end, address| lab.inside(end, |_| UdpSocket::bind(address)).expect("a free port");
+            let (bypassed, protected) = (bind(End::B, at(theirs, 5353)), bind(End::B, at(theirs, 5354)));
+            let sender = bind(End::A, at(ours, 0));
+            sender.send_to(b"protected", at(theirs, 5354)).expect("the route leads to the plane");
+            sender.send_to(b"bypassed", at(theirs, 5353)).expect("the route leads to the plane");
+            let mut room = [0; 32];
+            bypassed.set_read_timeout(Some(PATIENCE)).expect("a positive time");
+            let (octets, from) = bypassed.recv_from(&mut room).expect("it was let out");
+            assert_eq!((&room[..octets], from.ip()), (&b"bypassed"[..], at(ours, 0).ip()));
+            protected.set_read_timeout(Some(Duration::from_millis(200))).expect("a positive time");
+            assert!(protected.recv_from(&mut room).is_err(), "it had no SA");
+        }
+        assert_eq!(plane.drops().0[&DropReason::Ipsec(ipsec::DropReason::NoSa)], 2);
+    }
+
+    #[test]
+    fn ike_datagrams_cross_on_both_ports_and_in_both_families() {
+        let lab = Lab::new();
+        let (a, _) = lab.plane(End::A);
+        let (_b, heard) = lab.plane(End::B);
+        for (ours, theirs) in [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")] {
+            for port in [500, 4500] {
+                let at = |text: &str| SocketAddr::new(text.parse().expect("the test's own address"), port);
+                let (local, remote) = (at(ours), at(theirs));
+                if port == 4500 {
+                    a.send_keepalive(local, remote);
+                }
+                let bytes = format!("to port {port}").into_bytes();
+                a.send_ike(IkeDatagram { local, remote, bytes: bytes.clone() });
+                let expected = PlaneEvent::Ike(IkeDatagram { local: remote, remote: local, bytes });
+                assert_eq!(heard.recv_timeout(PATIENCE), Ok(expected));
+            }
+        }
+    }
+
+    #[test]
+    fn a_device_that_is_taken_away_is_told_once() {
+        let lab = Lab::new();
+        let (_plane, heard) = lab.plane(End::A);
+        lab.ip(End::A, "link del keyway0");
+        let told = heard.recv_timeout(PATIENCE).expect("it is noticed");
+        let PlaneEvent::HostFault(sentence) = told else { panic!("{told:?}") };
+        assert!(sentence.starts_with("the TUN device is gone, and traffic with it: "), "{sentence}");
+        assert!(heard.recv_timeout(Duration::from_secs(1)).is_err(), "one worker tells it once");
+    }
+
+    fn policy(id: u32, action: PolicyAction, pairs: &[(&str, &str)]) -> PolicySpec {
+        let selector = |text: &str| text.parse().expect("the test's own selector");
+        let selectors = pairs
+            .iter()
+            .map(|(local, remote)| SelectorPair { local: selector(local), remote: selector(remote) });
+        PolicySpec { id: PolicyId(id), priority: id, selectors: selectors.collect(), action }
+    }
+
     #[derive(Clone, Copy, PartialEq, Eq)]
     enum End {
         A,
@@ -293,6 +390,35 @@ mod root_ {
             let mut gateway = Gateway { child, questions, answers };
             assert_eq!(gateway.answer(), "ready");
             gateway
+        }
+
+        /// Starts a plane with one worker in this process; gives it and what it tells.
+        fn plane(&self, end: End) -> (Dataplane, mpsc::Receiver<PlaneEvent>) {
+            let (events, heard) = mpsc::channel();
+            let settings =
+                Settings { journal: self.journal(end), workers: NonZeroUsize::new(1), ..Settings::default() };
+            let tell = move |event| match events.send(event) {
+                Ok(()) => Delivery::Taken,
+                Err(_) => Delivery::Refused,
+            };
+            let plane = self.inside(end, |_| Dataplane::start(settings, tell)).expect("root may");
+            (plane, heard)
+        }
+
+        /// Lists the routes of our table, IPv4 first, without what the kernel adds to them.
+        fn routes(&self, end: End) -> Vec<String> {
+            let of_family = |family| {
+                let mut list = Command::new("ip");
+                list.args([family, "-n", &self.namespace(end), "route", "show", "table", "4500"]);
+                let text = list.output().expect("ip is there").stdout;
+                let short = |line: &str| {
+                    let words = ["proto 50 ", "scope link ", "metric 1024 ", "pref medium"];
+                    let line = words.iter().fold(line.to_owned(), |line, word| line.replace(word, ""));
+                    line.trim().to_owned()
+                };
+                String::from_utf8_lossy(&text).lines().map(short).collect::<Vec<_>>()
+            };
+            [of_family("-4"), of_family("-6")].concat()
         }
 
         fn failing_start(&self, end: End) -> String {
