@@ -84,6 +84,18 @@ pub(crate) struct Run {
     /// [default: keyway.journal beside the socket]
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
+    /// How long the first answer to an IKE request may take before the request is repeated
+    #[arg(long, value_name = "SECONDS", value_parser = positive, default_value = "4")]
+    pub retransmit_timeout: f64,
+    /// How many times longer each further answer may take
+    #[arg(long, value_name = "FACTOR", value_parser = positive, default_value = "1.8")]
+    pub retransmit_base: f64,
+    /// How often an IKE request is repeated before the peer counts as dead; with the two above, after 165 seconds
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub retransmit_tries: u32,
+    /// The largest IP packet in octets that an IKE message may make before it is cut into fragments (RFC 7383)
+    #[arg(long, value_name = "OCTETS", value_parser = clap::value_parser!(u16).range(256..), default_value_t = 1280)]
+    pub fragment_size: u16,
     /// What to log: error, warn, info, debug, trace, or the same for one part, as in info,ike=debug
     #[arg(long, value_name = "FILTER", default_value = "info", env = "KEYWAY_LOG")]
     pub(crate) log: String,
@@ -106,6 +118,14 @@ Examples:
   keyway run --config /etc/swanctl/swanctl.conf --socket /run/charon.vici
 
 Signals: SIGHUP reads the configuration again; SIGTERM and SIGINT delete the SAs, undo every change to the host, and end.";
+
+/// Reads a number of seconds, or a factor.
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err("a number above 0 is wanted, such as 4 or 0.5".to_owned()),
+    }
+}
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

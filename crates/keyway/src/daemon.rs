@@ -28,7 +28,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use dataplane::{Dataplane, Listen};
 use ike::Command;
@@ -210,12 +210,23 @@ fn plane_settings(arguments: &Run) -> dataplane::Settings {
 }
 
 fn engine_settings(arguments: &Run) -> ike::Settings {
+    let defaults = ike::Settings::default();
     ike::Settings {
+        retransmission: ike::RetransmissionPolicy {
+            initial: Duration::from_secs_f64(arguments.retransmit_timeout.min(LONGEST_WAIT_SECS)),
+            factor: arguments.retransmit_base,
+            tries: arguments.retransmit_tries,
+            ..defaults.retransmission
+        },
+        fragment_size: arguments.fragment_size.into(),
         trace_messages: arguments.trace_messages.is_some(),
         disclose_keys: arguments.disclose_keys.is_some(),
-        ..ike::Settings::default()
+        ..defaults
     }
 }
+
+/// More than this is a mistake in the unit.
+const LONGEST_WAIT_SECS: f64 = 300.0;
 
 fn default_workers() -> usize {
     thread::available_parallelism().map_or(1, Into::into).min(dataplane::limits::MOST_WORKERS)
