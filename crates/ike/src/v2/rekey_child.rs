@@ -155,7 +155,8 @@ fn make(
     let shared = key.finish(agreed.chosen.suite.key_exchange, response)?;
     let nonces = Nonces { initiator: nonce, responder: response.nonce()? };
     let keying = keying(sa, Role::Initiator, shared.as_ref(), nonces);
-    let is_served = sa.children.values().any(|child| child.policy == *policy);
+    let is_served =
+        sa.children.values().any(|child| child.policy == *policy && child.tenure == Tenure::Holds);
     let installation = if is_served { Installation::StandBy(*policy) } else { Installation::New };
     child::install(cx, &sa.peer, &offer.config, agreed, &keying, sa.carriage(), installation)
 }
@@ -164,16 +165,12 @@ fn make(
 fn take_over(sa: &mut IkeSa, cx: &mut Context, mut new: ChildSa, initiated: &Initiated) {
     new.tenure = Tenure::Holds;
     let new_status = new.status();
-    sa.take_in(cx, new);
-    if let Some(rival) =
-        initiated.collision.as_ref().and_then(|collision| sa.children.get_mut(&collision.rival))
-    {
-        rival.state = ChildState::Rekeyed;
-        rival.tenure = Tenure::Aside;
+    for other in sa.children.values_mut().filter(|other| other.policy == new.policy) {
+        other.state = ChildState::Rekeyed;
+        other.tenure = Tenure::Aside;
     }
-    if let Some(old) = sa.children.get_mut(&initiated.old) {
-        old.state = ChildState::Rekeyed;
-        old.tenure = Tenure::Aside;
+    sa.take_in(cx, new);
+    if sa.children.contains_key(&initiated.old) {
         sa.queue_first(cx, Task::DeleteChild(initiated.old, DownReason::Replaced, Vec::new()));
     }
     let ike = Box::new(sa.status());
@@ -203,10 +200,10 @@ fn replaced_by_rival(
     old_status: &ChildSaStatus,
     rival: ChildSaId,
 ) {
-    if let Some(old) = sa.children.get_mut(&old) {
-        old.state = ChildState::Rekeyed;
-        old.tenure = Tenure::Aside;
-    }
+    // Gone means that all this was settled before, and the rival itself may have been replaced since.
+    let Some(old) = sa.children.get_mut(&old) else { return };
+    old.state = ChildState::Rekeyed;
+    old.tenure = Tenure::Aside;
     if let Some(new) = sa.children.get_mut(&rival).filter(|new| new.tenure == Tenure::Aside) {
         new.tenure = Tenure::Holds;
         let new = new.status();
@@ -278,10 +275,9 @@ pub(crate) fn respond(
         return Err(if is_coming { Error::Busy } else { Error::ChildSaNotFound { spi } });
     };
     let old = &sa.children[&old_id];
-    match old.state {
-        ChildState::Installed | ChildState::Rekeying => {}
-        // RFC 7296 §2.25.1: a Child SA that we are closing cannot be replaced.
-        ChildState::Rekeyed | ChildState::Deleting => return Err(Error::Busy),
+    if !old.is_in_use() {
+        // RFC 7296 §2.25.1: a Child SA that is being closed cannot be replaced; nor one that may yet lose a collision.
+        return Err(Error::Busy);
     }
     let answer = ChildAnswer::replacing(cx, old, request)?;
     let (policy, old_status) = (old.policy, old.status());
