@@ -38,20 +38,11 @@ impl Announcer {
         match &event {
             Event::IkeUp(ike) => log_ike_up(ike),
             Event::IkeDown(ike, reason) => log_ike_down(ike, reason),
-            Event::IkeRekeyed { old, new } => {
-                tracing::info!(connection = new.connection, ike_sa = %new.id, old = %old.initiator_spi,
-                    new = %new.initiator_spi, "IKE SA is rekeyed");
-            }
+            Event::IkeRekeyed { old, new } => log_ike_rekeyed(old, new),
             Event::ChildUp(ike, child) => log_child_up(ike, child),
             Event::ChildDown(ike, child, reason) => log_child_down(ike, child, reason),
-            Event::ChildRekeyed { ike, old, new } => {
-                tracing::info!(connection = ike.connection, ike_sa = %ike.id, child = new.name, child_sa = %new.id,
-                    replaces = %old.id, spi_in = %new.inbound.spi, spi_out = %new.outbound.spi, "Child SA is rekeyed");
-            }
-            Event::PathChanged(ike, old) => {
-                tracing::info!(connection = ike.connection, ike_sa = %ike.id, %old, new = %ike.path,
-                    "the peer is reached on another path");
-            }
+            Event::ChildRekeyed { ike, old, new } => log_child_rekeyed(ike, old, new),
+            Event::PathChanged(ike, before) => log_path_changed(ike, before),
             Event::Failed { connection, path, failure } => {
                 let connection = connection.as_deref();
                 self.log_failure(now, connection, path.map(|path| path.to_string()).as_deref(), failure);
@@ -83,6 +74,7 @@ impl Announcer {
         if is_due {
             self.summed_up = Some((now, counters));
             tracing::info!(
+                target: IKE,
                 malformed = counters.malformed,
                 other_version = counters.other_version,
                 unknown_spi = counters.unknown_spi,
@@ -106,19 +98,26 @@ impl Announcer {
             Verdict::PassAfter(held_back) => Some(held_back),
             Verdict::HoldBack => return,
         };
-        tracing::warn!(connection, path, not_shown_before = held_back, "{failure}");
+        tracing::warn!(target: IKE, connection, path, not_shown_before = held_back, "{failure}");
     }
 }
 
+/// The part of the program that lines about IKE SAs come from, for `--log` and for vici's groups.
+const IKE: &str = "ike::sa";
+
+/// The same for Child SAs.
+const CHILD: &str = "ike::child";
+
 fn log_ike_up(ike: &IkeSaStatus) {
     tracing::info!(
+        target: IKE,
         connection = ike.connection,
         ike_sa = %ike.id,
         local = %ike.path.local,
         remote = %ike.path.remote,
-        local_id = ike.local_identity.as_ref().map(tracing::field::display),
-        remote_id = ike.remote_identity.as_ref().map(tracing::field::display),
-        suite = ike.suite.as_ref().map(tracing::field::display),
+        local_id = ike.local_identity.as_ref().map(display),
+        remote_id = ike.remote_identity.as_ref().map(display),
+        suite = ike.suite.as_ref().map(display),
         nat_local = ike.nat.local,
         nat_remote = ike.nat.remote,
         "IKE SA is up"
@@ -126,19 +125,46 @@ fn log_ike_up(ike: &IkeSaStatus) {
 }
 
 fn log_ike_down(ike: &IkeSaStatus, reason: &DownReason) {
-    let reason = sentence(reason);
-    match ike.established_at {
-        Some(_) => {
-            tracing::info!(connection = ike.connection, ike_sa = %ike.id, remote = %ike.path.remote, "IKE SA is down: {reason}")
-        }
-        None => {
-            tracing::info!(connection = ike.connection, ike_sa = %ike.id, remote = %ike.path.remote, "IKE SA did not come up: {reason}")
-        }
-    }
+    let what = match ike.established_at {
+        Some(_) => "is down",
+        None => "did not come up",
+    };
+    tracing::info!(
+        target: IKE,
+        connection = ike.connection,
+        ike_sa = %ike.id,
+        remote = %ike.path.remote,
+        "IKE SA {what}: {}",
+        sentence(reason)
+    );
+}
+
+fn log_ike_rekeyed(old: &IkeSaStatus, new: &IkeSaStatus) {
+    tracing::info!(
+        target: IKE,
+        connection = new.connection,
+        ike_sa = %new.id,
+        old_initiator_spi = %old.initiator_spi,
+        initiator_spi = %new.initiator_spi,
+        responder_spi = %new.responder_spi,
+        "IKE SA is rekeyed"
+    );
+}
+
+fn log_path_changed(ike: &IkeSaStatus, before: &ike::Path) {
+    tracing::info!(
+        target: IKE,
+        connection = ike.connection,
+        ike_sa = %ike.id,
+        %before,
+        now = %ike.path,
+        "the peer is reached on another path"
+    );
 }
 
 fn log_child_up(ike: &IkeSaStatus, child: &ChildSaStatus) {
     tracing::info!(
+        target: CHILD,
         connection = ike.connection,
         ike_sa = %ike.id,
         child = child.name,
@@ -153,8 +179,29 @@ fn log_child_up(ike: &IkeSaStatus, child: &ChildSaStatus) {
 }
 
 fn log_child_down(ike: &IkeSaStatus, child: &ChildSaStatus, reason: &DownReason) {
-    let reason = sentence(reason);
-    tracing::info!(connection = ike.connection, ike_sa = %ike.id, child = child.name, child_sa = %child.id, "Child SA is down: {reason}");
+    tracing::info!(
+        target: CHILD,
+        connection = ike.connection,
+        ike_sa = %ike.id,
+        child = child.name,
+        child_sa = %child.id,
+        "Child SA is down: {}",
+        sentence(reason)
+    );
+}
+
+fn log_child_rekeyed(ike: &IkeSaStatus, old: &ChildSaStatus, new: &ChildSaStatus) {
+    tracing::info!(
+        target: CHILD,
+        connection = ike.connection,
+        ike_sa = %ike.id,
+        child = new.name,
+        child_sa = %new.id,
+        replaces = %old.id,
+        spi_in = %new.inbound.spi,
+        spi_out = %new.outbound.spi,
+        "Child SA is rekeyed"
+    );
 }
 
 fn log_write_error(what: &str, written: Option<io::Result<()>>) {

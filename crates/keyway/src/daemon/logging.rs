@@ -1,6 +1,7 @@
 //! The log: to standard error for people and journals, and as notices to clients that watch.
 
 use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal};
 use std::time::SystemTime;
 
 use tracing::field::{Field, Visit};
@@ -21,7 +22,7 @@ use crate::cli::LogFormat;
 pub(crate) fn start(filter: &str, format: LogFormat, notices: Notices) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?;
     let registry = tracing_subscriber::registry().with(filter).with(NoticeLayer(notices));
-    let to_stderr = text::layer().with_writer(std::io::stderr);
+    let to_stderr = text::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     match format {
         LogFormat::Text => registry.with(to_stderr.with_target(false)).init(),
         LogFormat::Json => registry.with(to_stderr.json()).init(),

@@ -64,11 +64,13 @@ pub(crate) fn recent_log(notices: &Notices) -> Tree {
 
 /// Gives charon's name for the part of the program that speaks.
 fn group(target: &str) -> &'static str {
-    match target.split("::").next().unwrap_or(target) {
-        "ike" => "IKE",
-        "dataplane" => "NET",
-        "ipsec" => "ESP",
-        "config" => "CFG",
+    let mut parts = target.split("::");
+    match (parts.next(), parts.next()) {
+        (Some("ike"), Some("child")) => "CHD",
+        (Some("ike"), _) => "IKE",
+        (Some("dataplane"), _) => "NET",
+        (Some("ipsec"), _) => "ESP",
+        (Some("config"), _) => "CFG",
         _ => "DMN",
     }
 }

@@ -302,7 +302,7 @@ async fn failures_are_sentences_that_name_both_sides() {
             errmsg("initiate", "child", "lan"),
             "the child lan is a PASS policy and has no SA that could come up; install it instead"
         );
-        assert_eq!(errmsg("terminate", "child", "lan"), "no Child SA matches child lan; up are: net 7");
+        assert_eq!(errmsg("terminate", "child", "lan"), "no Child SA matches child lan; up are: net {7}");
         assert_eq!(errmsg("terminate", "ike-id", "x"), "ike-id = x is not a number");
         assert_eq!(errmsg("rekey", "ike", "site"), "the peer at 192.0.2.2:4500 does not answer");
         assert_eq!(errmsg("load-key", "type", "rsa"), "certificates and private keys are not supported yet");
@@ -369,15 +369,15 @@ async fn what_happens_reaches_those_who_registered_and_only_them() {
 #[tokio::test]
 async fn a_faulty_configuration_is_refused_with_its_place() {
     let path = std::env::temp_dir().join(format!("keyway-reload-{}.conf", std::process::id()));
-    std::fs::write(&path, "connections {\n  site {\n    remote_adrs = 192.0.2.2\n  }\n}\n")
-        .expect("writable");
+    let faulty = CONFIGURATION.replace("remote_addrs", "remote_adrs");
+    std::fs::write(&path, faulty).expect("the temporary directory can be written");
     let named = path.display().to_string();
     with_client(Some(path.clone()), move |client, _| {
         let answer = ask(client, "reload-settings", &Tree::new());
         assert_eq!(answer.text("success"), Some("no"));
         let reason = answer.text("errmsg").expect("a reason");
-        assert!(reason.starts_with(&format!("{named}:3:5: ")), "{reason}");
-        assert!(reason.ends_with("what was loaded stays"), "{reason}");
+        assert!(reason.starts_with(&format!("{named}:4:5: ")), "{reason}");
+        assert!(reason.contains("remote_addrs") && reason.ends_with("what was loaded stays"), "{reason}");
     })
     .await;
     assert!(configuration::read(&path).is_err());
