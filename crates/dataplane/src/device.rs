@@ -4,16 +4,8 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use crate::limits::{LONGEST_PACKET, RECEIVE_BATCH};
 use crate::offload::VnetHeader;
-
-/// Datagrams of a receive batch at most. One GRO train is one of them, so that a few suffice.
-pub(crate) const RECEIVE_BATCH: usize = 16;
-
-/// Octets of the longest datagram, or GRO train, that a socket gives.
-pub(crate) const DATAGRAM_ROOM: usize = 1 << 16;
-
-/// Trains of a send batch at most; see [`Socket::send`].
-pub(crate) const SEND_BATCH: usize = 32;
 
 /// One queue of a TUN device with `IFF_VNET_HDR`. Neither method waits.
 pub(crate) trait Tun {
@@ -35,7 +27,7 @@ pub(crate) trait Socket {
     /// Receives up to [`RECEIVE_BATCH`] datagrams and gives their number; `WouldBlock` when there are none.
     fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<usize>;
 
-    /// Sends up to [`SEND_BATCH`] trains and gives how many went.
+    /// Sends up to [`SEND_BATCH`](crate::limits::SEND_BATCH) trains and gives how many went.
     ///
     /// Fewer than all went if the kernel refused the next one; an error says that it refused the first. A full queue is such
     /// a refusal: a gateway drops what its line does not take, as a router does, rather than keep the other direction waiting.
@@ -134,7 +126,7 @@ impl ReceiveBatch {
             traffic_class: 0,
         };
         ReceiveBatch {
-            octets: vec![0; RECEIVE_BATCH * DATAGRAM_ROOM].into_boxed_slice(),
+            octets: vec![0; RECEIVE_BATCH * LONGEST_PACKET].into_boxed_slice(),
             received: [nothing; RECEIVE_BATCH],
         }
     }
@@ -142,13 +134,13 @@ impl ReceiveBatch {
     /// Gives datagram `index` of the last receive, and its octets.
     pub(crate) fn datagram(&self, index: usize) -> (Received, &[u8]) {
         let received = self.received[index];
-        let start = index * DATAGRAM_ROOM + received.skip;
+        let start = index * LONGEST_PACKET + received.skip;
         (received, &self.octets[start..start + received.len])
     }
 
     /// Gives the room for every datagram and the place to describe it.
     pub(crate) fn rooms(&mut self) -> impl Iterator<Item = (&mut [u8], &mut Received)> {
-        self.octets.chunks_exact_mut(DATAGRAM_ROOM).zip(&mut self.received)
+        self.octets.chunks_exact_mut(LONGEST_PACKET).zip(&mut self.received)
     }
 }
 

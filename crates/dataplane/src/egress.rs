@@ -17,8 +17,9 @@ use ipsec::{OutboundSa, PacketBuf, Verdict};
 use sa::{AcquiredFlow, Encapsulation, IpProtocol, Outer, PolicyId, SaEvent, SaId};
 use wire::ip::{Flow, Ports};
 
-use crate::device::{Carries, SEND_BATCH, Socket, Train};
+use crate::device::{Carries, Socket, Train};
 use crate::hold::{Kept, Question};
+use crate::limits::{PACKET_BUFFERS, SEND_BATCH, TRAIN_DATAGRAMS, TRAIN_OCTETS};
 use crate::offload::VnetHeader;
 use crate::offload::split::SuperPacket;
 use crate::shared::Batch;
@@ -55,8 +56,8 @@ impl Egress {
     /// Makes buffers for inner packets of up to `mtu` octets.
     pub(crate) fn new(mtu: usize, gso: Gso) -> Egress {
         Egress {
-            packets: (0..BUFFERS).map(|_| PacketBuf::new(mtu)).collect(),
-            departures: Vec::with_capacity(BUFFERS),
+            packets: (0..PACKET_BUFFERS).map(|_| PacketBuf::new(mtu)).collect(),
+            departures: Vec::with_capacity(PACKET_BUFFERS),
             last_sa: None,
             gso,
         }
@@ -64,7 +65,7 @@ impl Egress {
 
     /// Tells whether the buffers are used up: time to [`flush`](Self::flush).
     pub(crate) fn is_full(&self) -> bool {
-        self.departures.len() == BUFFERS
+        self.departures.len() == PACKET_BUFFERS
     }
 
     /// Takes a packet in, sealed or not as the tables say.
@@ -100,7 +101,7 @@ impl Egress {
 
     /// Sends everything that was taken.
     pub(crate) fn flush<S: Socket>(&mut self, batch: &Batch<'_, S>) {
-        let mut parts = [IoSlice::new(&[]); BUFFERS];
+        let mut parts = [IoSlice::new(&[]); PACKET_BUFFERS];
         for (part, packet) in parts.iter_mut().zip(&self.packets).take(self.departures.len()) {
             *part = IoSlice::new(packet.as_slice());
         }
@@ -328,12 +329,3 @@ impl<'a> SuperPacket<'a> {
             .expect("a header that asks for nothing fits every packet")
     }
 }
-
-/// Packets of a flush: two and a half full super-packets.
-const BUFFERS: usize = 128;
-
-/// Datagrams of a train; `UDP_MAX_SEGMENTS` of Linux before 6.9.
-const TRAIN_DATAGRAMS: usize = 64;
-
-/// Octets of a train: an IPv6 packet's payload is shorter than 64 KiB.
-const TRAIN_OCTETS: usize = 65_000;

@@ -36,6 +36,9 @@ pub enum StartError {
     /// The kernel offers no TUN devices here.
     #[error("/dev/net/tun is absent; load the module tun, or give the container this device")]
     NoTunDriver,
+    /// This user may not open the TUN driver's device file.
+    #[error("/dev/net/tun may not be opened by this user; run as root or change the file's permissions")]
+    TunDriverForbidden,
     /// The TUN device could not be made.
     #[error("cannot create the TUN device {name}: {source}")]
     Tun {

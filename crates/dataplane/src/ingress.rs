@@ -21,6 +21,7 @@ use wire::udp::Encapsulated;
 
 use crate::activity::Telling;
 use crate::device::{Carries, ReceiveBatch, Received, Socket, Tun};
+use crate::limits::{LONGEST_PACKET, PACKET_BUFFERS};
 use crate::offload::VnetHeader;
 use crate::offload::coalesce::Coalescer;
 use crate::shared::Batch;
@@ -48,7 +49,7 @@ impl Ingress {
         Ingress {
             received: ReceiveBatch::new(),
             opener: Opener {
-                packets: (0..BUFFERS).map(|_| PacketBuf::new(usual)).collect(),
+                packets: (0..PACKET_BUFFERS).map(|_| PacketBuf::new(usual)).collect(),
                 long_packet: [PacketBuf::new(LONGEST_PACKET)],
                 used: 0,
                 coalescer: Coalescer::default(),
@@ -191,9 +192,3 @@ fn tell_ike<S>(batch: &Batch<'_, S>, local: SocketAddr, received: &Received, mes
     let bytes = message.to_vec();
     batch.shared.tell_ike(IkeDatagram { local, remote: received.source, bytes });
 }
-
-/// Packets that are open at the same time: two and a half full super-packets.
-const BUFFERS: usize = 128;
-
-/// No IP packet is longer.
-const LONGEST_PACKET: usize = 1 << 16;

@@ -20,3 +20,36 @@ pub const SA_EVENT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Workers at most, whatever the number of processors.
 pub const MOST_WORKERS: usize = 16;
+
+/// Packets that a worker seals, or opens, before it must send, or write, them: two and a half full super-packets.
+pub const PACKET_BUFFERS: usize = 128;
+
+/// Octets of the longest IP packet, datagram, or train of datagrams that the kernel gives.
+pub const LONGEST_PACKET: usize = 1 << 16;
+
+/// Datagrams of one receive at most. A train that `UDP_GRO` gathered is one of them, so that a few suffice.
+pub const RECEIVE_BATCH: usize = 16;
+
+/// Trains of one send at most.
+pub const SEND_BATCH: usize = 32;
+
+/// Datagrams of a train: `UDP_MAX_SEGMENTS` of Linux before 6.9.
+pub const TRAIN_DATAGRAMS: usize = 64;
+
+/// Octets of a train: what goes behind a UDP header is shorter than 64 KiB.
+pub const TRAIN_OCTETS: usize = 65_000;
+
+/// Super-packets read from TUN before the sockets have their turn.
+pub const SUPER_PACKETS_A_TURN: usize = 64;
+
+/// TCP streams whose packets are coalesced at the same time; a further one pushes out the oldest.
+pub const OPEN_RUNS: usize = 8;
+
+/// Packets coalesced into one: as many as a super-packet of small segments usefully has, few enough for one `writev`.
+pub const RUN_PACKETS: usize = 64;
+
+/// Octets that we ask each socket to buffer: half of what a 1 Gbit/s path of 100 ms has under way.
+pub const SOCKET_BUFFER: i32 = 4 << 20;
+
+/// How often packets that wait for their SA are looked at.
+pub const HOLD_CHECK_INTERVAL: Duration = Duration::from_millis(500);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use ipsec::{Rejection, SpisExhausted};
+use ipsec::SpisExhausted;
 use sa::{PolicyId, PolicySpec, SaEvent, SaId, SaOp, Spi};
 use wire::udp::{KEEPALIVE, NON_ESP_MARKER};
 
@@ -208,7 +208,9 @@ impl Dataplane {
                     self.tell_faults(host.install_policy(&policy));
                 }
             }
-            Err(rejection) => self.tell_policy_fault(policy.id, &rejection),
+            Err(rejection) => {
+                self.tell_faults(vec![format!("policy {} is not carried out: {rejection}", policy.id)]);
+            }
         }
     }
 
@@ -218,7 +220,8 @@ impl Dataplane {
             self.tell_faults(host.remove_policy(policy));
         }
         if let Err(rejection) = control.tables.apply(SaOp::RemovePolicy(policy)) {
-            self.tell_policy_fault(policy, &rejection);
+            // Nothing to remove is nothing that could go wrong.
+            tracing::debug!(%policy, %rejection, "order rejected");
         }
     }
 
@@ -228,10 +231,6 @@ impl Dataplane {
             tracing::debug!(?sa, reason, "order rejected");
             self.shared.tell(PlaneEvent::Sa(SaEvent::Rejected { sa, reason }));
         }
-    }
-
-    fn tell_policy_fault(&self, policy: PolicyId, rejection: &Rejection) {
-        self.tell_faults(vec![format!("policy {policy} is not carried out: {rejection}")]);
     }
 
     fn tell_faults(&self, sentences: Vec<String>) {

@@ -16,6 +16,7 @@ use socket2::{Domain, Protocol, SockAddr, Type};
 
 use crate::device::{Carries, ReceiveBatch, Socket, Train};
 use crate::egress::Gso;
+use crate::limits::SOCKET_BUFFER;
 use crate::{Listen, Settings, StartError, sys};
 
 /// A socket of the kernel.
@@ -304,9 +305,6 @@ fn inode_of_port(table: &str, port: u16) -> Option<u64> {
 }
 
 const ESP: c_int = 50;
-
-/// Half of what a 1 Gbit/s path of 100 ms has under way.
-const SOCKET_BUFFER: c_int = 4 << 20;
 
 #[cfg(test)]
 mod tests {

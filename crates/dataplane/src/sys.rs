@@ -12,7 +12,8 @@ use std::ptr;
 use libc::{c_int, c_void, cmsghdr, in_pktinfo, in6_pktinfo, iovec, mmsghdr, msghdr, sockaddr_storage};
 use socket2::SockAddr;
 
-use crate::device::{RECEIVE_BATCH, ReceiveBatch, Received, SEND_BATCH, Train};
+use crate::device::{ReceiveBatch, Received, Train};
+use crate::limits::{RECEIVE_BATCH, SEND_BATCH};
 
 /// Attaches an open `/dev/net/tun` to a queue of the device `name`, which comes into being with its first queue.
 pub(crate) fn attach_tun_queue(tun: BorrowedFd<'_>, name: &str, flags: c_int) -> io::Result<()> {

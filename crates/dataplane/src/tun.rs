@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use crate::StartError;
 use crate::device::Tun;
+use crate::limits::RUN_PACKETS;
 use crate::offload::VnetHeader;
 use crate::sys;
 
@@ -83,7 +84,7 @@ fn open_driver() -> Result<File, StartError> {
     let opened = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(DRIVER);
     opened.map_err(|error| match error.kind() {
         ErrorKind::NotFound => StartError::NoTunDriver,
-        ErrorKind::PermissionDenied => NO_PRIVILEGE,
+        ErrorKind::PermissionDenied => StartError::TunDriverForbidden,
         _ if error.raw_os_error() == Some(libc::ENODEV) => StartError::NoTunDriver,
         _ => StartError::Tun { name: DRIVER.to_owned(), source: error },
     })
@@ -121,4 +122,4 @@ const NO_PRIVILEGE: StartError =
     StartError::Privilege { action: "creating the TUN device", capability: "CAP_NET_ADMIN" };
 
 /// A virtio-net header, TCP/IP headers and the payloads of a run.
-const MOST_PARTS: usize = 72;
+const MOST_PARTS: usize = 2 + RUN_PACKETS;

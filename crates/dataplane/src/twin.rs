@@ -5,7 +5,8 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::device::{Carries, RECEIVE_BATCH, ReceiveBatch, Socket, Train, Tun};
+use crate::device::{Carries, ReceiveBatch, Socket, Train, Tun};
+use crate::limits::RECEIVE_BATCH;
 use crate::offload::VnetHeader;
 
 /// A TUN queue whose other end is in the test's hands; clones are the same queue.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
@@ -14,6 +14,7 @@ use crate::activity::Activity;
 use crate::device::{Socket, Tun};
 use crate::egress::{Egress, Gso};
 use crate::ingress::Ingress;
+use crate::limits::{HOLD_CHECK_INTERVAL, LONGEST_PACKET, SUPER_PACKETS_A_TURN};
 use crate::offload::split::SuperPacket;
 use crate::shared::Shared;
 use crate::socket::HostSocket;
@@ -148,7 +149,7 @@ fn run(
     duty: Duty,
     stop: &AtomicBool,
 ) {
-    let mut last_tick = Instant::now();
+    let mut last_check = Instant::now();
     while !stop.load(Ordering::Acquire) {
         let ready = match readiness.wait(duty) {
             Ok(ready) => ready,
@@ -171,8 +172,8 @@ fn run(
                 Source::Wake => {}
             }
         }
-        if duty == Duty::Clock && now.saturating_duration_since(last_tick) >= TICK {
-            last_tick = now;
+        if duty == Duty::Clock && now.saturating_duration_since(last_check) >= HOLD_CHECK_INTERVAL {
+            last_check = now;
             pipeline.expire(now);
         }
     }
@@ -219,7 +220,7 @@ impl Readiness {
 
     fn wait(&self, duty: Duty) -> io::Result<Ready> {
         let timeout = match duty {
-            Duty::Clock => Some(&TICK_TIMEOUT),
+            Duty::Clock => Some(&CHECK_TIMEOUT),
             Duty::None => None,
         };
         let mut room = [const { MaybeUninit::<epoll::Event>::uninit() }; READY_ROOM];
@@ -253,6 +254,8 @@ impl Ready {
     }
 }
 
+const CHECK_TIMEOUT: Timespec = Timespec { tv_sec: 0, tv_nsec: HOLD_CHECK_INTERVAL.subsec_nanos() as i64 };
+
 const TUN_TOKEN: u64 = 0;
 const WAKE_TOKEN: u64 = 1;
 const FIRST_SOCKET_TOKEN: u64 = 2;
@@ -260,15 +263,8 @@ const FIRST_SOCKET_TOKEN: u64 = 2;
 /// Sources that one wait may find ready; the others are found by the next.
 const READY_ROOM: usize = 16;
 
-/// How often the clock's worker looks at waiting packets.
-const TICK: Duration = Duration::from_millis(500);
-const TICK_TIMEOUT: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
-
-/// Super-packets read from TUN before the sockets have their turn.
-const SUPER_PACKETS_A_TURN: usize = 64;
-
 /// Octets of the longest super-packet, and then some.
-const SUPER_PACKET_ROOM: usize = (1 << 16) + 512;
+const SUPER_PACKET_ROOM: usize = LONGEST_PACKET + 512;
 
 /// What a peer's packets have at most, usually.
 const ETHERNET_MTU: usize = 1500;

@@ -14,12 +14,7 @@ use super::{
     Checksum, Segmentation, TCP_ACK, TCP_CHECKSUM, TCP_ECE, TCP_PSH, VnetHeader, be16, be32, pseudo_header,
     put16,
 };
-
-/// Streams that are gathered at the same time; a further one pushes out the oldest.
-const OPEN_RUNS: usize = 8;
-
-/// Packets of a run: as many as a super-packet of small segments usefully has, and few enough for one `writev`.
-const RUN_PACKETS: usize = 64;
+use crate::limits::{OPEN_RUNS, RUN_PACKETS};
 
 /// The headers of a TCP packet that can join a run: 40 of IPv6 and 60 of TCP.
 const HEADER_ROOM: usize = 100;
