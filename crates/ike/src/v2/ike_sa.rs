@@ -648,6 +648,11 @@ impl IkeSa {
         }
     }
 
+    /// Tells whether a Child SA is to be deleted as soon as that can be.
+    pub(crate) fn is_to_delete(&self, id: ChildSaId) -> bool {
+        self.is_queued(|task| matches!(task, Task::DeleteChild(waiting, ..) if *waiting == id))
+    }
+
     fn is_queued(&self, is_it: impl Fn(&Task) -> bool) -> bool {
         self.tasks.iter().any(|queued| is_it(&queued.task))
     }

@@ -165,16 +165,24 @@ fn make(
 fn take_over(sa: &mut IkeSa, cx: &mut Context, mut new: ChildSa, initiated: &Initiated) {
     new.tenure = Tenure::Holds;
     let new_status = new.status();
+    let mut replaced = None;
     for other in sa.children.values_mut().filter(|other| other.policy == new.policy) {
+        if other.tenure == Tenure::Holds {
+            replaced = Some(other.status());
+        }
         other.state = ChildState::Rekeyed;
         other.tenure = Tenure::Aside;
     }
     sa.take_in(cx, new);
+    let ike = Box::new(sa.status());
+    match replaced {
+        Some(old) => cx.tell(Event::ChildRekeyed { ike, old, new: new_status }),
+        // The peer deleted the old one meanwhile, and nevertheless agreed to this one (RFC 7296 §2.25.1).
+        None => cx.tell(Event::ChildUp(ike, new_status)),
+    }
     if sa.children.contains_key(&initiated.old) {
         sa.queue_first(cx, Task::DeleteChild(initiated.old, DownReason::Replaced, Vec::new()));
     }
-    let ike = Box::new(sa.status());
-    cx.tell(Event::ChildRekeyed { ike, old: initiated.old_status.clone(), new: new_status });
 }
 
 /// Theirs stays: ours is redundant and ours to delete; the old one is the peer's to delete.
@@ -275,7 +283,7 @@ pub(crate) fn respond(
         return Err(if is_coming { Error::Busy } else { Error::ChildSaNotFound { spi } });
     };
     let old = &sa.children[&old_id];
-    if !old.is_in_use() {
+    if !old.is_in_use() || sa.is_to_delete(old_id) {
         // RFC 7296 §2.25.1: a Child SA that is being closed cannot be replaced; nor one that may yet lose a collision.
         return Err(Error::Busy);
     }
