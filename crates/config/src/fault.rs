@@ -166,10 +166,9 @@ fn show(line: &str, key: &str) -> String {
     let Some(name_end) = name_end else { return line.to_owned() };
     let rest = line[name_end..].trim_start_matches([' ', '\t', '"', '\'']);
     let value = rest.strip_prefix('=').unwrap_or(rest);
-    if value.trim().is_empty() {
-        line.to_owned()
-    } else {
-        format!("{} …", &line[..line.len() - value.len()])
+    match value.trim() {
+        "" | "{" => line.to_owned(),
+        _ => format!("{} …", line[..line.len() - value.len()].trim_end()),
     }
 }
 
@@ -230,6 +229,7 @@ mod tests {
             let shown = fault_in(line, 0, line.len(), key);
             assert!(!shown.contains("fish") && shown.contains('…'), "{shown}");
         }
+        assert!(fault_in("  eap-2 {", 2, 7, "secrets.eap-2").contains("eap-2 {"));
         assert!(fault_in("spine = carol", 0, 2, "x").contains("carol"));
         assert!(fault_in("id = carol", 0, 2, "connections.a.local.id").contains("carol"));
     }
