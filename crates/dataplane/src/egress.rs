@@ -76,7 +76,7 @@ impl Egress {
         match batch.tables.classify(&flow) {
             Verdict::Protect(sa) => {
                 if self.last_sa.replace(sa.id()) != Some(sa.id()) {
-                    // The sockets' side of liveness is the inbound SA's; of an outbound one only the time counts.
+                    // What we send proves nothing about the peer: of an outbound SA only the time is kept.
                     let _ = batch.activity.note(sa.id(), batch.now);
                 }
                 for index in 0..packet.segments() {

@@ -162,8 +162,9 @@ impl RoutePlan {
                     && ours.local.addresses.covers(&pair.local.addresses)
             })
         };
-        let protecting = self.policies.values().filter(|planned| planned.spec.action != PolicyAction::Bypass);
-        protecting.into_iter().all(|planned| {
+        let mut protecting =
+            self.policies.values().filter(|planned| planned.spec.action != PolicyAction::Bypass);
+        protecting.all(|planned| {
             let mut contested = planned
                 .spec
                 .selectors
