@@ -247,6 +247,14 @@ mod tests {
     }
 
     #[test]
+    fn a_word_that_another_worker_took_into_a_later_lap_never_goes_back() {
+        let (earlier, later) = (Place { word: 0, lap: 6, bit: 1 }, Place { word: 0, lap: 7, bit: 1 });
+        assert_eq!(0.with(later).and_then(|word| word.with(earlier)), Err(DropReason::TooOld));
+        assert_eq!(0.with(later).and_then(|word| word.with(later)), Err(DropReason::Replayed));
+        assert!(0.with(earlier).and_then(|word| word.with(later)).is_ok());
+    }
+
+    #[test]
     fn the_last_number_has_a_place_and_the_next_one_none() {
         for size in [1, REPLAY_WINDOW] {
             let window = ReplayWindow::new(size);

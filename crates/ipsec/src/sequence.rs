@@ -50,6 +50,7 @@ impl SequenceCounter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicUsize;
 
     #[test]
     fn numbers_start_at_one() {
@@ -83,15 +84,38 @@ mod tests {
     }
 
     #[test]
-    fn workers_that_race_at_the_end_share_the_last_numbers_and_pass_none() {
-        let counter = SequenceCounter::new(Esn::No, LAST_SEQUENCE - 10_000);
-        let mut numbers: Vec<u64> = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..4)
-                .map(|_| scope.spawn(|| (0..5000).filter_map(|_| counter.next().ok()).collect::<Vec<_>>()))
-                .collect();
-            workers.into_iter().flat_map(|worker| worker.join().expect("no worker panics")).collect()
+    fn workers_that_race_for_the_last_number_do_not_both_get_one() {
+        const ROUNDS: usize = 5000;
+        let counters: Vec<_> =
+            (0..ROUNDS).map(|_| SequenceCounter::new(Esn::No, LAST_SEQUENCE - 1)).collect();
+        let arrived = AtomicUsize::new(0);
+        let taken: usize = std::thread::scope(|scope| {
+            let race = || {
+                let mut taken = 0;
+                for (round, counter) in counters.iter().enumerate() {
+                    meet(&arrived, 2 * (round + 1));
+                    taken += usize::from(counter.next().is_ok());
+                }
+                taken
+            };
+            [scope.spawn(race), scope.spawn(race)]
+                .map(|worker| worker.join().expect("no worker panics"))
+                .iter()
+                .sum()
         });
-        numbers.sort_unstable();
-        assert_eq!(numbers, (LAST_SEQUENCE - 9_999..=LAST_SEQUENCE).collect::<Vec<_>>());
+        assert_eq!(taken, ROUNDS);
+    }
+
+    /// Waits until `arrivals` workers have come here; they go on within nanoseconds of each other if each has a processor.
+    fn meet(arrived: &AtomicUsize, arrivals: usize) {
+        arrived.fetch_add(1, Ordering::Relaxed);
+        let mut spins = 0u32;
+        while arrived.load(Ordering::Relaxed) < arrivals {
+            spins += 1;
+            if spins.is_multiple_of(10_000) {
+                std::thread::yield_now();
+            }
+            std::hint::spin_loop();
+        }
     }
 }
