@@ -351,9 +351,13 @@ impl IkeSa {
         for child in inheritance.children {
             self.take_in(cx, child);
         }
-        let lasting =
-            inheritance.tasks.into_iter().filter(|queued| !matches!(queued.task, Task::RekeyIke(_)));
-        self.tasks.extend(lasting);
+        for queued in inheritance.tasks {
+            match queued.task {
+                // What they waited for has come about.
+                Task::RekeyIke(tickets) => cx.finish(&tickets, &Ok(())),
+                _ => self.tasks.push_back(queued),
+            }
+        }
     }
 }
 
