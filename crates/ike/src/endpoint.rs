@@ -158,6 +158,7 @@ impl Endpoint {
             Command::RekeyIke { ike, ticket } => self.command_rekey_ike(ike, ticket),
             Command::RekeyChild { child, ticket } => self.command_rekey_child(child, ticket),
             Command::TerminateIke { ike, ticket } => self.command_terminate_ike(ike, ticket),
+            Command::ForgetIke { ike, ticket } => self.command_forget_ike(ike, ticket),
             Command::TerminateChild { child, ticket } => self.command_terminate_child(child, ticket),
         }
         self.carry_out_intents();
@@ -693,6 +694,24 @@ impl Endpoint {
             self.with_sa(our_spi, |sa, cx| terminate(sa, cx, &mut tickets));
         }
         self.cx.finish(&tickets, &Ok(()));
+    }
+
+    fn command_forget_ike(&mut self, ike: IkeSaId, ticket: Ticket) {
+        let named = self.sas.values().filter(|sa| sa.status().is_some_and(|status| status.id == ike));
+        let named: Vec<_> = named.map(Sa::our_spi).collect();
+        if named.is_empty() {
+            return self.not_found(ticket, format!("there is no IKE SA {ike}"));
+        }
+        for our_spi in named {
+            self.with_sa(our_spi, |sa, cx| {
+                let mut left = terminate(sa, cx, &mut Vec::new());
+                if let Some(Sa::Established(sa)) = &mut left {
+                    sa.end(cx, DownReason::Terminated);
+                }
+                left.filter(|sa| !matches!(sa, Sa::Established(_)))
+            });
+        }
+        self.cx.finish(&[ticket], &Ok(()));
     }
 
     fn owner_of_child(&self, child: ChildSaId) -> Option<IkeSpi> {

@@ -115,6 +115,13 @@ pub enum Command {
         /// Comes back when the peer has confirmed, or was given up.
         ticket: Ticket,
     },
+    /// Forgets an IKE SA and all its Child SAs at once: the peer is told, and not waited for.
+    ForgetIke {
+        /// Which.
+        ike: IkeSaId,
+        /// Comes back when done.
+        ticket: Ticket,
+    },
     /// Deletes a Child SA.
     TerminateChild {
         /// Which.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ike::{Event, Lifetimes, Ticket};
+use ike::{Command, Event, Lifetimes, Ticket};
 use testkit::{Pair, Scenario, Side, Weather, child, for_seeds};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -220,4 +220,18 @@ fn rekeyings_of_both_kinds_meet_under_traffic_without_losing_a_packet() {
         }
         ends_well(&mut pair);
     });
+}
+
+#[test]
+fn an_ike_sa_is_forgotten_at_once_and_the_peer_is_told() {
+    let mut pair = talking(Scenario::site_to_site(1));
+    pair.stop_traffic();
+    pair.run_for(SECOND);
+    let ike = pair.ike_sas(Side::Left)[0].id;
+    // INFORMATIONAL { D } -->
+    let ticket = pair.command_with(Side::Left, |ticket| Command::ForgetIke { ike, ticket });
+    assert!(pair.ike_sas(Side::Left).is_empty(), "nobody is waited for");
+    assert_eq!(pair.finish(ticket), Ok(()));
+    pair.run_for(SECOND);
+    assert!(pair.ike_sas(Side::Right).is_empty(), "the peer was told");
 }

@@ -174,8 +174,8 @@ pub(crate) struct Down {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub(crate) which: Which,
-    /// Delete it here even if the peer does not answer
-    #[arg(long)]
+    /// Do not wait for the peer to confirm that its IKE SA is deleted
+    #[arg(long, requires = "ike")]
     pub(crate) force: bool,
     /// How long to wait, in seconds; 0 is without end
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]

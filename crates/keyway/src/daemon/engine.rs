@@ -17,7 +17,9 @@ use std::time::Instant;
 use config::{AddressSpec, StartAction};
 use crypto::SystemRandom;
 use dataplane::{Dataplane, Delivery, IkeDatagram, PlaneEvent, Usage};
-use ike::{Answer, Command, Connection, Datagram, Endpoint, Output, Path, Query, QueryId, SpiSource, Ticket};
+use ike::{
+    Answer, Command, Connection, Datagram, Endpoint, Failure, Output, Path, Query, QueryId, SpiSource, Ticket,
+};
 use sa::{SaEvent, SaId, SaOp, Spi};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
@@ -179,13 +181,14 @@ impl EngineLoop {
         });
     }
 
-    fn finish(&mut self, ticket: Ticket, result: Result<(), ike::Failure>) {
-        let outcome = result.map_err(|failure| failure.to_string());
-        match (self.waiting.remove(&ticket), outcome) {
-            // Whoever waited may have gone; the log knows the rest.
-            (Some(done), outcome) => give(done, outcome),
-            (None, Err(sentence)) => tracing::warn!("{sentence}"),
-            (None, Ok(())) => {}
+    fn finish(&mut self, ticket: Ticket, result: Result<(), Failure>) {
+        match &result {
+            // What was mistyped, or ended by another command, concerns only whoever gave the command.
+            Ok(()) | Err(Failure::NotFound(_) | Failure::Terminated) => {}
+            Err(failure) => tracing::warn!(target: "ike::sa", "{failure}"),
+        }
+        if let Some(done) = self.waiting.remove(&ticket) {
+            give(done, result.map_err(|failure| failure.to_string()));
         }
     }
 
@@ -277,6 +280,7 @@ impl EngineLoop {
             | Command::RekeyIke { .. }
             | Command::RekeyChild { .. }
             | Command::TerminateIke { .. }
+            | Command::ForgetIke { .. }
             | Command::TerminateChild { .. } => None,
         }
     }

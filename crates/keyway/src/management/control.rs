@@ -49,9 +49,11 @@ pub(crate) async fn initiate(engine: &Engine, arguments: &Tree) -> Result<Tree, 
 /// Answers `terminate`, when all that match are gone.
 pub(crate) async fn terminate(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
     let matches = matching(&engine.snapshot().await?, arguments)?;
+    let is_forced = arguments.text("force") == Some("yes");
     let mut outcomes = Vec::new();
     for target in &matches {
         let command = |ticket| match *target {
+            Target::Ike(ike) if is_forced => Command::ForgetIke { ike, ticket },
             Target::Ike(ike) => Command::TerminateIke { ike, ticket },
             Target::Child(child) => Command::TerminateChild { child, ticket },
         };
