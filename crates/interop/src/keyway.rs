@@ -15,6 +15,11 @@ const STOP: Duration = Duration::from_secs(10);
 /// Longer than any command may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Requests are repeated quickly and given up after twelve seconds, and messages cut where IKE_AUTH with a pre-shared key is
+/// longer, so that tests of loss, dead peers and fragments do not take minutes.
+const IMPATIENT: &[&str] =
+    &["--retransmit-timeout=0.25", "--retransmit-base=1.2", "--retransmit-tries=12", "--fragment-size=256"];
+
 /// A `keyway run` on a gateway, with a `/run` of its own.
 pub struct Keyway {
     end: End,
@@ -27,13 +32,13 @@ pub struct Keyway {
 }
 
 impl Keyway {
-    /// Starts a daemon with nothing configured.
+    /// Starts a daemon with nothing configured, as impatient as the [`StrongSwan`](crate::StrongSwan) of the laboratory.
     ///
     /// # Errors
     ///
     /// When there is no program to start or it does not come up.
     pub fn start(lab: &Lab, end: End) -> Result<Keyway> {
-        Keyway::start_with(lab, end, "", &[])
+        Keyway::start_with(lab, end, "", IMPATIENT)
     }
 
     /// Starts a daemon with a configuration and further arguments of `keyway run`.

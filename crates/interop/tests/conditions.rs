@@ -82,7 +82,7 @@ fn the_wrong_group_first_keyway_to_keyway() -> Result<()> {
 /// IKE_AUTH is cut into fragments (RFC 7383), which an encrypted fragment payload (53) shows on the wire.
 fn fragments(a: Implementation, b: Implementation) -> Result<()> {
     let tunnel = Tunnel { inside: vec![Family::V4, Family::V6], ..Tunnel::default() }
-        .connection_line("fragmentation = force");
+        .connection_line("fragmentation = yes");
     let pair = Pair::new(Wire::Nat, a, b, &tunnel)?;
     let capture = Capture::start(&pair.lab, End::B, &pair.lab.directory().join("wire.pcapng"))?;
 

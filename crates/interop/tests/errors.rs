@@ -1,6 +1,7 @@
 //! What a person is told when it does not work: one plain sentence with both sides' values, and an exit code that is not 0.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ fn a_wrong_key_with_strongswan() -> Result<()> {
         StrongSwan,
         &wrong_key(),
         &Tunnel::default(),
-        &["AUTHENTICATION_FAILED", "a.example.org", "b.example.org"],
+        &["AUTHENTICATION_FAILED", "pre-shared key", "a.example.org"],
     )
 }
 
@@ -50,7 +51,7 @@ fn a_wrong_key_with_keyway() -> Result<()> {
         Keyway,
         &wrong_key(),
         &Tunnel::default(),
-        &["AUTHENTICATION_FAILED", "a.example.org", "b.example.org"],
+        &["AUTHENTICATION_FAILED", "pre-shared key", "a.example.org"],
     )
 }
 
@@ -189,10 +190,13 @@ fn a_bad_reload_keeps_the_configuration() -> Result<()> {
 fn run_in_vain(lab: &Lab, wrapper: &[&str]) -> Result<Answer> {
     let configuration = lab.directory().join("swanctl.conf");
     fs::write(&configuration, Tunnel::default().text(lab, End::A))?;
+    let for_everybody = lab.directory().join("open");
+    fs::create_dir_all(&for_everybody)?;
+    fs::set_permissions(&for_everybody, fs::Permissions::from_mode(0o777))?;
     let program = interop::keyway_program()?;
     let words: Vec<_> = wrapper.iter().map(std::path::Path::new).chain([program.as_path()]).collect();
     let mut command = lab.a.gateway.command(words[0]);
     command.args(&words[1..]).arg("run").arg("--config").arg(&configuration);
-    command.arg("--socket").arg(lab.directory().join("vici"));
+    command.arg("--socket").arg(for_everybody.join("vici"));
     Answer::of_within(&mut command, Duration::from_secs(10))
 }

@@ -14,7 +14,7 @@ fn every_command() -> Result<()> {
     let pair = Pair::new(Wire::Plain, Keyway, StrongSwan, &tunnel)?;
     let swanctl = pair.a.swanctl();
 
-    says(&swanctl.run(&["--version"])?, &["Keyway", env!("CARGO_PKG_VERSION")]);
+    says(&swanctl.run(&["--version", "--daemon"])?, &["Keyway", env!("CARGO_PKG_VERSION")]);
     says(&swanctl.run(&["--stats"])?, &["uptime", "IKE_SAs: 0 total"]);
     says(&swanctl.run(&["--list-algs"])?, &["AES_GCM_16", "CURVE_25519", "PRF_HMAC_SHA2_256"]);
     says(
