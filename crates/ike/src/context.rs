@@ -75,6 +75,8 @@ pub(crate) enum Intent {
         local: Identity,
         /// Who the peer is.
         remote: Identity,
+        /// Only those that came up before this moment.
+        before: Instant,
     },
 }
 
@@ -346,7 +348,7 @@ impl Context {
             at: self.now,
             direction,
             path,
-            exchange: header.exchange_type.to_string(),
+            exchange: header.exchange_type.name().map_or_else(|| header.exchange_type.to_string(), str::to_owned),
             is_response: header.flags.is_response(),
             message_id: header.message_id,
             initiator_spi: header.initiator_spi,
