@@ -131,3 +131,76 @@ fn missing_from<'a>(named: &BTreeSet<String>, loaded: impl Iterator<Item = &'a S
 fn is_same_secret(old: &SharedSecret, new: &SharedSecret) -> bool {
     old.owners == new.owners && old.secret.ct_eq(new.secret.as_slice())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::lower;
+
+    const BOTH: &str = "
+        connections {
+          a { remote_addrs = 192.0.2.1
+            local { auth = psk }
+            remote { auth = psk } }
+          b { remote_addrs = 192.0.2.2
+            local { auth = psk }
+            remote { auth = psk } }
+        }
+        secrets {
+          ike-a { secret = swordfish-swordfish }
+          ike-b { secret = swordfish-swordfish-b }
+        }";
+
+    async fn read(text: &str) -> (Vec<LoadedConnection>, Vec<LoadedSecret>) {
+        let read = config::load_text("test", text, config::Syntax::Swanctl);
+        assert!(read.is_sound(), "{:?}", read.faults);
+        let mut connections = Vec::new();
+        for connection in read.config.connections {
+            let random = &mut crypto::SystemRandom;
+            connections.push(lower::connection(connection, Source::File, random, |_| {}).await);
+        }
+        let secrets = read.config.secrets.into_iter().map(|secret| lower::secret(secret, Source::File));
+        (connections, secrets.collect())
+    }
+
+    async fn loaded(text: &str) -> Loaded {
+        let (connections, secrets) = read(text).await;
+        Loaded {
+            connections: connections.into_iter().map(|loaded| (loaded.engine.name.clone(), loaded)).collect(),
+            secrets: secrets.into_iter().map(|loaded| (loaded.secret.name.clone(), loaded)).collect(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_same_text_changes_nothing_wherever_its_lines_stand() {
+        let (connections, secrets) = read(&format!("# moved\n\n{BOTH}")).await;
+        let difference = loaded(BOTH).await.difference(connections, secrets);
+        assert_eq!(difference.changes(), Changes { loaded: 0, unloaded: 0, kept: 4 });
+    }
+
+    #[tokio::test]
+    async fn only_what_differs_is_touched() {
+        let edited = BOTH
+            .replace("192.0.2.2", "192.0.2.3")
+            .replace("ike-a", "ike-c")
+            .replace("swordfish-b", "swordfish-d");
+        let (connections, secrets) = read(&edited).await;
+        let difference = loaded(BOTH).await.difference(connections, secrets);
+        let names: Vec<&str> =
+            difference.load_connections.iter().map(|new| new.engine.name.as_str()).collect();
+        assert_eq!(names, ["b"]);
+        let names: BTreeSet<&str> =
+            difference.load_secrets.iter().map(|new| new.secret.name.as_str()).collect();
+        assert_eq!(names, BTreeSet::from(["ike-b", "ike-c"]));
+        assert_eq!(difference.unload_secrets, ["ike-a"]);
+        assert!(difference.unload_connections.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_a_client_loaded_outlives_a_reload() {
+        let mut before = loaded(BOTH).await;
+        before.connections.get_mut("a").expect("loaded").source = Source::Client;
+        let difference = before.difference(Vec::new(), Vec::new());
+        assert_eq!(difference.unload_connections, ["b"]);
+    }
+}

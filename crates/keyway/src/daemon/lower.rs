@@ -155,3 +155,68 @@ fn close_action(config: config::CloseAction) -> ike::CloseAction {
         config::CloseAction::Start => ike::CloseAction::Start,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use crypto::SystemRandom;
+    use sa::Family;
+
+    /// A connection with this in it, and this in its child.
+    fn configured(connection: &str, child: &str) -> config::Connection {
+        let text = format!(
+            "connections {{ site {{ {connection}\n local {{ auth = psk }}\n remote {{ auth = psk }}\n \
+             children {{ net {{ remote_ts = 10.2.0.0/16\n {child} }} }} }} }}\n \
+             secrets {{ ike {{ secret = swordfish-swordfish }} }}"
+        );
+        let loaded = config::load_text("test", &text, config::Syntax::Swanctl);
+        assert!(loaded.is_sound(), "{:?}", loaded.faults);
+        loaded.config.connections.into_iter().next().expect("one connection")
+    }
+
+    async fn lowered(config: config::Connection) -> (LoadedConnection, Vec<String>) {
+        let mut complaints = Vec::new();
+        let random = &mut SystemRandom;
+        let loaded = connection(config, Source::File, random, |sentence| complaints.push(sentence)).await;
+        (loaded, complaints)
+    }
+
+    #[tokio::test]
+    async fn what_is_configured_arrives_in_the_engine() {
+        let config = configured(
+            "remote_addrs = 192.0.2.2, 198.51.100.0/24\n local_addrs = %any4\n dpd_delay = 7\n rekey_time = 2h",
+            "start_action = trap\n rekey_time = 30m\n life_bytes = 1G\n rekey_bytes = 900M\n rand_bytes = 100M",
+        );
+        let (loaded, complaints) = lowered(config).await;
+        assert!(complaints.is_empty(), "{complaints:?}");
+        let site = &loaded.engine;
+        assert_eq!(site.local_addresses, PeerAddresses::Ranges(vec![AddressRange::any(Family::V4)]));
+        let remote = ["192.0.2.2", "198.51.100.0/24"].map(|text| text.parse().expect("the test's own text"));
+        assert_eq!(site.remote_addresses, PeerAddresses::Ranges(remote.to_vec()));
+        assert_eq!(site.liveness_delay, Duration::from_secs(7));
+        assert_eq!(site.lifetimes.rekey, Duration::from_secs(7200));
+        let net = site.child("net").expect("its child");
+        assert_eq!(net.start_action, ike::StartAction::Trap);
+        assert_eq!(net.lifetimes.rekey, Duration::from_secs(1800));
+        assert_eq!(net.volume.hard_bytes, 1 << 30);
+        assert!(((800 << 20)..=(900 << 20)).contains(&net.volume.soft_bytes), "{}", net.volume.soft_bytes);
+        assert_eq!((net.volume.soft_packets, net.volume.hard_packets), (u64::MAX, u64::MAX));
+    }
+
+    #[tokio::test]
+    async fn a_name_without_an_address_is_told_and_lets_nobody_in() {
+        let (loaded, complaints) = lowered(configured("remote_addrs = host.invalid", "")).await;
+        assert_eq!(loaded.engine.remote_addresses, PeerAddresses::Ranges(Vec::new()));
+        assert!(matches!(complaints.as_slice(), [one] if one.contains("host.invalid")), "{complaints:?}");
+    }
+
+    #[tokio::test]
+    async fn a_child_without_an_sa_stays_out_of_the_engine() {
+        let (loaded, _) =
+            lowered(configured("remote_addrs = 192.0.2.2", "mode = pass\n local_ts = 10.1.0.0/16")).await;
+        assert!(loaded.engine.children.is_empty());
+        assert!(loaded.config.child("net").is_some());
+    }
+}

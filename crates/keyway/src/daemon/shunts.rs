@@ -87,3 +87,50 @@ fn pairs(local: &[Selector], remote: &[Selector]) -> Vec<SelectorPair> {
         .flat_map(|local| remote.iter().filter_map(fixed).map(move |remote| SelectorPair { local, remote }));
     both.filter(|pair| pair.local.family() == pair.remote.family()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn children(children: &str) -> Vec<Child> {
+        let text = format!(
+            "connections {{ site {{ remote_addrs = 192.0.2.2\n local {{ auth = psk }}\n remote {{ auth = psk }}\n \
+             children {{ {children} }} }} }}\n secrets {{ ike {{ secret = swordfish-swordfish }} }}"
+        );
+        let loaded = config::load_text("test", &text, config::Syntax::Swanctl);
+        assert!(loaded.is_sound(), "{:?}", loaded.faults);
+        loaded.config.connections.into_iter().flat_map(|connection| connection.children).collect()
+    }
+
+    #[test]
+    fn a_shunt_is_installed_once_and_taken_away_with_its_connection() {
+        let children = children(
+            "lan { mode = pass\n local_ts = 10.1.0.0/16, fd00::/8\n remote_ts = 10.1.0.0/16 }\n \
+             net { local_ts = 10.1.0.0/16\n remote_ts = 10.2.0.0/16 }",
+        );
+        let mut shunts = Shunts::default();
+        let Ok(Some(SaOp::InstallPolicy(policy))) = shunts.install("site", &children[0]) else {
+            panic!("a policy")
+        };
+        assert_eq!(policy.action, PolicyAction::Bypass);
+        assert_eq!(policy.selectors.len(), 1, "the families of the other pair do not meet");
+        let Ok(Some(SaOp::InstallPolicy(again))) = shunts.install("site", &children[0]) else {
+            panic!("a policy")
+        };
+        assert_eq!(again.id, policy.id);
+        assert!(matches!(shunts.install("site", &children[1]), Ok(None)), "it needs an SA");
+        assert!(shunts.has("site", "lan") && !shunts.has("site", "net"));
+        assert!(shunts.uninstall_all("other").is_empty());
+        let removals = shunts.uninstall_all("site");
+        assert!(matches!(removals.as_slice(), [SaOp::RemovePolicy(id)] if *id == policy.id));
+        assert!(!shunts.has("site", "lan"));
+    }
+
+    #[test]
+    fn a_shunt_without_addresses_is_refused_in_a_sentence() {
+        let children = children("own { mode = drop }");
+        let refusal =
+            Shunts::default().install("site", &children[0]).expect_err("dynamic has no address here");
+        assert!(refusal.contains("DROP policy site/own") && refusal.contains("dynamic"), "{refusal}");
+    }
+}

@@ -145,3 +145,84 @@ fn esp_integrity_name(integrity: &Integrity) -> &'static str {
         _ => integrity.name,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use sa::transform::{ENCRYPTION, GROUPS, INTEGRITY, PSEUDO_RANDOM};
+    use sa::{Encapsulation, Esn, IkeSuite, Lifetime, Mode, Outer, PolicyId, Protection, Protocol, Spi};
+    use wire::isakmp::IkeSpi;
+
+    fn row(keyword: &str) -> &'static Encryption {
+        ENCRYPTION.iter().find(|row| row.keywords.contains(&keyword)).expect("the test's own keyword")
+    }
+
+    fn sa(direction: Direction, protection: Protection) -> SaSpec {
+        let address = |text: &str| text.parse().expect("the test's own text");
+        let key = (0_u8..).take(protection.key_len()).collect::<Vec<_>>();
+        SaSpec {
+            direction,
+            protocol: Protocol::Esp,
+            spi: Spi(0xc000_0001),
+            mode: Mode::Tunnel,
+            outer: Outer {
+                local: address("192.0.2.1:4500"),
+                remote: address("192.0.2.2:4500"),
+                encapsulation: Encapsulation::Udp,
+            },
+            protection,
+            key: Arc::new(key.into()),
+            esn: Esn::No,
+            replay_window: 32,
+            selectors: Vec::new(),
+            lifetime: Lifetime::UNLIMITED,
+            policy: PolicyId(1),
+        }
+    }
+
+    #[test]
+    fn an_aead_key_comes_with_its_salt() {
+        let line = esp_line(&sa(Direction::Inbound, Protection::Combined(row("aes128gcm16"))));
+        let expected = "\"IPv4\",\"192.0.2.2\",\"192.0.2.1\",\"0xc0000001\",\"AES-GCM with 16 octet ICV [RFC4106]\",\
+                        \"0x000102030405060708090a0b0c0d0e0f10111213\",\"NULL\",\"\"\n";
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn a_cipher_and_a_mac_have_a_key_each() {
+        let integrity = &INTEGRITY[0];
+        let protection = Protection::Separate { encryption: row("aes128"), integrity };
+        let line = esp_line(&sa(Direction::Outbound, protection));
+        let mac_key = hex::encode((16_u8..48).collect::<Vec<_>>());
+        let expected = format!(
+            "\"IPv4\",\"192.0.2.1\",\"192.0.2.2\",\"0xc0000001\",\"AES-CBC [RFC3602]\",\
+             \"0x000102030405060708090a0b0c0d0e0f\",\"HMAC-SHA-256-128 [RFC4868]\",\"0x{mac_key}\"\n"
+        );
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn an_ike_sa_has_its_spis_and_four_keys() {
+        let protection = Protection::Separate { encryption: row("aes256"), integrity: &INTEGRITY[2] };
+        let keys = IkeKeyDisclosure {
+            initiator_spi: IkeSpi(1),
+            responder_spi: IkeSpi(2),
+            suite: IkeSuite { protection, prf: &PSEUDO_RANDOM[0], key_exchange: &GROUPS[0] },
+            sk_ei: vec![0xe1].into(),
+            sk_er: vec![0xe2].into(),
+            sk_ai: vec![0xa1].into(),
+            sk_ar: vec![0xa2].into(),
+        };
+        let expected = "0000000000000001,0000000000000002,e1,e2,\"AES-CBC-256 [RFC3602]\",a1,a2,\
+                        \"HMAC_SHA2_512_256 [RFC4868]\"\n";
+        assert_eq!(ike_line(&keys), expected);
+    }
+
+    #[test]
+    fn what_wireshark_cannot_decrypt_is_a_comment() {
+        let line = esp_line(&sa(Direction::Inbound, Protection::Combined(row("chacha20poly1305"))));
+        assert_eq!(line, "# Wireshark cannot decrypt CHACHA20_POLY1305, which the ESP SA c0000001 uses.\n");
+    }
+}

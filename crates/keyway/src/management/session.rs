@@ -59,6 +59,9 @@ pub(crate) async fn serve(stream: UnixStream, management: Management) -> Result<
     let mut output = Output { stream: output, registered: BTreeSet::new(), notices };
     loop {
         tokio::select! {
+            // What happened before a registration is not for it.
+            biased;
+            notice = output.notices.recv() => output.pass_on(notice, None).await?,
             packet = input.next() => match packet? {
                 None => return Ok(()),
                 Some(Packet::Request { name, message }) => {
@@ -68,7 +71,6 @@ pub(crate) async fn serve(stream: UnixStream, management: Management) -> Result<
                 Some(Packet::Unregister(name)) => output.unregister(&name).await?,
                 Some(_) => return Err(CutOff::OutOfTurn),
             },
-            notice = output.notices.recv() => output.pass_on(notice, None).await?,
         }
     }
 }
