@@ -75,8 +75,8 @@ pub(crate) enum Intent {
         local: Identity,
         /// Who the peer is.
         remote: Identity,
-        /// Only those that came up before this moment.
-        before: Instant,
+        /// Only those that were up at this moment.
+        up_at: Instant,
     },
 }
 

@@ -429,13 +429,13 @@ impl Endpoint {
                         sa.pump(cx);
                     });
                 }
-                Intent::EndOthers { survivor, local, remote } => {
+                Intent::EndOthers { survivor, local, remote, up_at } => {
                     let others: Vec<_> = (self.cx.established.iter())
                         .filter(|(own, peer, spi)| *own == local && *peer == remote && *spi != survivor)
                         .map(|(_, _, spi)| *spi)
                         .collect();
                     for our_spi in others {
-                        self.with_established(our_spi, |sa, cx| sa.retire(cx));
+                        self.with_established(our_spi, |sa, cx| sa.retire(cx, up_at));
                     }
                 }
             }

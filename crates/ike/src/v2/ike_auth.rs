@@ -187,7 +187,7 @@ impl Authenticating {
         let mut sa = IkeSa::new(cx, this.channel, Arc::clone(&this.initiation.connection), peer);
         sa.windows_after_ike_auth();
         cx.tell(Event::IkeUp(Box::new(sa.status())));
-        end_others_on_uniqueness(cx, &sa);
+        end_others_on_uniqueness(cx, &sa, this.begun_at);
         for (request, tickets) in this.initiation.further {
             sa.queue(cx, Task::CreateChild(request, tickets));
         }
@@ -446,9 +446,9 @@ impl HalfOpen {
             sa.adopt(cx, child);
         }
         if request.notify(NotifyType::INITIAL_CONTACT).is_some() && sa.connection.unique != Unique::Never {
-            end_others(cx, &sa);
+            end_others(cx, &sa, cx.now);
         }
-        end_others_on_uniqueness(cx, &sa);
+        end_others_on_uniqueness(cx, &sa, cx.now);
         Sa::Established(Box::new(sa))
     }
 
@@ -572,17 +572,21 @@ fn expected_identity(connection: &Connection, path: Path) -> Identity {
     }
 }
 
-fn end_others(cx: &mut Context, sa: &IkeSa) {
+/// Has the other IKE SAs with this peer end that were up at a moment.
+fn end_others(cx: &mut Context, sa: &IkeSa, up_at: Instant) {
     cx.intents.push_back(Intent::EndOthers {
         survivor: sa.channel.our_spi(),
         local: sa.peer.local().clone(),
         remote: sa.peer.remote().clone(),
+        up_at,
     });
 }
 
-fn end_others_on_uniqueness(cx: &mut Context, sa: &IkeSa) {
+/// Does what `unique` asks for. Whoever began an IKE SA spares one that the peer began meanwhile: if both ends began at
+/// once and each believed its own to be the newer, they would end both.
+fn end_others_on_uniqueness(cx: &mut Context, sa: &IkeSa, up_at: Instant) {
     match sa.connection.unique {
-        Unique::Replace => end_others(cx, sa),
+        Unique::Replace => end_others(cx, sa, up_at),
         Unique::Never | Unique::No | Unique::Keep => {}
     }
 }

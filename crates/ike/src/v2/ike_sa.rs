@@ -268,8 +268,12 @@ impl IkeSa {
         }
     }
 
-    /// A newer IKE SA with the same peer took over: the Child SAs go at once, and the peer is told in case it lives.
-    pub(crate) fn retire(&mut self, cx: &mut Context) {
+    /// A newer IKE SA with the same peer takes over from those that were up at a moment: the Child SAs go at once, and
+    /// the peer is told in case it lives.
+    pub(crate) fn retire(&mut self, cx: &mut Context, up_at: Instant) {
+        if self.established_at > up_at {
+            return;
+        }
         for id in self.children.keys().copied().collect::<Vec<_>>() {
             self.drop_child(cx, id, DownReason::Replaced);
         }
