@@ -25,6 +25,7 @@ use super::keys::Nonces;
 use super::{rekey_child, rekey_ike};
 use crate::context::{ChildRequest, Context};
 use crate::error::{Error, Failure};
+use crate::event::DownReason;
 use crate::io::Ticket;
 use crate::negotiation::Groups;
 use crate::{Misbehaviour, Role};
@@ -121,7 +122,13 @@ pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, res
     });
     match made {
         Ok(child) => {
+            let id = child.id;
+            let is_redundant = sa.has_child(&request.config.name) && sa.channel.role == Role::Responder;
             sa.adopt(cx, child);
+            if is_redundant {
+                // The peer has made the same one meanwhile.
+                sa.queue_first(cx, Task::DeleteChild(id, DownReason::Redundant, Vec::new()));
+            }
             cx.finish(&tickets, &Ok(()));
         }
         Err(fault) => {
@@ -143,6 +150,9 @@ fn respond(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> Result<Vec<P
     }
     let nonce_i = request.nonce()?;
     let answer = ChildAnswer::choose(cx, &sa.connection, sa.channel.path, request, Groups::Offer)?;
+    if is_ours_to_make(sa, &answer.config.name) {
+        return Err(Error::Busy);
+    }
     let (key_payload, shared) = answer_key_exchange(answer.group(), request)?;
     let nonce_r = cx.next_nonce();
     let mut payloads = vec![answer.security_association(), Payload::Nonce(nonce_r.clone())];
@@ -154,6 +164,13 @@ fn respond(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> Result<Vec<P
     let child = child::install(cx, &sa.peer, &config, agreed, &keying, sa.carriage(), Installation::New)?;
     sa.adopt(cx, child);
     Ok(payloads)
+}
+
+/// Tells whether both ends are making the same child at once and ours is to be the one: that of whoever began the IKE
+/// SA. The other end tries again and then has it, or has made another already, which it deletes.
+fn is_ours_to_make(sa: &IkeSa, name: &str) -> bool {
+    let is_under_way = matches!(&sa.active, Some(Active::CreateChild(ours)) if ours.child_name() == name);
+    is_under_way && sa.channel.role == Role::Initiator
 }
 
 // --- Shared with the siblings --------------------------------------------------------------------------------------
