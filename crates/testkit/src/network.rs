@@ -70,6 +70,7 @@ pub struct Network {
     random: SeededRandom,
     burst_left: [u32; 2],
     flights: BTreeMap<(Instant, u64), Flight>,
+    ike_in_flight: usize,
     departures: u64,
 }
 
@@ -109,8 +110,7 @@ impl Network {
             addresses,
             random,
             burst_left: [0; 2],
-            flights: BTreeMap::new(),
-            departures: 0,
+            flights: BTreeMap::new(), ike_in_flight: 0, departures: 0,
         }
     }
 
@@ -165,6 +165,7 @@ impl Network {
     pub fn receive(&mut self, now: Instant) -> Option<(Side, Parcel, Option<Loss>)> {
         let flight = self.flights.first_entry().filter(|entry| entry.key().0 <= now)?;
         let Flight { to, mut parcel } = flight.remove();
+        self.ike_in_flight -= usize::from(matches!(parcel.cargo, Cargo::Ike(_)));
         let loss = match &self.nats[to.index()] {
             Some(nat) => match nat.translate_in(now, parcel.destination) {
                 Some(inside) => {
@@ -181,12 +182,13 @@ impl Network {
 
     /// Tells whether an IKE datagram is on its way.
     pub(crate) fn carries_ike(&self) -> bool {
-        self.flights.values().any(|flight| matches!(flight.parcel.cargo, Cargo::Ike(_)))
+        self.ike_in_flight > 0
     }
 
     fn depart(&mut self, arrival: Instant, to: Side, parcel: Parcel) {
         // The departure's number keeps the order of datagrams that arrive at the same moment.
         self.departures += 1;
+        self.ike_in_flight += usize::from(matches!(parcel.cargo, Cargo::Ike(_)));
         self.flights.insert((arrival, self.departures), Flight { to, parcel });
     }
 

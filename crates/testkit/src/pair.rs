@@ -311,10 +311,19 @@ impl Pair {
     /// # Panics
     /// It does not within `limit`.
     pub fn run_until(&mut self, what: &str, limit: Duration, holds: impl Fn(&Pair) -> bool) {
+        let seed = self.seed;
+        assert!(self.runs_until(limit, holds), "seed {seed}: within {limit:?} it did not happen that {what}");
+    }
+
+    /// Runs until something holds; `false` if it does not within `limit`.
+    pub(crate) fn runs_until(&mut self, limit: Duration, holds: impl Fn(&Pair) -> bool) -> bool {
         let end = self.now + limit;
         while !holds(self) {
-            assert!(self.step(end), "seed {}: within {limit:?} it did not happen that {what}", self.seed);
+            if !self.step(end) {
+                return false;
+            }
         }
+        true
     }
 
     /// Runs until a command has ended, and gives how.
@@ -495,9 +504,10 @@ impl Pair {
     fn with_endpoint(&mut self, side: Side, input: impl FnOnce(&mut Endpoint)) {
         if let Some(endpoint) = &mut self.node_mut(side).endpoint {
             input(endpoint);
-            self.drain(side);
+            if self.drain(side) {
+                self.check_standing(side);
+            }
             self.pass_events(side);
-            self.check_standing(side);
         }
     }
 
@@ -507,10 +517,14 @@ impl Pair {
         }
     }
 
-    fn drain(&mut self, side: Side) {
+    /// Carries out what an engine wants; tells whether any of it concerned an SA.
+    fn drain(&mut self, side: Side) -> bool {
+        let mut concerns_sas = false;
         while let Some(output) = self.node_mut(side).endpoint.as_mut().and_then(Endpoint::poll_output) {
+            concerns_sas |= matches!(output, Output::Sa(_) | Output::Event(_));
             self.carry_out(side, output);
         }
+        concerns_sas
     }
 
     fn carry_out(&mut self, side: Side, output: Output) {
