@@ -188,6 +188,17 @@ async fn with_client(
     played.await.expect("no panic")
 }
 
+fn line(text: &str) -> Notice {
+    Notice::Log(LogLine {
+        at: SystemTime::UNIX_EPOCH,
+        level: tracing::Level::INFO,
+        target: "ike::endpoint",
+        connection: Some("site".to_owned()),
+        ike_sa: Some("#3".to_owned()),
+        text: text.to_owned(),
+    })
+}
+
 fn ask(client: &mut Client, command: &str, arguments: &Tree) -> Tree {
     client.request(command, arguments).expect("an answer")
 }
@@ -341,16 +352,6 @@ async fn a_connection_is_loaded_as_swanctl_sends_it_and_a_faulty_one_is_not() {
 #[tokio::test]
 async fn what_happens_reaches_those_who_registered_and_only_them() {
     with_client(None, |client, notices| {
-        let line = |text: &str| {
-            Notice::Log(LogLine {
-                at: SystemTime::UNIX_EPOCH,
-                level: tracing::Level::INFO,
-                target: "ike::endpoint",
-                connection: Some("site".to_owned()),
-                ike_sa: Some("#3".to_owned()),
-                text: text.to_owned(),
-            })
-        };
         notices.tell(line("before"));
         client.register("log").expect("a known event");
         assert!(client.register("quake").is_err());
@@ -399,4 +400,24 @@ async fn a_client_that_sends_nonsense_is_cut_off() {
     }
     engine.stop().await;
     played.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_stops_reading_is_cut_off_and_holds_up_nobody() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (engine, _orders) = Engine::channel();
+    let notices = Notices::new();
+    let constants = Constants { configuration: None, started: SystemTime::now(), workers: 1 };
+    let management = Management { engine, notices: notices.clone(), daemon: constants.into() };
+    let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
+    let server = tokio::spawn(session::serve(ours, management));
+    let register = vici::Packet::Register("log".to_owned()).encode().expect("it is small");
+    theirs.write_all(&register).await.expect("the server listens");
+    theirs.read_exact(&mut [0; 5]).await.expect("the server confirms");
+    for _ in 0..1000 {
+        // Nothing here waits for the client.
+        notices.tell(line(&"x".repeat(10_000)));
+    }
+    let cut_off = server.await.expect("no panic").expect_err("it was cut off");
+    assert!(matches!(cut_off, session::CutOff::NotReading), "{cut_off}");
 }
