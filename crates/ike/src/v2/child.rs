@@ -425,6 +425,10 @@ pub(crate) fn install(
         key: our_key,
         ..inbound.clone()
     };
+    if cx.owners.contains_key(&outbound.id()) {
+        // The peer, or another one behind the same address, uses this SPI already; with the next one it may do better.
+        return Err(Error::Busy);
+    }
     let child = ChildSa {
         id: cx.next_child_id(),
         config: Arc::clone(config),
