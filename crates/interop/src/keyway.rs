@@ -71,7 +71,7 @@ impl Keyway {
     /// When it cannot be started or hangs.
     pub fn command(&self, arguments: &[&str]) -> Result<Answer> {
         Answer::of_within(
-            Command::new(&self.program).args(arguments).arg("--socket").arg(self.directory.join("vici")),
+            Command::new(&self.program).args(arguments).arg("--socket").arg(self.socket()),
             PATIENCE,
         )
     }
@@ -79,6 +79,11 @@ impl Keyway {
     /// Where the daemon's configuration, socket and private `/run` are.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// The daemon's vici socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("vici")
     }
 
     fn log_path(&self) -> PathBuf {
@@ -129,7 +134,7 @@ impl Gateway for Keyway {
     }
 
     fn start(&mut self) -> Result<()> {
-        let socket = self.directory.join("vici");
+        let socket = self.socket();
         // One that is left from a killed daemon would look like a ready one.
         let _ = fs::remove_file(&socket);
         let script = format!(

@@ -180,8 +180,8 @@ impl Lab {
         Ok(())
     }
 
-    /// Takes everything down when all went well. A laboratory that is dropped otherwise keeps its files and prints the end
-    /// of each log, for whoever has to find out why.
+    /// Takes everything down when all went well. A laboratory that is dropped otherwise, or with `KEYWAY_KEEP_LAB` set, keeps
+    /// its files and prints the end of each log, for whoever has to find out why.
     pub fn dismantle(mut self) {
         self.dismantled = true;
     }
@@ -248,7 +248,7 @@ pub enum Cut {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if self.dismantled {
+        if self.dismantled && std::env::var_os("KEYWAY_KEEP_LAB").is_none() {
             cleanup::release_directory(&self.directory, Fate::Remove);
             return;
         }

@@ -58,9 +58,18 @@ impl Swanctl {
         self.answer(arguments)?.success()
     }
 
-    /// Prepares one command, for those who want to let it run on.
-    pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+    /// Prepares a command that runs on, such as `["--log"]`, so that it prints each line at once.
+    pub fn follow(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("stdbuf");
+        command.arg("-oL").arg(&self.program);
+        self.dress(command, arguments)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        self.dress(Command::new(&self.program), arguments)
+    }
+
+    fn dress(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.env("STRONGSWAN_CONF", &self.settings).args(arguments).args(["--uri", &self.uri]);
         command
     }

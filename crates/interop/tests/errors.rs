@@ -174,7 +174,7 @@ fn a_bad_reload_keeps_the_configuration() -> Result<()> {
     let lab = Lab::new(Wire::Plain)?;
     let a = interop::Keyway::start_with(&lab, End::A, &tunnel.text(&lab, End::A), &[])?;
     let _b = Keyway.start_with(&lab, End::B, &tunnel)?;
-    fs::write(a.directory().join("swanctl.conf"), "connections { site { versoin = 2 } }")?;
+    fs::write(a.directory().join("swanctl.conf"), tunnel.text(&lab, End::A).replace("version", "versoin"))?;
 
     let reload = a.command(&["reload"])?;
     let up = a.command(&["up", CHILD])?;
