@@ -28,7 +28,7 @@ Examples:
   keyway status --watch                  See what is up, and how much goes through it
   keyway down office                     Take it down again
 
-strongSwan's tools work too: swanctl --uri unix:///run/keyway/keyway.vici --list-sas";
+strongSwan's tools work too: swanctl --list-sas --uri unix:///run/keyway/keyway.vici";
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]
