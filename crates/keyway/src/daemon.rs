@@ -17,6 +17,7 @@ pub(crate) mod limits;
 pub(crate) mod loaded;
 mod logging;
 pub(crate) mod lower;
+mod names;
 pub(crate) mod notices;
 mod resolve;
 pub(crate) mod shunts;
@@ -121,7 +122,11 @@ async fn live(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
-    let changes = configuration::apply(engine, config).await?;
+    let changes = tokio::select! {
+        changes = configuration::apply(engine, config) => changes?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     match path {
         Some(path) => tracing::info!(path = %path.display(), "the daemon is ready; {changes}"),
         None => {
@@ -129,10 +134,12 @@ async fn live(
         }
     }
     let serving = management::serve(listener, management);
-    tokio::pin!(serving);
+    let refreshing = names::keep_fresh(engine);
+    tokio::pin!(serving, refreshing);
     loop {
         tokio::select! {
             () = &mut serving => {}
+            () = &mut refreshing => return Ok(()),
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = hang_up.recv() => reload(engine, path).await,

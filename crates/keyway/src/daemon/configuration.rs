@@ -1,13 +1,15 @@
 //! The daemon's own configuration file: read whole, lowered whole, and only then put in place of the one before.
 
 use std::fmt;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use config::{Config, Fault, Place, Severity};
 use crypto::SystemRandom;
 
 use super::handle::{Changes, Engine};
-use super::loaded::Source;
+use super::loaded::{LoadedConnection, Source};
 use super::lower;
 use crate::cli::DEFAULT_CONFIGURATIONS;
 
@@ -30,7 +32,14 @@ pub(crate) fn read(path: &Path) -> Result<Config, Faults> {
     for warning in &loaded.faults {
         tracing::warn!(place = place(warning), "{}", warning.sentence());
     }
+    if !loaded.config.secrets.is_empty() && is_readable_by_everybody(path) {
+        tracing::warn!(path = %path.display(), "the configuration holds secrets, and every user can read it");
+    }
     Ok(loaded.config)
+}
+
+fn is_readable_by_everybody(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 
 /// Puts a configuration in place of what was loaded from a file before.
@@ -38,14 +47,22 @@ pub(crate) fn read(path: &Path) -> Result<Config, Faults> {
 /// # Errors
 /// The daemon is shutting down.
 pub(crate) async fn apply(engine: &Engine, config: Config) -> Result<Changes, String> {
-    let mut connections = Vec::with_capacity(config.connections.len());
-    for connection in config.connections {
-        let name = connection.name.clone();
-        let complain = |sentence: String| tracing::warn!(connection = name, "{sentence}");
-        connections.push(lower::connection(connection, Source::File, &mut SystemRandom, complain).await);
+    // All at once: a name service that is down then costs its patience once.
+    let lowering: Vec<_> =
+        config.connections.into_iter().map(|config| tokio::spawn(lower_aloud(config))).collect();
+    let mut connections = Vec::with_capacity(lowering.len());
+    for lowered in lowering {
+        connections
+            .push(lowered.await.map_err(|error| format!("a connection could not be loaded: {error}"))?);
     }
     let secrets = config.secrets.into_iter().map(|secret| lower::secret(secret, Source::File)).collect();
     engine.configure(connections, secrets).await
+}
+
+async fn lower_aloud(config: config::Connection) -> LoadedConnection {
+    let name = config.name.clone();
+    let complain = |sentence: String| tracing::warn!(connection = name, "{sentence}");
+    lower::connection(config, Source::File, &mut SystemRandom, complain).await
 }
 
 /// Reads the file again and puts it in place.

@@ -20,7 +20,7 @@ use dataplane::{Dataplane, Delivery, IkeDatagram, PlaneEvent, Usage};
 use ike::{
     Answer, Command, Connection, Datagram, Endpoint, Failure, Output, Path, Query, QueryId, SpiSource, Ticket,
 };
-use sa::{SaEvent, SaId, SaOp, Spi};
+use sa::{SaId, SaOp, Spi};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
@@ -131,12 +131,7 @@ impl EngineLoop {
     fn take_plane_event(&mut self, event: PlaneEvent) {
         match event {
             PlaneEvent::Ike(datagram) => self.take_datagram(&datagram),
-            PlaneEvent::Sa(event) => {
-                if let SaEvent::Rejected { sa, reason } = &event {
-                    tracing::error!(spi = %sa.spi, %reason, "the data plane refused an SA");
-                }
-                self.endpoint.handle_sa_event(Instant::now(), event);
-            }
+            PlaneEvent::Sa(event) => self.endpoint.handle_sa_event(Instant::now(), event),
             PlaneEvent::HostFault(sentence) => tracing::error!("{sentence}; traffic may pass unprotected"),
         }
     }

@@ -35,3 +35,9 @@ pub(crate) const FAILURE_WINDOW: Duration = Duration::from_secs(60);
 
 /// How long to wait after a client could not be taken in.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// How often the names of connections are looked up again.
+pub(crate) const NAME_REFRESH: Duration = Duration::from_secs(60);
+
+/// The same while a name has never had an address, as when the host has only just started.
+pub(crate) const NAME_RETRY: Duration = Duration::from_secs(5);

@@ -139,9 +139,11 @@ fn nothing_matches(snapshot: &Snapshot, arguments: &Tree) -> String {
         snapshot.ike_sas.iter().map(|ike| format!("{} {}", ike.connection, ike.id)).collect()
     };
     let kind = if is_about_children { "Child SA" } else { "IKE SA" };
+    let confused = arguments.text("child").filter(|name| snapshot.loaded.connections.contains_key(*name));
+    let hint = confused.map(|name| format!(" ({name} is a connection, not a child)")).unwrap_or_default();
     let there =
         if there.is_empty() { "none is up".to_owned() } else { format!("up are: {}", there.join(", ")) };
-    format!("no {kind} matches {}; {there}", asked.join(" and "))
+    format!("no {kind} matches {}{hint}; {there}", asked.join(" and "))
 }
 
 /// Waits for all outcomes and counts the good ones under `key`.

@@ -314,6 +314,10 @@ async fn failures_are_sentences_that_name_both_sides() {
             "the child lan is a PASS policy and has no SA that could come up; install it instead"
         );
         assert_eq!(errmsg("terminate", "child", "lan"), "no Child SA matches child lan; up are: net {7}");
+        assert_eq!(
+            errmsg("rekey", "child", "site"),
+            "no Child SA matches child site (site is a connection, not a child); up are: net {7}"
+        );
         assert_eq!(errmsg("terminate", "ike-id", "x"), "ike-id = x is not a number");
         assert_eq!(errmsg("rekey", "ike", "site"), "the peer at 192.0.2.2:4500 does not answer");
         assert_eq!(errmsg("load-key", "type", "rsa"), "certificates and private keys are not supported yet");
