@@ -21,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod endpoint;
 pub mod esp_input;
 pub mod ike_message;
 pub mod ike_payloads;
@@ -39,6 +40,7 @@ pub struct Target {
 
 /// Every target, for the replay.
 pub const TARGETS: &[Target] = &[
+    Target { name: "endpoint", run: endpoint::run },
     Target { name: "esp_input", run: esp_input::run },
     Target { name: "ike_message", run: ike_message::run },
     Target { name: "ike_payloads", run: ike_payloads::run },
