@@ -161,6 +161,7 @@ impl Stage {
             ),
             ping.received == ping.sent,
         );
+        self.explain_losses(&ping)?;
         let transfer = Transfer::run(&self.lab.a.host, &self.lab.b.host, target, BULK, Pace::Unlimited)?;
         verdict.note(
             format!(
@@ -210,6 +211,7 @@ impl Stage {
             ),
             ping.received == ping.sent,
         );
+        self.explain_losses(&ping)?;
         verdict.note("The transfer that ran meanwhile arrived with the right SHA-256", transfer.is_ok());
         Ok(())
     }
@@ -252,6 +254,22 @@ impl Stage {
             messages > 0 && packets > 0,
         );
         self.lab.dismantle();
+        Ok(())
+    }
+
+    /// Prints what each Keyway dropped and why, when packets are missing.
+    fn explain_losses(&self, ping: &Ping) -> Result<()> {
+        if ping.received == ping.sent {
+            return Ok(());
+        }
+        let mut daemons = vec![("a", &self.a)];
+        if let Peer::Keyway(daemon) = &self.b {
+            daemons.push(("b", daemon));
+        }
+        for (name, daemon) in daemons {
+            println!("  gateway {name}$ keyway status --drops\n");
+            indented(&daemon.command(&["status", "--drops"])?.success()?, 4);
+        }
         Ok(())
     }
 
