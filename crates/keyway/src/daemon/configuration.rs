@@ -70,7 +70,7 @@ async fn lower_aloud(config: config::Connection) -> LoadedConnection {
 /// # Errors
 /// It is faulty, and nothing has changed; one sentence.
 pub(crate) async fn reload(engine: &Engine, path: &Path) -> Result<Changes, String> {
-    let config = read(path).map_err(|faults| format!("{faults}; what was loaded stays"))?;
+    let config = read(path).map_err(|faults| format!("{faults} (what was loaded stays)"))?;
     let changes = apply(engine, config).await?;
     tracing::info!(path = %path.display(), "{changes}");
     Ok(changes)

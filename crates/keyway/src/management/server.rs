@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::Mode;
+use rustix::process::umask;
 use thiserror::Error;
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
@@ -52,16 +54,22 @@ pub(crate) fn listen(path: &Path) -> Result<Listener, ListenError> {
     if let Some(directory) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(refused)?;
     }
-    let listener = match UnixListener::bind(path) {
+    let listener = match bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             remove_stale(path)?;
-            UnixListener::bind(path)
+            bind(path)
         }
         bound => bound,
     };
-    let listener = listener.map_err(refused)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(refused)?;
-    Ok(Listener { listener, path: path.to_owned() })
+    Ok(Listener { listener: listener.map_err(refused)?, path: path.to_owned() })
+}
+
+/// Makes the socket; not for a moment does it belong to everybody.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let before = umask(Mode::from_raw_mode(!MODE & 0o777));
+    let bound = UnixListener::bind(path);
+    umask(before);
+    bound
 }
 
 /// Removes a socket that nobody listens on.
@@ -115,6 +123,7 @@ impl Drop for Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn path(name: &str) -> PathBuf {
         std::env::temp_dir().join(format!("keyway-{name}-{}.vici", std::process::id()))

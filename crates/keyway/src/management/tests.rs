@@ -382,7 +382,7 @@ async fn a_faulty_configuration_is_refused_with_its_place() {
         assert_eq!(answer.text("success"), Some("no"));
         let reason = answer.text("errmsg").expect("a reason");
         assert!(reason.starts_with(&format!("{named}:4:5: ")), "{reason}");
-        assert!(reason.contains("remote_addrs") && reason.ends_with("what was loaded stays"), "{reason}");
+        assert!(reason.contains("remote_addrs") && reason.ends_with("(what was loaded stays)"), "{reason}");
     })
     .await;
     assert!(configuration::read(&path).is_err());
