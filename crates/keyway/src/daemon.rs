@@ -122,6 +122,9 @@ async fn live(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    if let Some(path) = path {
+        configuration::warn_of_readers(path, &config);
+    }
     let changes = tokio::select! {
         changes = configuration::apply(engine, config) => changes?,
         _ = terminate.recv() => return Ok(()),

@@ -32,14 +32,15 @@ pub(crate) fn read(path: &Path) -> Result<Config, Faults> {
     for warning in &loaded.faults {
         tracing::warn!(place = place(warning), "{}", warning.sentence());
     }
-    if !loaded.config.secrets.is_empty() && is_readable_by_everybody(path) {
-        tracing::warn!(path = %path.display(), "the configuration holds secrets, and every user can read it");
-    }
     Ok(loaded.config)
 }
 
-fn is_readable_by_everybody(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+/// Warns of a file that every user of the host can read though secrets are in it.
+pub(crate) fn warn_of_readers(path: &Path, config: &Config) {
+    let is_open = fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0);
+    if is_open && !config.secrets.is_empty() {
+        tracing::warn!(path = %path.display(), "the configuration holds secrets, and every user can read it");
+    }
 }
 
 /// Puts a configuration in place of what was loaded from a file before.
@@ -71,6 +72,7 @@ async fn lower_aloud(config: config::Connection) -> LoadedConnection {
 /// It is faulty, and nothing has changed; one sentence.
 pub(crate) async fn reload(engine: &Engine, path: &Path) -> Result<Changes, String> {
     let config = read(path).map_err(|faults| format!("{faults} (what was loaded stays)"))?;
+    warn_of_readers(path, &config);
     let changes = apply(engine, config).await?;
     tracing::info!(path = %path.display(), "{changes}");
     Ok(changes)
