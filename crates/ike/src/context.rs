@@ -348,7 +348,10 @@ impl Context {
             at: self.now,
             direction,
             path,
-            exchange: header.exchange_type.name().map_or_else(|| header.exchange_type.to_string(), str::to_owned),
+            exchange: header
+                .exchange_type
+                .name()
+                .map_or_else(|| header.exchange_type.to_string(), str::to_owned),
             is_response: header.flags.is_response(),
             message_id: header.message_id,
             initiator_spi: header.initiator_spi,

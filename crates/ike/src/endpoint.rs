@@ -3,30 +3,30 @@
 //! A datagram finds its IKE SA by the SPI that we chose (RFC 7296 §2.6); one without is a stranger's first message. The
 //! SA handles it by itself. What concerns other SAs it leaves as an [`Intent`], which is carried out here afterwards.
 
+mod commands;
+mod initiation;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crypto::Random;
-use sa::{AcquiredFlow, PolicyId, SaEvent, SaId, SaOp, Spi};
+use sa::{PolicyId, SaEvent, SaId, SaOp, Spi};
 use wire::isakmp::{Flags, IkeSpi, Version};
 use wire::registry::{ExchangeType, NotifyType};
 use wire::v2::{HeaderFields, Notify, Payload};
 
-use crate::context::{ChildRequest, Contact, Context, Initiation, Intent};
+use crate::context::{Context, Initiation, Intent};
 use crate::cookie::{Admission, HalfOpen};
-use crate::event::{DownReason, Event};
-use crate::io::{
-    Answer, ChildSaId, Command, Datagram, IkeSaId, Output, Path, Query, QueryId, Ticket, TimeoutReason,
-};
+use crate::event::Event;
+use crate::io::{Answer, Command, Datagram, Output, Path, QueryId, TimeoutReason};
 use crate::retransmission::RetransmissionPolicy;
 use crate::status::IkeSaStatus;
-use crate::v2::child::TrapKey;
-use crate::v2::ike_sa::{IkeSa, Life, Task};
+use crate::v2::ike_sa::{IkeSa, Life};
 use crate::v2::ike_sa_init::Demand;
 use crate::v2::{Sa, ike_sa_init};
-use crate::{Connection, Failure, StartAction};
+use crate::{Connection, Failure};
 
 /// What holds for every connection.
 #[derive(Clone, Debug)]
@@ -448,293 +448,4 @@ impl Endpoint {
             Sa::Initiating(_) | Sa::Authenticating(_) | Sa::HalfOpen(_) | Sa::Closed(_) => None,
         })
     }
-}
-
-// --- Initiating ----------------------------------------------------------------------------------------------------
-
-impl Endpoint {
-    /// Brings a connection or child up: in an IKE SA that is there, with one that is coming up, or anew.
-    fn initiate(&mut self, initiation: Initiation) {
-        let name = &initiation.connection.name;
-        let there = self.established().find(|sa| sa.connection.name == *name && sa.life == Life::Current);
-        if let Some(our_spi) = there.map(IkeSa::our_spi) {
-            return self.with_established(our_spi, |sa, cx| initiate_in(sa, cx, initiation));
-        }
-        let coming = self.pathless.values_mut().find(|other| other.connection.name == *name);
-        let coming = coming.or_else(|| {
-            let beginnings = self.sas.values_mut().filter_map(|sa| match sa {
-                Sa::Initiating(sa) => Some(sa.initiation()),
-                Sa::Authenticating(sa) => Some(sa.initiation()),
-                Sa::HalfOpen(_) | Sa::Established(_) | Sa::Closed(_) => None,
-            });
-            beginnings.into_iter().find(|other| other.connection.name == *name)
-        });
-        match coming {
-            Some(other) => other.join(initiation),
-            None => {
-                let id = self.cx.ask(Query::Path(Arc::clone(&initiation.connection)));
-                self.pathless.insert(id, initiation);
-            }
-        }
-    }
-
-    fn initiate_on(&mut self, mut initiation: Initiation, path: Path) {
-        let name = &initiation.connection.name;
-        let is_known = self.established().any(|sa| sa.connection.name == *name);
-        initiation.contact = if is_known { Contact::Further } else { Contact::Initial };
-        let waiting = initiation.clone();
-        match ike_sa_init::initiate(&mut self.cx, initiation, path) {
-            Ok(sa) => self.put(Sa::Initiating(Box::new(sa))),
-            Err(failure) => self.cx.fail_initiation(&waiting, path, failure),
-        }
-    }
-
-    /// A packet met a trap.
-    fn acquire(&mut self, policy: PolicyId, flow: AcquiredFlow) {
-        let trap = self.cx.traps.iter().find(|(_, trap)| trap.policy == policy).map(|(key, _)| key.clone());
-        let Some(key) = trap else { return };
-        let Some(connection) = self.cx.connections.get(key.connection()).cloned() else { return };
-        let Some(config) = connection.child(key.child()).cloned() else { return };
-        self.initiate(Initiation::of_child(
-            connection,
-            ChildRequest { config, flow: Some(flow) },
-            Vec::new(),
-        ));
-    }
-}
-
-fn initiate_in(sa: &mut IkeSa, cx: &mut Context, initiation: Initiation) {
-    let Initiation { child, further, tickets, .. } = initiation;
-    if child.is_none() {
-        cx.finish(&tickets, &Ok(()));
-    }
-    for (request, tickets) in child.map(|child| (child, tickets)).into_iter().chain(further) {
-        let name = &request.config.name;
-        if sa.has_child(name) {
-            cx.finish(&tickets, &Ok(()));
-        } else if sa.is_creating(name) {
-            sa.join_creation(name, &tickets);
-        } else {
-            sa.queue(cx, Task::CreateChild(request, tickets));
-        }
-    }
-    sa.pump(cx);
-}
-
-impl Initiation {
-    pub(crate) fn of_child(
-        connection: Arc<Connection>,
-        child: ChildRequest,
-        tickets: Vec<Ticket>,
-    ) -> Initiation {
-        Initiation {
-            connection,
-            child: Some(child),
-            further: Vec::new(),
-            tickets,
-            failed_tries: 0,
-            contact: Contact::Further,
-        }
-    }
-
-    /// Adds what another initiation of the same connection wants.
-    fn join(&mut self, other: Initiation) {
-        let Initiation { child, further, tickets, .. } = other;
-        match child {
-            None => self.tickets.extend(tickets),
-            Some(child) => self.join_child(child, tickets),
-        }
-        for (child, tickets) in further {
-            self.join_child(child, tickets);
-        }
-    }
-
-    fn join_child(&mut self, child: ChildRequest, tickets: Vec<Ticket>) {
-        let is_it = |other: &ChildRequest| other.config.name == child.config.name;
-        if self.child.as_ref().is_some_and(is_it) {
-            return self.tickets.extend(tickets);
-        }
-        match self.further.iter_mut().find(|(other, _)| is_it(other)) {
-            Some((_, waiting)) => waiting.extend(tickets),
-            None => self.further.push((child, tickets)),
-        }
-    }
-
-    pub(crate) fn all_tickets(&self) -> Vec<Ticket> {
-        let further = self.further.iter().flat_map(|(_, tickets)| tickets);
-        self.tickets.iter().chain(further).copied().collect()
-    }
-}
-
-// --- Commands ------------------------------------------------------------------------------------------------------
-
-impl Endpoint {
-    fn load(&mut self, connection: Arc<Connection>) {
-        self.remove_traps(&connection.name);
-        self.cx.connections.insert(connection.name.clone(), Arc::clone(&connection));
-        for child in &connection.children {
-            match child.start_action {
-                StartAction::None => {}
-                StartAction::Trap => self.cx.trap(&connection, child),
-                StartAction::Start => {
-                    let request = ChildRequest { config: Arc::clone(child), flow: None };
-                    self.initiate(Initiation::of_child(Arc::clone(&connection), request, Vec::new()));
-                }
-            }
-        }
-    }
-
-    fn unload(&mut self, name: &str) {
-        self.remove_traps(name);
-        self.cx.connections.remove(name);
-    }
-
-    fn remove_traps(&mut self, connection: &str) {
-        let keys: Vec<_> =
-            self.cx.traps.keys().filter(|key| key.connection() == connection).cloned().collect();
-        for key in keys {
-            self.cx.remove_trap(&key);
-        }
-    }
-
-    fn command_initiate(&mut self, connection: &str, child: Option<String>, ticket: Ticket) {
-        let wanted = self.find_child(connection, child.as_deref());
-        match wanted {
-            Ok((connection, Some(config))) => {
-                let request = ChildRequest { config, flow: None };
-                self.initiate(Initiation::of_child(connection, request, vec![ticket]));
-            }
-            Ok((connection, None)) => {
-                let failure =
-                    Failure::NotFound(format!("connection {} has no children to bring up", connection.name));
-                self.cx.finish(&[ticket], &Err(failure));
-            }
-            Err(failure) => self.cx.finish(&[ticket], &Err(failure)),
-        }
-    }
-
-    /// Finds a connection, and of its children the named one, or the first.
-    #[allow(clippy::type_complexity)]
-    fn find_child(
-        &self,
-        connection: &str,
-        child: Option<&str>,
-    ) -> Result<(Arc<Connection>, Option<Arc<crate::ChildConfig>>), Failure> {
-        let connection = (self.cx.connections.get(connection))
-            .ok_or_else(|| Failure::NotFound(format!("no connection is called {connection}")))?;
-        let config = match child {
-            None => connection.children.first(),
-            Some(name) => Some(connection.child(name).ok_or_else(|| {
-                Failure::NotFound(format!("connection {} has no child called {name}", connection.name))
-            })?),
-        };
-        Ok((Arc::clone(connection), config.cloned()))
-    }
-
-    fn command_install(&mut self, connection: &str, child: &str, ticket: Ticket) {
-        let installed = match self.find_child(connection, Some(child)) {
-            Ok((connection, Some(config))) => self.cx.install_trap(&connection, &config),
-            Ok((_, None)) => Ok(()),
-            Err(failure) => Err(failure),
-        };
-        self.cx.finish(&[ticket], &installed);
-    }
-
-    fn command_uninstall(&mut self, connection: String, child: String, ticket: Ticket) {
-        let key = TrapKey::named(connection, child);
-        let result = if self.cx.traps.contains_key(&key) {
-            Ok(())
-        } else {
-            let (connection, child) = (key.connection(), key.child());
-            Err(Failure::NotFound(format!("child {child} of connection {connection} has no trap policy")))
-        };
-        self.cx.remove_trap(&key);
-        self.cx.finish(&[ticket], &result);
-    }
-
-    fn command_rekey_ike(&mut self, ike: IkeSaId, ticket: Ticket) {
-        let current = self.established().find(|sa| sa.channel.id == ike && sa.life == Life::Current);
-        match current.map(IkeSa::our_spi) {
-            Some(our_spi) => self.with_established(our_spi, |sa, cx| {
-                sa.queue(cx, Task::RekeyIke(vec![ticket]));
-                sa.pump(cx);
-            }),
-            None => self.not_found(ticket, format!("no IKE SA {ike} is up")),
-        }
-    }
-
-    fn command_rekey_child(&mut self, child: ChildSaId, ticket: Ticket) {
-        match self.owner_of_child(child) {
-            Some(our_spi) => self.with_established(our_spi, |sa, cx| {
-                sa.queue(cx, Task::RekeyChild(child, vec![ticket]));
-                sa.pump(cx);
-            }),
-            None => self.not_found(ticket, format!("no Child SA {child} is up")),
-        }
-    }
-
-    fn command_terminate_child(&mut self, child: ChildSaId, ticket: Ticket) {
-        match self.owner_of_child(child) {
-            Some(our_spi) => self.with_established(our_spi, |sa, cx| {
-                sa.queue_first(cx, Task::DeleteChild(child, DownReason::Terminated, vec![ticket]));
-                sa.pump(cx);
-            }),
-            None => self.not_found(ticket, format!("no Child SA {child} is up")),
-        }
-    }
-
-    fn command_terminate_ike(&mut self, ike: IkeSaId, ticket: Ticket) {
-        let named = self.sas.values().filter(|sa| sa.status().is_some_and(|status| status.id == ike));
-        let named: Vec<_> = named.map(Sa::our_spi).collect();
-        if named.is_empty() {
-            return self.not_found(ticket, format!("there is no IKE SA {ike}"));
-        }
-        let mut tickets = vec![ticket];
-        for our_spi in named {
-            self.with_sa(our_spi, |sa, cx| terminate(sa, cx, &mut tickets));
-        }
-        self.cx.finish(&tickets, &Ok(()));
-    }
-
-    fn command_forget_ike(&mut self, ike: IkeSaId, ticket: Ticket) {
-        let named = self.sas.values().filter(|sa| sa.status().is_some_and(|status| status.id == ike));
-        let named: Vec<_> = named.map(Sa::our_spi).collect();
-        if named.is_empty() {
-            return self.not_found(ticket, format!("there is no IKE SA {ike}"));
-        }
-        for our_spi in named {
-            self.with_sa(our_spi, |sa, cx| {
-                let mut left = terminate(sa, cx, &mut Vec::new());
-                if let Some(Sa::Established(sa)) = &mut left {
-                    sa.end(cx, DownReason::Terminated);
-                }
-                left.filter(|sa| !matches!(sa, Sa::Established(_)))
-            });
-        }
-        self.cx.finish(&[ticket], &Ok(()));
-    }
-
-    fn owner_of_child(&self, child: ChildSaId) -> Option<IkeSpi> {
-        self.established().find(|sa| sa.children.contains_key(&child)).map(IkeSa::our_spi)
-    }
-
-    fn not_found(&mut self, ticket: Ticket, sentence: String) {
-        self.cx.finish(&[ticket], &Err(Failure::NotFound(sentence)));
-    }
-}
-
-/// Deletes an IKE SA, or gives up making it; an SA that waits for the peer's confirmation takes the tickets.
-fn terminate(sa: Sa, cx: &mut Context, tickets: &mut Vec<Ticket>) -> Option<Sa> {
-    let (initiation, path) = match sa {
-        Sa::Established(mut sa) if sa.life == Life::Current => {
-            sa.queue_first(cx, Task::DeleteIke(DownReason::Terminated, std::mem::take(tickets)));
-            sa.pump(cx);
-            return sa.alive();
-        }
-        Sa::Initiating(sa) => sa.into_initiation(),
-        Sa::Authenticating(sa) => sa.into_initiation(),
-        other => return Some(other),
-    };
-    cx.fail_initiation(&initiation, path, Failure::Terminated);
-    None
 }

@@ -1,0 +1,201 @@
+//! Messages of an established IKE SA: a request goes to its exchange's respond, a response to its exchange's finish.
+
+use wire::registry::{ExchangeType, NotifyType, ProtocolId};
+use wire::v2::{Datagram, Notify, Payload};
+
+use super::{Active, IkeSa};
+use crate::context::Context;
+use crate::error::Error;
+use crate::event::{DownReason, Event};
+use crate::io::Path;
+use crate::nat_detection::Behind;
+use crate::v2::channel::{Kind, Opening};
+use crate::v2::child::Confirmation;
+use crate::v2::contents::Contents;
+use crate::v2::fragmentation::Reassembly;
+use crate::v2::window::{Completion, Standing};
+use crate::v2::{create_child_sa, informational, rekey_child, rekey_ike};
+
+impl IkeSa {
+    /// Handles a message that names this IKE SA.
+    pub(crate) fn handle_datagram(&mut self, cx: &mut Context, path: Path, datagram: &Datagram<'_>) {
+        if datagram.header.flags.is_response() {
+            self.handle_response(cx, path, datagram);
+        } else {
+            self.handle_request(cx, path, datagram);
+        }
+        self.pump(cx);
+    }
+
+    fn handle_request(&mut self, cx: &mut Context, path: Path, datagram: &Datagram<'_>) {
+        let message_id = datagram.header.message_id;
+        match self.theirs.classify(message_id) {
+            Standing::OutOfWindow => return,
+            Standing::Repeated(response) => {
+                if asks_for_repetition(datagram) {
+                    cx.transmit(path, response);
+                }
+                return;
+            }
+            Standing::New => {}
+        }
+        let payloads = match self.channel.open(cx, path, datagram, &mut self.requests) {
+            Opening::Forged | Opening::Incomplete => return,
+            Opening::Complete(payloads) => payloads,
+        };
+        self.requests = Reassembly::default();
+        self.heard(cx, path);
+        self.confirm_children();
+        let exchange_type = datagram.header.exchange_type;
+        let response = self.respond(cx, exchange_type, payloads);
+        match self.channel.seal(cx, exchange_type, Kind::Response, message_id, &response) {
+            Ok(datagrams) => {
+                cx.transmit(self.channel.path, &datagrams);
+                self.theirs.answered(message_id, datagrams);
+                self.last_sent = cx.now;
+            }
+            Err(fault) => self.report(cx, fault),
+        }
+    }
+
+    /// Answers a request; a fault becomes the notify that tells the peer.
+    pub(super) fn respond(
+        &mut self,
+        cx: &mut Context,
+        exchange_type: ExchangeType,
+        payloads: Result<Vec<Payload>, wire::Malformed>,
+    ) -> Vec<Payload> {
+        match self.try_respond(cx, exchange_type, payloads) {
+            Ok(response) => response,
+            Err(fault) => {
+                let response = error_notify(&fault).map(Payload::Notify).into_iter().collect();
+                self.report(cx, fault.clone());
+                if matches!(fault, Error::Malformed(_) | Error::Misbehaved(_)) {
+                    // RFC 7296 §2.21.3: who authentically sends what cannot be read is not to be talked to.
+                    self.end(cx, DownReason::Failed(fault.into()));
+                }
+                response
+            }
+        }
+    }
+
+    fn try_respond(
+        &mut self,
+        cx: &mut Context,
+        exchange_type: ExchangeType,
+        payloads: Result<Vec<Payload>, wire::Malformed>,
+    ) -> Result<Vec<Payload>, Error> {
+        let payloads = payloads?;
+        match exchange_type {
+            ExchangeType::CREATE_CHILD_SA => {
+                create_child_sa::dispatch(self, cx, &Contents::new("CREATE_CHILD_SA", payloads)?)
+            }
+            ExchangeType::INFORMATIONAL => {
+                informational::respond(self, cx, &Contents::new("INFORMATIONAL", payloads)?)
+            }
+            _ => {
+                Err(crate::Misbehaviour::Other("an exchange that has no place in an established IKE SA")
+                    .into())
+            }
+        }
+    }
+
+    fn handle_response(&mut self, cx: &mut Context, path: Path, datagram: &Datagram<'_>) {
+        let message_id = datagram.header.message_id;
+        if self.ours.in_flight().is_none_or(|request| request.message_id != message_id) {
+            return;
+        }
+        let payloads = match self.channel.open(cx, path, datagram, &mut self.responses) {
+            Opening::Forged | Opening::Incomplete => return,
+            Opening::Complete(payloads) => payloads,
+        };
+        self.responses = Reassembly::default();
+        let (Completion::Answered, Some(active)) = (self.ours.complete(message_id), self.active.take())
+        else {
+            return;
+        };
+        self.heard(cx, path);
+        let exchange = active.name();
+        match payloads.map_err(Error::from).and_then(|payloads| Contents::new(exchange, payloads)) {
+            Ok(contents) => self.finish(cx, active, &contents),
+            Err(fault) => {
+                cx.finish(&active.into_tickets(), &Err(fault.clone().into()));
+                self.report(cx, fault.clone());
+                self.end(cx, DownReason::Failed(fault.into()));
+            }
+        }
+    }
+
+    pub(super) fn finish(&mut self, cx: &mut Context, active: Active, contents: &Contents) {
+        match active {
+            Active::Liveness | Active::DeleteUnwanted => {}
+            Active::CreateChild(initiated) => create_child_sa::finish(self, cx, initiated, contents),
+            Active::RekeyChild(initiated) => rekey_child::finish(self, cx, *initiated, contents),
+            Active::RekeyIke(initiated) => rekey_ike::finish(self, cx, *initiated, contents),
+            Active::DeleteChild(deleting) => informational::finish_child(self, cx, deleting, contents),
+            Active::DeleteIke(deleting) => informational::finish_ike(self, cx, deleting),
+        }
+    }
+
+    /// Takes note of an authentic message: the peer lives, and if it is behind a NAT, this is where it is now
+    /// (RFC 7296 §2.23).
+    fn heard(&mut self, cx: &mut Context, path: Path) {
+        self.last_heard = cx.now;
+        if path != self.channel.path && self.channel.nat.remote == Behind::Nat {
+            self.move_to(cx, path);
+        }
+    }
+
+    /// The peer's packets come from another address or port.
+    pub(crate) fn heard_from(&mut self, cx: &mut Context, path: Path) {
+        self.heard(cx, path);
+    }
+
+    /// Talks to the peer on another path from now on, in IKE and in ESP.
+    pub(crate) fn move_to(&mut self, cx: &mut Context, path: Path) {
+        self.channel.path = path;
+        for child in self.children.values_mut() {
+            for sa in [child.inbound, child.outbound] {
+                cx.owners.remove(&sa);
+            }
+            child.move_to(cx, path);
+            for sa in [child.inbound, child.outbound] {
+                cx.owners.insert(sa, self.channel.our_spi());
+            }
+        }
+        cx.tell(Event::PathChanged(Box::new(self.status()), path));
+    }
+
+    /// The peer sends its next request when it has our last response (RFC 7296 §2.3): what that made, it has.
+    fn confirm_children(&mut self) {
+        for child in self.children.values_mut() {
+            child.confirmation = Confirmation::Known;
+        }
+    }
+
+    pub(crate) fn report(&self, cx: &mut Context, fault: Error) {
+        cx.fail(&[], Some(&self.connection.name), Some(self.channel.path), fault.into());
+    }
+}
+
+/// Of a repeated request in fragments only the first asks for the response again (RFC 7383 §2.6.1).
+fn asks_for_repetition(datagram: &Datagram<'_>) -> bool {
+    let fragment = datagram.encrypted.as_ref().and_then(|encrypted| encrypted.fragment);
+    fragment.is_none_or(|fragment| fragment.number == 1)
+}
+
+/// Gives the notify that tells the peer of a fault of a protected request.
+fn error_notify(fault: &Error) -> Option<Notify> {
+    match fault {
+        Error::ChildSaNotFound { spi } => {
+            Some(Notify::about(ProtocolId::ESP, *spi, NotifyType::CHILD_SA_NOT_FOUND))
+        }
+        Error::InvalidKeyExchange { wanted, .. } => {
+            Some(Notify::new(NotifyType::INVALID_KE_PAYLOAD, wanted.0.to_be_bytes()))
+        }
+        Error::UnsupportedCriticalPayload(payload_type) => {
+            Some(Notify::new(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, [*payload_type]))
+        }
+        other => other.notify().map(|notify_type| Notify::new(notify_type, [])),
+    }
+}

@@ -1,0 +1,240 @@
+//! What waits to be done in an established IKE SA, one request at a time.
+
+use std::time::Instant;
+
+use sa::Spi;
+use wire::registry::ExchangeType;
+use wire::v2::Payload;
+
+use super::{IkeSa, Life};
+use crate::context::{ChildRequest, Context};
+use crate::error::{Error, Failure};
+use crate::event::DownReason;
+use crate::io::{ChildSaId, Ticket};
+use crate::limits;
+use crate::v2::channel::Kind;
+use crate::v2::child::Confirmation;
+use crate::v2::{create_child_sa, informational, rekey_child, rekey_ike};
+
+/// Something to be done when our window is free.
+#[derive(Debug)]
+pub(crate) enum Task {
+    /// Ask whether the peer lives.
+    Liveness,
+    /// Make another Child SA.
+    CreateChild(ChildRequest, Vec<Ticket>),
+    /// Replace a Child SA.
+    RekeyChild(ChildSaId, Vec<Ticket>),
+    /// Replace this IKE SA.
+    RekeyIke(Vec<Ticket>),
+    /// Delete a Child SA.
+    DeleteChild(ChildSaId, DownReason, Vec<Ticket>),
+    /// Delete a Child SA that the peer has and we do not, by our SPI.
+    DeleteUnwanted(Spi),
+    /// Delete this IKE SA.
+    DeleteIke(DownReason, Vec<Ticket>),
+}
+
+impl Task {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Task::Liveness => "LIVENESS",
+            Task::CreateChild(..) => "CHILD_CREATE",
+            Task::RekeyChild(..) => "CHILD_REKEY",
+            Task::RekeyIke(_) => "IKE_REKEY",
+            Task::DeleteChild(..) | Task::DeleteUnwanted(_) => "CHILD_DELETE",
+            Task::DeleteIke(..) => "IKE_DELETE",
+        }
+    }
+
+    pub(super) fn into_tickets(self) -> Vec<Ticket> {
+        match self {
+            Task::Liveness | Task::DeleteUnwanted(_) => Vec::new(),
+            Task::CreateChild(_, tickets)
+            | Task::RekeyChild(_, tickets)
+            | Task::RekeyIke(tickets)
+            | Task::DeleteChild(_, _, tickets)
+            | Task::DeleteIke(_, tickets) => tickets,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) task: Task,
+    pub(super) not_before: Instant,
+}
+
+/// Our request in flight: what its response will be given to.
+#[derive(Debug)]
+pub(crate) enum Active {
+    Liveness,
+    CreateChild(create_child_sa::Initiated),
+    RekeyChild(Box<rekey_child::Initiated>),
+    RekeyIke(Box<rekey_ike::Initiated>),
+    DeleteChild(informational::DeletingChild),
+    DeleteUnwanted,
+    DeleteIke(informational::DeletingIke),
+}
+
+impl Active {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Active::Liveness => "LIVENESS",
+            Active::CreateChild(_) => "CHILD_CREATE",
+            Active::RekeyChild(_) => "CHILD_REKEY",
+            Active::RekeyIke(_) => "IKE_REKEY",
+            Active::DeleteChild(_) | Active::DeleteUnwanted => "CHILD_DELETE",
+            Active::DeleteIke(_) => "IKE_DELETE",
+        }
+    }
+
+    pub(super) fn into_tickets(self) -> Vec<Ticket> {
+        match self {
+            Active::Liveness | Active::DeleteUnwanted => Vec::new(),
+            Active::CreateChild(initiated) => initiated.tickets,
+            Active::RekeyChild(initiated) => initiated.tickets,
+            Active::RekeyIke(initiated) => initiated.tickets,
+            Active::DeleteChild(deleting) => deleting.tickets,
+            Active::DeleteIke(deleting) => deleting.tickets,
+        }
+    }
+}
+
+/// A request that a task makes.
+pub(crate) struct Request {
+    pub exchange_type: ExchangeType,
+    pub payloads: Vec<Payload>,
+    pub active: Active,
+}
+
+impl IkeSa {
+    /// Queues a task.
+    pub(crate) fn queue(&mut self, cx: &Context, task: Task) {
+        self.tasks.push_back(Queued { task, not_before: cx.now });
+    }
+
+    /// Queues a task for later: the peer said TEMPORARY_FAILURE, or nothing of use (RFC 7296 §2.25).
+    pub(crate) fn queue_later(&mut self, cx: &mut Context, task: Task) {
+        let wait = limits::RETRY_AT_LEAST + cx.random_below(limits::RETRY_SPREAD);
+        self.tasks.push_back(Queued { task, not_before: cx.now + wait });
+    }
+
+    /// Queues a task ahead of all others.
+    pub(crate) fn queue_first(&mut self, cx: &Context, task: Task) {
+        self.tasks.push_front(Queued { task, not_before: cx.now });
+    }
+
+    /// Has the peer delete a Child SA that it believes in and we do not.
+    pub(crate) fn delete_unwanted_child(&mut self, cx: &Context, our_spi: Spi) {
+        self.queue_first(cx, Task::DeleteUnwanted(our_spi));
+    }
+
+    /// Begins tasks while the window is free.
+    pub(crate) fn pump(&mut self, cx: &mut Context) {
+        while self.life != Life::Over && self.active.is_none() {
+            let Some(task) = self.next_task(cx.now) else { return };
+            let Some(request) = self.begin(cx, task) else { continue };
+            self.send(cx, request);
+        }
+    }
+
+    fn next_task(&mut self, now: Instant) -> Option<Task> {
+        let position = self.tasks.iter().position(|queued| queued.not_before <= now)?;
+        self.tasks.remove(position).map(|queued| queued.task)
+    }
+
+    /// Turns a task into a request; `None` if there is nothing to do any more.
+    fn begin(&mut self, cx: &mut Context, task: Task) -> Option<Request> {
+        let may_only_delete = self.life != Life::Current;
+        if may_only_delete && !matches!(task, Task::DeleteIke(..)) {
+            cx.finish(&task.into_tickets(), &Err(Failure::Terminated));
+            return None;
+        }
+        if self.is_too_early(cx.now, &task) {
+            self.queue_later(cx, task);
+            return None;
+        }
+        match task {
+            Task::Liveness => Some(informational::liveness()),
+            Task::CreateChild(request, tickets) => create_child_sa::initiate(self, cx, request, tickets),
+            Task::RekeyChild(id, tickets) => rekey_child::initiate(self, cx, id, tickets),
+            Task::RekeyIke(tickets) => rekey_ike::initiate(self, cx, tickets),
+            Task::DeleteChild(id, reason, tickets) => {
+                informational::delete_child(self, cx, id, reason, tickets)
+            }
+            Task::DeleteUnwanted(spi) => Some(informational::delete_unwanted(spi)),
+            Task::DeleteIke(reason, tickets) => Some(informational::delete_ike(reason, tickets)),
+        }
+    }
+
+    /// Tells whether a task is about a Child SA that the peer may not have yet.
+    fn is_too_early(&self, now: Instant, task: &Task) -> bool {
+        let (Task::RekeyChild(id, _) | Task::DeleteChild(id, ..)) = task else { return false };
+        self.children.get(id).is_some_and(|child| {
+            child.confirmation == Confirmation::Awaited
+                && now < child.installed_at + limits::CONFIRMATION_WAIT
+        })
+    }
+
+    pub(super) fn send(&mut self, cx: &mut Context, request: Request) {
+        let Request { exchange_type, payloads, active } = request;
+        let message_id = self.ours.peek_next_id();
+        let sealed = self.channel.seal(cx, exchange_type, Kind::Request, message_id, &payloads);
+        let jitter = cx.settings.retransmission.draw_jitter(&mut *cx.random);
+        let policy = cx.settings.retransmission;
+        let started = sealed.and_then(|datagrams| {
+            self.ours
+                .start(cx.now, datagrams.clone(), policy, jitter)
+                .map_err(|fault| Error::Local(fault.to_string()))?;
+            Ok(datagrams)
+        });
+        match started {
+            Ok(datagrams) => {
+                cx.transmit(self.channel.path, &datagrams);
+                self.last_sent = cx.now;
+                self.active = Some(active);
+            }
+            Err(fault) => {
+                cx.finish(&active.into_tickets(), &Err(fault.clone().into()));
+                self.report(cx, fault.clone());
+                self.end(cx, DownReason::Failed(fault.into()));
+            }
+        }
+    }
+
+    /// Tells whether a Child SA is to be deleted as soon as that can be.
+    pub(crate) fn is_to_delete(&self, id: ChildSaId) -> bool {
+        self.is_queued(|task| matches!(task, Task::DeleteChild(waiting, ..) if *waiting == id))
+    }
+
+    pub(super) fn is_queued(&self, is_it: impl Fn(&Task) -> bool) -> bool {
+        self.tasks.iter().any(|queued| is_it(&queued.task))
+    }
+
+    /// Tells whether a packet's flow is already on its way to an SA here.
+    pub(crate) fn is_creating(&self, name: &str) -> bool {
+        let active =
+            matches!(&self.active, Some(Active::CreateChild(initiated)) if initiated.child_name() == name);
+        active
+            || self.is_queued(
+                |task| matches!(task, Task::CreateChild(request, _) if request.config.name == name),
+            )
+    }
+
+    /// Adds a ticket to a Child SA that is being made.
+    pub(crate) fn join_creation(&mut self, name: &str, tickets: &[Ticket]) {
+        if let Some(Active::CreateChild(initiated)) = &mut self.active
+            && initiated.child_name() == name
+        {
+            return initiated.tickets.extend(tickets);
+        }
+        for queued in &mut self.tasks {
+            if let Task::CreateChild(request, waiting) = &mut queued.task
+                && request.config.name == name
+            {
+                return waiting.extend(tickets);
+            }
+        }
+    }
+}
