@@ -194,6 +194,10 @@ impl Lab {
             namespace.sysctl("net/ipv4/conf/default/rp_filter", "0")?;
             namespace.sysctl("net/ipv6/conf/default/accept_dad", "0")?;
         }
+        for namespace in [host, gateway] {
+            // Whoever runs the laboratory may ping, as `traffic::Ping` does.
+            namespace.sysctl("net/ipv4/ping_group_range", "0 0")?;
+        }
         for namespace in [gateway, wire] {
             namespace.sysctl("net/ipv4/ip_forward", "1")?;
             namespace.sysctl("net/ipv6/conf/all/forwarding", "1")?;

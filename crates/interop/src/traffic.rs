@@ -2,15 +2,17 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crypto::hash::SHA2_256;
 
-use crate::process::Process;
 use crate::{Failure, Namespace, Result};
+
+pub use ping::{Ping, RunningPing};
+
+mod ping;
 
 /// How long a connection may stand still before a transfer has failed.
 const STALL: Duration = Duration::from_secs(20);
@@ -25,86 +27,6 @@ pub enum Pace {
     Unlimited,
     /// No faster than this.
     BitsPerSecond(u64),
-}
-
-/// What `ping` counted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ping {
-    /// Requests sent.
-    pub sent: u32,
-    /// Answers received.
-    pub received: u32,
-    /// Round trips in milliseconds: shortest, mean, longest; `None` without an answer.
-    pub round_trip_ms: Option<(f64, f64, f64)>,
-}
-
-impl Ping {
-    /// Sends `count` echo requests, `per_second` of them each second, and waits for the answers.
-    ///
-    /// # Errors
-    ///
-    /// When `ping` cannot be run; lost packets are part of the count.
-    pub fn run(from: &Namespace, to: IpAddr, count: u32, per_second: u32) -> Result<Ping> {
-        Ping::start(from, to, count, per_second)?.finish()
-    }
-
-    /// Starts to send, and returns at once.
-    ///
-    /// # Errors
-    ///
-    /// When `ping` cannot be run.
-    pub fn start(from: &Namespace, to: IpAddr, count: u32, per_second: u32) -> Result<RunningPing> {
-        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let log = std::env::temp_dir().join(format!("{}-ping-{number}", from.name()));
-        let mut command = from.command("ping");
-        command.args(["-n", "-q", "-c", &count.to_string(), "-W", "3"]);
-        command.args(["-i", &format!("{:.4}", 1.0 / f64::from(per_second)), &to.to_string()]);
-        command.stderr(Stdio::null());
-        let process = Process::start("ping", &mut command, &log)?;
-        let limit = Duration::from_secs_f64(f64::from(count) / f64::from(per_second)) * 3 + STALL;
-        Ok(RunningPing { process, limit, log })
-    }
-
-    /// Parses the summary that `ping -q` prints at its end.
-    fn parse(output: &str) -> Option<Ping> {
-        let counts = output.lines().find(|line| line.contains(" packets transmitted, "))?;
-        let mut numbers = counts.split(", ").filter_map(|part| part.split(' ').next()?.parse().ok());
-        let round_trip_ms = output.lines().find_map(|line| {
-            let (_, values) = line.strip_prefix("rtt ")?.split_once(" = ")?;
-            let mut values = values.split(['/', ' ']).filter_map(|value| value.parse().ok());
-            Some((values.next()?, values.next()?, values.next()?))
-        });
-        Some(Ping { sent: numbers.next()?, received: numbers.next()?, round_trip_ms })
-    }
-}
-
-/// A `ping` that has not ended yet.
-#[derive(Debug)]
-pub struct RunningPing {
-    process: Process,
-    limit: Duration,
-    log: std::path::PathBuf,
-}
-
-impl RunningPing {
-    /// Waits for the end and counts.
-    ///
-    /// # Errors
-    ///
-    /// When it does not end in time or prints no summary.
-    pub fn finish(mut self) -> Result<Ping> {
-        self.process.wait(self.limit)?;
-        let output = self.process.log();
-        Ping::parse(&output).ok_or_else(|| Failure::new(format!("ping printed no summary: {output}")))
-    }
-}
-
-impl Drop for RunningPing {
-    fn drop(&mut self) {
-        // It is in the way of nobody if it stays.
-        let _ = std::fs::remove_file(&self.log);
-    }
 }
 
 /// A finished transfer whose checksum was right.
@@ -240,21 +162,6 @@ pub fn echo_udp(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_the_summary_of_ping() {
-        let output = "PING 10.2.0.10 (10.2.0.10) 56(84) bytes of data.\n\n--- 10.2.0.10 ping statistics ---\n\
-                      1000 packets transmitted, 998 received, 0.2% packet loss, time 5012ms\n\
-                      rtt min/avg/max/mdev = 0.331/0.521/4.133/0.203 ms\n";
-        let expected = Ping { sent: 1000, received: 998, round_trip_ms: Some((0.331, 0.521, 4.133)) };
-        assert_eq!(Ping::parse(output), Some(expected));
-    }
-
-    #[test]
-    fn reads_the_summary_of_a_ping_that_nobody_answered() {
-        let output = "3 packets transmitted, 0 received, +2 errors, 100% packet loss, time 2030ms\n";
-        assert_eq!(Ping::parse(output), Some(Ping { sent: 3, received: 0, round_trip_ms: None }));
-    }
 
     #[test]
     fn noise_has_the_length_asked_for_and_does_not_repeat() {
