@@ -51,8 +51,9 @@ pub const FEIGNED_NAT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr:
 /// How long the inbound SA of a replaced Child SA still opens packets that were on their way.
 pub const REPLACED_SA_LINGER: Duration = Duration::from_secs(5);
 
-/// How long a replaced IKE SA waits for whoever replaced it to delete it (RFC 7296 §2.8).
-pub const REPLACED_IKE_SA_LIFE: Duration = Duration::from_secs(60);
+/// How long a replaced IKE SA waits for whoever replaced it to delete it (RFC 7296 §2.8): longer than a peer repeats the
+/// request that replaced it, or the peer would find nobody to answer and take us for dead.
+pub const REPLACED_IKE_SA_LIFE: Duration = Duration::from_secs(300);
 
 /// How long we say nothing of a Child SA that the peer may not have yet, because our response may have been lost: until
 /// a peer with strongSwan's timing has repeated its request twice.
