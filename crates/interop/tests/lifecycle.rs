@@ -194,13 +194,16 @@ fn keyway_accepts_a_restarted_keyway() -> Result<()> {
     a_restarted_peer_replaces_its_old_tunnel(Keyway, Keyway, End::A)
 }
 
-/// With `dpd_action = restart` the survivor calls again by itself once the wire is mended.
+/// With `dpd_action = restart` site a calls again by itself once the wire is mended; site b waits for its call.
 fn a_cut_wire_heals(a: Implementation, b: Implementation) -> Result<()> {
-    let tunnel = Tunnel::default()
+    let tunnel = Tunnel::default();
+    let persistent = tunnel
+        .clone()
         .connection_line("dpd_delay = 1s")
         .connection_line("keyingtries = 0")
         .child_line("dpd_action = restart");
     let pair = Pair::new(Wire::Plain, a, b, &tunnel)?;
+    pair.a.configure(&persistent.text(&pair.lab, End::A))?;
     pair.initiate(End::A)?;
     let before = pair.settled()?;
 
