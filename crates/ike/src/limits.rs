@@ -59,6 +59,9 @@ pub const REPLACED_IKE_SA_LIFE: Duration = Duration::from_secs(300);
 /// a peer with strongSwan's timing has repeated its request twice.
 pub const CONFIRMATION_WAIT: Duration = Duration::from_secs(12);
 
+/// How long a Child SA that the peer does not know may yet become known to it: as long as it may repeat its request.
+pub const UNCONFIRMED_CHILD_LIFE: Duration = REPLACED_IKE_SA_LIFE;
+
 /// How long the last response of an ended IKE SA is kept for a peer that missed it.
 pub const CLOSED_SA_LINGER: Duration = Duration::from_secs(30);
 

@@ -10,6 +10,7 @@ use wire::isakmp::Header;
 
 use crate::network::Loss;
 use crate::plane::name;
+use crate::seeds::only_seed;
 use crate::{Cargo, Parcel, Side};
 
 /// The last things that happened.
@@ -17,6 +18,7 @@ use crate::{Cargo, Parcel, Side};
 pub struct Journal {
     start: Instant,
     entries: VecDeque<(Instant, Side, Entry)>,
+    most: usize,
     dropped: u64,
 }
 
@@ -35,11 +37,13 @@ pub(crate) enum Entry {
 
 impl Journal {
     pub(crate) fn new(start: Instant) -> Journal {
-        Journal { start, entries: VecDeque::new(), dropped: 0 }
+        // A run that is replayed alone is told in full.
+        let most = if only_seed().is_some() { usize::MAX } else { ENTRIES_KEPT };
+        Journal { start, entries: VecDeque::new(), most, dropped: 0 }
     }
 
     pub(crate) fn note(&mut self, now: Instant, side: Side, entry: Entry) {
-        if self.entries.len() == ENTRIES_KEPT {
+        if self.entries.len() == self.most {
             self.entries.pop_front();
             self.dropped += 1;
         }

@@ -39,7 +39,7 @@ pub use pair::{CONNECTION, Pair};
 pub use plane::{Arrival, Departure, InstalledSa, Plane};
 pub use random::SeededRandom;
 pub use scenario::{AGELESS, Gateway, Scenario, child, esp_proposal, flow, ike_proposal, site_address};
-pub use seeds::{SEED_VARIABLE, for_seeds};
+pub use seeds::{MORE_SEEDS_VARIABLE, SEED_VARIABLE, for_seeds};
 pub use side::Side;
 pub use spi_pool::SpiPool;
 pub use traffic::{Stream, Tally};

@@ -238,7 +238,10 @@ impl Pair {
 
     /// Tells a side's engine something in its data plane's name.
     pub fn tell(&mut self, side: Side, event: SaEvent) {
-        self.journal.note(self.now, side, Entry::Told(event.clone()));
+        // Signs of life are many, and what one brings about is noted.
+        if !matches!(event, SaEvent::Active { .. }) {
+            self.journal.note(self.now, side, Entry::Told(event.clone()));
+        }
         let now = self.now;
         self.with_endpoint(side, |endpoint| endpoint.handle_sa_event(now, event));
     }

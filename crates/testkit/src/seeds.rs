@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// The environment variable that names the only seed to run.
 pub const SEED_VARIABLE: &str = "KEYWAY_SEED";
 
+/// The environment variable that says how many times more seeds to run, for a night's hunt.
+pub const MORE_SEEDS_VARIABLE: &str = "KEYWAY_MORE_SEEDS";
+
 /// Runs `simulation` once for each seed, on every processor, until one fails.
 ///
 /// # Panics
@@ -15,6 +18,8 @@ pub fn for_seeds(seeds: Range<u64>, simulation: impl Fn(u64) + Sync) {
     if let Some(seed) = only_seed() {
         return simulation(seed);
     }
+    let more = number_in(MORE_SEEDS_VARIABLE).unwrap_or(1);
+    let seeds = seeds.start..seeds.start + (seeds.end - seeds.start) * more;
     let next = AtomicU64::new(seeds.start);
     let failed = AtomicBool::new(false);
     let work = || {
@@ -45,8 +50,12 @@ pub fn for_seeds(seeds: Range<u64>, simulation: impl Fn(u64) + Sync) {
 
 /// Tells which seed alone is to be run; its messages are traced.
 pub(crate) fn only_seed() -> Option<u64> {
-    let text = std::env::var(SEED_VARIABLE).ok()?;
-    Some(text.parse().expect("the seed's variable holds a number"))
+    number_in(SEED_VARIABLE)
+}
+
+fn number_in(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} holds {text:?}, which is no number")))
 }
 
 #[cfg(test)]

@@ -120,6 +120,12 @@ impl ChildSa {
         self.tenure == Tenure::Holds && is_lasting
     }
 
+    /// Tells whether the peer's ignorance of the Child SA, when we spoke of it at a time of this confirmation, may be
+    /// because our response that makes it is still on its way.
+    pub(crate) fn is_perhaps_coming(&self, confirmation: Confirmation, now: Instant) -> bool {
+        confirmation == Confirmation::Awaited && now < self.installed_at + limits::UNCONFIRMED_CHILD_LIFE
+    }
+
     /// Lets our packets go through the outbound SA from now on.
     pub(crate) fn start_sending(&mut self, cx: &mut Context) {
         if self.sending == Sending::NotYet {

@@ -21,8 +21,9 @@ use sa::Spi;
 use wire::registry::{ExchangeType, NotifyType, ProtocolId};
 use wire::v2::{Delete, Payload};
 
+use super::child::Confirmation;
 use super::contents::Contents;
-use super::ike_sa::{Active, IkeSa, Life, Request};
+use super::ike_sa::{Active, IkeSa, Life, Request, Task};
 use super::{rekey_child, rekey_ike};
 use crate::context::Context;
 use crate::error::{Error, Failure};
@@ -43,6 +44,8 @@ pub(crate) struct DeletingChild {
     pub tickets: Vec<Ticket>,
     id: ChildSaId,
     reason: DownReason,
+    /// Whether the peer was known to have it when we asked.
+    confirmation: Confirmation,
 }
 
 /// HDR, SK { D(ESP, our SPI) } -->
@@ -58,8 +61,8 @@ pub(crate) fn delete_child(
         return None;
     };
     child.state = ChildState::Deleting;
-    let spi = child.inbound.spi;
-    let active = Active::DeleteChild(DeletingChild { tickets, id, reason });
+    let (spi, confirmation) = (child.inbound.spi, child.confirmation);
+    let active = Active::DeleteChild(DeletingChild { tickets, id, reason, confirmation });
     Some(delete(Delete { protocol: ProtocolId::ESP, spis: vec![spi] }, active))
 }
 
@@ -69,9 +72,17 @@ pub(crate) fn delete_unwanted(spi: Spi) -> Request {
 }
 
 /// <-- HDR, SK { D(ESP, its SPI) }   or nothing, if the peer deleted it at the same time
-pub(crate) fn finish_child(sa: &mut IkeSa, cx: &mut Context, deleting: DeletingChild, _response: &Contents) {
-    sa.drop_child(cx, deleting.id, deleting.reason);
-    cx.finish(&deleting.tickets, &Ok(()));
+pub(crate) fn finish_child(sa: &mut IkeSa, cx: &mut Context, deleting: DeletingChild, response: &Contents) {
+    let DeletingChild { tickets, id, reason, confirmation } = deleting;
+    let is_named = response.deletes().any(|delete| delete.protocol == ProtocolId::ESP);
+    if let Some(child) = sa.children.get(&id)
+        && !is_named
+        && child.is_perhaps_coming(confirmation, cx.now)
+    {
+        return sa.queue_later(cx, Task::DeleteChild(id, reason, tickets));
+    }
+    sa.drop_child(cx, id, reason);
+    cx.finish(&tickets, &Ok(()));
 }
 
 /// Our delete of the IKE SA is under way.

@@ -21,7 +21,7 @@ use sa::{PolicyId, Spi};
 use wire::registry::{ExchangeType, NotifyType, ProtocolId};
 use wire::v2::{Notify, Payload};
 
-use super::child::{self, ChildAnswer, ChildOffer, ChildSa, Installation, Tenure};
+use super::child::{self, ChildAnswer, ChildOffer, ChildSa, Confirmation, Installation, Tenure};
 use super::collision::{Collision, Winner};
 use super::contents::Contents;
 use super::create_child_sa::{OwnKey, answer_key_exchange, keying};
@@ -43,6 +43,8 @@ pub(crate) struct Initiated {
     old: ChildSaId,
     /// The old Child SA as it was, for telling people; it may be gone when the response comes.
     old_status: ChildSaStatus,
+    /// Whether the peer was known to have it when we asked.
+    confirmation: Confirmation,
     config: Arc<ChildConfig>,
     policy: PolicyId,
     offer: ChildOffer,
@@ -97,9 +99,19 @@ fn initiate_with(
         vec![Payload::Notify(rekey_sa), offer.security_association(), Payload::Nonce(nonce.clone())];
     payloads.extend(key.payload());
     payloads.extend(offer.selectors_and_mode());
-    let (config, policy) = (Arc::clone(&old.config), old.policy);
-    let initiated =
-        Initiated { tickets, old: id, old_status, config, policy, offer, nonce, key, collision: None };
+    let (config, policy, confirmation) = (Arc::clone(&old.config), old.policy, old.confirmation);
+    let initiated = Initiated {
+        tickets,
+        old: id,
+        old_status,
+        confirmation,
+        config,
+        policy,
+        offer,
+        nonce,
+        key,
+        collision: None,
+    };
     let active = Active::RekeyChild(Box::new(initiated));
     Some(Request { exchange_type: ExchangeType::CREATE_CHILD_SA, payloads, active })
 }
@@ -220,7 +232,7 @@ fn replaced_by_rival(
 }
 
 fn finish_refused(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, response: &Contents) {
-    let Initiated { tickets, old, old_status, key, config, collision, .. } = initiated;
+    let Initiated { tickets, old, old_status, confirmation, key, config, collision, .. } = initiated;
     if let Some(collision) = collision {
         // The peer replaced it without seeing our wish: its replacement stays.
         replaced_by_rival(sa, cx, old, &old_status, collision.rival);
@@ -233,7 +245,8 @@ fn finish_refused(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, respon
         return;
     }
     let is_here = sa.children.contains_key(&old);
-    if response.notify(NotifyType::CHILD_SA_NOT_FOUND).is_some() && is_here {
+    let is_coming = sa.children.get(&old).is_some_and(|old| old.is_perhaps_coming(confirmation, cx.now));
+    if response.notify(NotifyType::CHILD_SA_NOT_FOUND).is_some() && is_here && !is_coming {
         // RFC 7296 §2.25: the peer does not have it; a new one must be made in its place.
         sa.drop_child(cx, old, DownReason::DeletedByPeer);
         let request = crate::context::ChildRequest { config, flow: None };
