@@ -21,29 +21,13 @@ pub struct SharedSecret {
 }
 
 impl SharedSecret {
-    /// Tells how well the secret fits two ends; `None` is not at all, and the greatest wins.
-    ///
-    /// A secret that names a peer is for that peer only: if it served others as well, that peer could pass for them.
-    /// So what counts is who else than `local` it names.
-    pub fn fit(&self, local: &Identity, remote: &Identity) -> Option<u32> {
-        let names_local = self.owners.iter().any(|owner| *owner == IdentityPattern::Exact(local.clone()));
-        let others = || self.owners.iter().filter(|owner| **owner != IdentityPattern::Exact(local.clone()));
-        let remote_fit = match others().next() {
-            None => Some(0),
-            Some(_) => {
-                others().filter(|owner| owner.matches(remote)).map(|owner| 1 + owner.specificity()).max()
-            }
-        };
-        remote_fit.map(|fit| fit * 2 + u32::from(names_local))
-    }
-
     /// Tells whether the secret could fit a peer of a connection with these identities.
     pub(crate) fn could_fit(&self, local: Option<&Identity>, remote: &IdentityPattern) -> bool {
         let IdentityPattern::Exact(remote) = remote else {
             return true;
         };
         match local {
-            Some(local) => self.fit(local, remote).is_some(),
+            Some(local) => sa::secret_fit(&self.owners, local, remote).is_some(),
             // Our identity will be our address, which may be the one that the secret names.
             None => self.owners.len() < 2 || self.owners.iter().any(|owner| owner.matches(remote)),
         }
@@ -102,15 +86,6 @@ fn base64(encoded: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn identity(text: &str) -> Identity {
-        Identity::parse(text).expect("the test's own text")
-    }
-
-    fn shared(owners: &[&str]) -> SharedSecret {
-        let owners = owners.iter().map(|owner| IdentityPattern::parse(owner).expect("valid")).collect();
-        SharedSecret { name: String::new(), owners, secret: b"x".to_vec().into(), span: Span::NOWHERE }
-    }
-
     #[test]
     fn secrets_have_three_forms() {
         for (text, octets) in [
@@ -128,18 +103,5 @@ mod tests {
             let complaint = secret(text).expect_err("faulty").message;
             assert!(text.len() < 3 || !complaint.contains(&text[2..]), "{complaint}");
         }
-    }
-
-    #[test]
-    fn a_secret_that_names_a_peer_is_for_that_peer_only() {
-        let (west, east, north) = (identity("west"), identity("east"), identity("north"));
-        assert_eq!(shared(&["west", "east"]).fit(&west, &north), None);
-        assert_eq!(shared(&["east"]).fit(&west, &north), None);
-        assert!(shared(&["west"]).fit(&west, &north).is_some());
-        assert!(shared(&[]).fit(&west, &north).is_some());
-        assert!(shared(&["west", "%any"]).fit(&west, &north).is_some());
-        let best_first = [shared(&["west", "east"]), shared(&["east"]), shared(&["west"]), shared(&[])];
-        let fits = best_first.map(|secret| secret.fit(&west, &east));
-        assert!(fits.is_sorted_by(|better, worse| better > worse) && fits[3].is_some(), "{fits:?}");
     }
 }

@@ -237,22 +237,13 @@ impl Context {
         limit.mul_f64(f64::from(u32::from_be_bytes(octets)) / f64::from(u32::MAX))
     }
 
-    /// Finds the secret that two identities share: the one whose owners name both best (as swanctl.conf's `id*`).
+    /// Finds the secret that two identities share: the one that fits them best, and of equals the first by name.
     pub(crate) fn shared_secret(&self, local: &Identity, remote: &Identity) -> Option<&Secret<Vec<u8>>> {
-        let rank = |shared: &SharedSecret| {
-            let best = |identity| {
-                let matching = shared.owners.iter().filter(|owner| owner.matches(identity));
-                matching.map(|owner| 1 + owner.specificity()).max()
-            };
-            match (shared.owners.is_empty(), best(remote)) {
-                (true, _) => Some((0, 0)),
-                // Owners that include the peer need not repeat ourselves.
-                (false, Some(fit)) => Some((fit, best(local).unwrap_or(0))),
-                (false, None) => None,
-            }
-        };
-        let ranked = self.secrets.values().filter_map(|shared| Some((rank(shared)?, shared)));
-        ranked.max_by_key(|(rank, _)| *rank).map(|(_, shared)| &shared.secret)
+        let fitting = self
+            .secrets
+            .values()
+            .filter_map(|shared| Some((sa::secret_fit(&shared.owners, local, remote)?, shared)));
+        fitting.min_by_key(|(fit, _)| std::cmp::Reverse(*fit)).map(|(_, shared)| &shared.secret)
     }
 
     /// Finds the connections that fit a path, the best first.

@@ -16,6 +16,7 @@ mod address_range;
 mod identity;
 mod op;
 mod proposal;
+mod secret_fit;
 mod spec;
 mod traffic_selector;
 pub mod transform;
@@ -24,6 +25,7 @@ pub use address_range::{AddressRange, Family, InvalidRange};
 pub use identity::{Identity, IdentityPattern, InvalidIdentity};
 pub use op::{AcquiredFlow, ExpiryCause, Hardness, SaEvent, SaOp};
 pub use proposal::{EspSuite, IkeSuite, InvalidProposal, Proposal, ProposalProtocol, Protection};
+pub use secret_fit::secret_fit;
 pub use spec::{
     Direction, Encapsulation, Esn, Lifetime, Mode, Outer, PolicyAction, PolicyId, PolicySpec, Protocol, SaId,
     SaSpec,
