@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use vici::{Entry, Node, Span, Tree, Value};
 
-use crate::fault::Faults;
+use crate::fault::{Faults, is_assigned};
 use crate::reader::Reader;
 use crate::schema::{Arity, Name, Row, Section, Status};
 use crate::table;
@@ -68,6 +68,10 @@ fn section<'a>(reader: &Reader<'a>, schema: &Section, entry: &'a Entry, tree: &'
 fn key(reader: &Reader<'_>, schema: &Section, entry: &Entry, values: &[Value]) {
     let path = reader.key(&entry.name);
     let Some(row) = row(schema, &entry.name) else {
+        if may_be_secret(&path, values) {
+            let message = "the secret stands on another line than its key";
+            return reader.faults.error(entry.span, &reader.path, message, "write `secret = …` in one line");
+        }
         let (message, help) = if is_section_name(schema, &entry.name) {
             let name = &entry.name;
             (format!("`{name}` is a section and not a key"), format!("write `{name} {{ … }}`"))
@@ -107,6 +111,11 @@ fn key(reader: &Reader<'_>, schema: &Section, entry: &Entry, values: &[Value]) {
             reader.faults.error(entry.span, &path, message, help);
         }
     }
+}
+
+/// Base64 on a line of its own reads like a key with its padding as the value; such a key must not be repeated.
+fn may_be_secret(path: &str, values: &[Value]) -> bool {
+    path.starts_with("secrets.") && !values.iter().any(|value| is_assigned(value.text().unwrap_or_default()))
 }
 
 fn row(schema: &Section, name: &str) -> Option<&'static Row> {

@@ -156,9 +156,11 @@ fn place(location: Location<'_>, key: &str) -> Place {
 /// Gives a line as it may be shown: nothing behind the name of a secret, nor behind any name inside `secrets`.
 fn show(line: &str, key: &str) -> String {
     let is_in_secrets = key == "secrets" || key.starts_with("secrets.");
+    if is_in_secrets && may_be_torn_off(line) {
+        return "…".to_owned();
+    }
     let name_end = match line.find('=') {
         Some(assignment) if is_in_secrets => Some(assignment),
-        None if is_in_secrets => Some(first_word_end(line)),
         _ => {
             SECRET_KEYS.iter().filter_map(|name| word_end(line, name)).chain(mistyped_secret_end(line)).min()
         }
@@ -172,9 +174,20 @@ fn show(line: &str, key: &str) -> String {
     }
 }
 
-fn first_word_end(line: &str) -> usize {
-    let start = line.len() - line.trim_start().len();
-    line[start..].find(char::is_whitespace).map_or(line.len(), |len| start + len)
+/// Tells whether a line may be a secret whose `secret =` stands on the line before: it opens and closes no section, and
+/// gives nothing a value. The padding of base64 is no assignment.
+fn may_be_torn_off(line: &str) -> bool {
+    let line = line.trim();
+    let assigns = line.split_once('=').is_some_and(|(name, value)| {
+        let name = name.trim_end().rsplit([' ', '\t', '{']).next().unwrap_or_default();
+        SECRET_KEYS.contains(&name.trim_matches('"')) || is_assigned(value)
+    });
+    !assigns && !line.ends_with('{') && !line.chars().all(|c| c == '}' || c.is_whitespace())
+}
+
+/// Tells whether what follows a `=` is a value, and not the rest of base64's padding.
+pub(crate) fn is_assigned(value: &str) -> bool {
+    !value.trim_matches(|c: char| c.is_whitespace() || "=}".contains(c)).is_empty()
 }
 
 /// An assignment to a name that has a secret's in it.
@@ -228,6 +241,15 @@ mod tests {
         ] {
             let shown = fault_in(line, 0, line.len(), key);
             assert!(!shown.contains("fish") && shown.contains('…'), "{shown}");
+        }
+        // Torn off from its `secret =`.
+        for line in ["swordfish", "  sword fish", "swordfish==", "swordfish= ", "swordfish }", "sword } fish"]
+        {
+            let shown = fault_in(line, 0, line.len(), "secrets.ike");
+            assert!(!shown.contains("sword") && shown.contains('…'), "{shown}");
+        }
+        for line in ["secret =", "}", " }}", "ike {"] {
+            assert!(fault_in(line, 0, 1, "secrets.ike").contains(line), "{line}");
         }
         assert!(fault_in("  eap-2 {", 2, 7, "secrets.eap-2").contains("eap-2 {"));
         assert!(fault_in("spine = carol", 0, 2, "x").contains("carol"));

@@ -467,6 +467,21 @@ site.conf:14:26: warning: a secret of fewer than 16 characters can be found by t
 }
 
 #[test]
+fn a_secret_on_the_line_after_its_key_is_not_shown() {
+    for torn_off in ["swordfish-swordfish", "sword fish-swordfish", "0sSwordfish==", "swordfish }"] {
+        for text in [
+            format!("secrets {{\n ike {{\n secret =\n {torn_off}\n }}\n}}\n"),
+            format!("secrets {{ ike {{ secret =\n{torn_off} }} }}\n"),
+        ] {
+            let loaded = load_text("site.conf", &text, Syntax::Swanctl);
+            assert!(!loaded.is_sound());
+            let said = format!("{}{loaded:?}", rendered(&loaded)).to_lowercase();
+            assert!(!said.contains("sword"), "{said}");
+        }
+    }
+}
+
+#[test]
 fn sections_may_be_inherited_and_templates_named_freely() {
     let text = "psk-defaults {\n local { auth = psk }\n remote { auth = psk }\n}\n".to_owned()
         + &SITE_TO_SITE
