@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use interop::Implementation::{self, Keyway, StrongSwan};
 use interop::traffic::{Pace, Ping, Transfer};
-use interop::{CHILD, CONNECTION, Cut, End, Failure, Family, Pair, Result, Tunnel, Wire, until};
+use interop::{CHILD, CONNECTION, Cut, End, Failure, Family, IkeSa, Pair, Result, Tunnel, Wire, until};
 
 /// What dead peer detection may take: the retransmissions of either implementation run out in less.
 const DEATH: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn either_end_rekeys_and_says_goodbye(wire: Wire, a: Implementation, b: Implementation) -> Result<()> {
     let tunnel = Tunnel::default().suite("aes256gcm16-prfsha384-ecp384", "aes256gcm16-ecp384");
@@ -115,6 +116,89 @@ fn rekeying_under_traffic_loses_nothing_strongswan_to_keyway() -> Result<()> {
 #[test]
 fn rekeying_under_traffic_loses_nothing_keyway_to_keyway() -> Result<()> {
     nothing_is_lost(Keyway, Keyway, &[End::A, End::B, End::A, End::B])
+}
+
+/// Both ends are told to rekey both SAs every few seconds, at the same moment: collisions (RFC 7296 §2.8) that nobody staged,
+/// under two hundred pings a second, and still none is lost and the ends agree.
+fn both_rekey_at_once(a: Implementation, b: Implementation) -> Result<()> {
+    const PER_SECOND: u32 = 200;
+    let tunnel = Tunnel::default()
+        .connection_line("rekey_time = 3s")
+        .connection_line("over_time = 60s")
+        .connection_line("rand_time = 0s")
+        .child_line("rekey_time = 2s")
+        .child_line("life_time = 60s")
+        .child_line("rand_time = 0s");
+    let pair = Pair::new(Wire::Plain, a, b, &tunnel)?;
+    pair.initiate(End::A)?;
+    let before = pair.settled()?;
+
+    let ping = Ping::run(&pair.lab.a.host, pair.lab.b.host_address(Family::V4), 12 * PER_SECOND, PER_SECOND)?;
+    let after = pair.settled()?;
+
+    assert_eq!(ping.received, ping.sent, "{:?}", ping.missing);
+    assert!(before.ike != after.ike && before.child != after.child);
+    pair.lab.dismantle();
+    Ok(())
+}
+
+#[test]
+fn both_rekey_at_once_keyway_to_strongswan() -> Result<()> {
+    both_rekey_at_once(Keyway, StrongSwan)
+}
+
+#[test]
+fn both_rekey_at_once_keyway_to_keyway() -> Result<()> {
+    both_rekey_at_once(Keyway, Keyway)
+}
+
+/// A second child of the same connection (CREATE_CHILD_SA) comes, is rekeyed, and goes, and the first one is not touched.
+fn a_second_child(a: Implementation, b: Implementation) -> Result<()> {
+    let four = Tunnel::default().suite("aes128gcm16-prfsha256-x25519", "aes128gcm16-x25519");
+    let both = Tunnel { inside: vec![Family::V4, Family::V6], ..four.clone() };
+    let pair = Pair::new(Wire::Plain, a, b, &four)?;
+    for end in [End::A, End::B] {
+        let (here, there) = (pair.lab.site(end), pair.lab.site(end.other()));
+        let six = format!(
+            "      children {{\n         six {{\n            local_ts = {}\n            remote_ts = {}\n            \
+             esp_proposals = aes256gcm16-ecp384\n         }}\n",
+            here.network(Family::V6),
+            there.network(Family::V6)
+        );
+        let text = four.text(&pair.lab, end).replace("      children {\n", &six);
+        pair.gateway(end).configure(&text)?;
+    }
+    pair.initiate(End::A)?;
+    let first = pair.settled()?;
+
+    for end in [End::A, End::B] {
+        pair.gateway(end).initiate("six")?.success()?;
+        pair.carry(&both)?;
+        pair.gateway(end.other()).rekey_child("six")?;
+        until(PATIENCE, "the second child to be rekeyed at both ends", || {
+            let installed = |sas: Vec<IkeSa>| {
+                sas.iter().flat_map(|sa| &sa.children).filter(|child| child.is_installed()).count()
+            };
+            pair.a.sas().is_ok_and(|sas| installed(sas) == 2)
+                && pair.b.sas().is_ok_and(|sas| installed(sas) == 2)
+        })?;
+        pair.carry(&both)?;
+        pair.gateway(end).swanctl().run(&["--terminate", "--child", "six"])?;
+        assert_eq!(pair.settled()?, first);
+        pair.carry(&four)?;
+    }
+    pair.lab.dismantle();
+    Ok(())
+}
+
+#[test]
+fn a_second_child_keyway_to_strongswan() -> Result<()> {
+    a_second_child(Keyway, StrongSwan)
+}
+
+#[test]
+fn a_second_child_keyway_to_keyway() -> Result<()> {
+    a_second_child(Keyway, Keyway)
 }
 
 /// The peer dies without a word: liveness checks find out, the SAs go, and when the peer is back a new tunnel comes up.
