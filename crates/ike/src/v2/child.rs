@@ -76,6 +76,8 @@ pub(crate) enum Sending {
     /// They still go through the SA that this one replaces: the peer, who began the rekeying, may not have our
     /// response yet (RFC 7296 §2.8).
     NotYet,
+    /// They did, until another took them over.
+    NoMore,
 }
 
 /// What a negotiation of a Child SA agreed on.
@@ -126,7 +128,14 @@ impl ChildSa {
         confirmation == Confirmation::Awaited && now < self.installed_at + limits::UNCONFIRMED_CHILD_LIFE
     }
 
-    /// Lets our packets go through the outbound SA from now on.
+    /// Notes that another Child SA of the same policy carries our packets now.
+    pub(crate) fn stop_sending(&mut self) {
+        if self.sending == Sending::Yes {
+            self.sending = Sending::NoMore;
+        }
+    }
+
+    /// Lets our packets go through the outbound SA from now on; the one that carried them [stops](Self::stop_sending).
     pub(crate) fn start_sending(&mut self, cx: &mut Context) {
         if self.sending == Sending::NotYet {
             self.sending = Sending::Yes;

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use sa::Spi;
+use sa::{PolicyId, Spi};
 use wire::isakmp::IkeSpi;
 
 use super::Sa;
@@ -220,14 +220,21 @@ impl IkeSa {
                 cx.tell(Event::ChildDown(Box::new(self.status()), child.status(), reason));
             }
             Tenure::Aside => {
-                let holds =
-                    |other: &&mut ChildSa| other.policy == child.policy && other.tenure == Tenure::Holds;
-                let holder = self.children.values_mut().find(holds);
-                // One that never carried our packets says nothing of whether the peer knows the holder.
-                if let Some(holder) = holder.filter(|_| child.sending == Sending::Yes) {
-                    holder.start_sending(cx);
+                // One that does not carry our packets says nothing of whether the peer knows the holder.
+                if child.sending == Sending::Yes {
+                    self.send_through_holder(cx, child.policy);
                 }
                 child.remove_replaced(cx);
+            }
+        }
+    }
+
+    /// Lets our packets go through the Child SA that holds a policy: the peer knows it.
+    pub(super) fn send_through_holder(&mut self, cx: &mut Context, policy: PolicyId) {
+        for child in self.children.values_mut().filter(|child| child.policy == policy) {
+            match child.tenure {
+                Tenure::Holds => child.start_sending(cx),
+                Tenure::Aside => child.stop_sending(),
             }
         }
     }

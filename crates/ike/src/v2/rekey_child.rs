@@ -184,6 +184,7 @@ fn take_over(sa: &mut IkeSa, cx: &mut Context, mut new: ChildSa, initiated: &Ini
         }
         other.state = ChildState::Rekeyed;
         other.tenure = Tenure::Aside;
+        other.stop_sending();
     }
     sa.take_in(cx, new);
     let ike = Box::new(sa.status());

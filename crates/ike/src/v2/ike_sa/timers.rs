@@ -151,8 +151,9 @@ impl IkeSa {
         self.last_heard = cx.now;
         if let Some(child) = self.children.values_mut().find(|child| child.inbound == sa) {
             child.confirmation = Confirmation::Known;
-            if child.tenure == Tenure::Holds {
-                child.start_sending(cx);
+            let (policy, tenure) = (child.policy, child.tenure);
+            if tenure == Tenure::Holds {
+                self.send_through_holder(cx, policy);
             }
         }
     }
