@@ -5,8 +5,9 @@
 //!  "payloads":[{"name":"SA","sentence":"…"},…]}
 //! ```
 
-use std::fs::File;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -18,12 +19,17 @@ use serde_json::{Value, json};
 pub(crate) struct TraceFile(File);
 
 impl TraceFile {
-    /// Creates the file, or empties it.
+    /// Creates the file, or empties it; what is a file is for its owner alone, for it says who talks to whom.
     ///
     /// # Errors
     /// It cannot be created.
     pub(crate) fn create(path: &Path) -> io::Result<TraceFile> {
-        File::create(path).map(TraceFile)
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(path)?;
+        // The mode above counts only where the file is made. A terminal or a pipe keeps its own.
+        if file.metadata()?.is_file() {
+            file.set_permissions(Permissions::from_mode(MODE))?;
+        }
+        Ok(TraceFile(file))
     }
 
     /// Adds one line; `at` is the wall-clock time of the message.
@@ -36,6 +42,8 @@ impl TraceFile {
         self.0.write_all(line.as_bytes())
     }
 }
+
+const MODE: u32 = 0o600;
 
 fn line(at: SystemTime, message: &MessageTrace) -> Value {
     let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
@@ -68,6 +76,17 @@ mod tests {
     use super::*;
     use std::time::Instant;
     use wire::isakmp::IkeSpi;
+
+    #[test]
+    fn the_trace_is_for_its_owner_alone() {
+        let path = std::env::temp_dir().join(format!("keyway-trace-{}.jsonl", std::process::id()));
+        std::fs::write(&path, "old").expect("the temporary directory can be written");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("it is ours");
+        TraceFile::create(&path).expect("it can be written");
+        let metadata = std::fs::metadata(&path).expect("it is there");
+        assert_eq!((metadata.len(), metadata.permissions().mode() & 0o777), (0, 0o600));
+        std::fs::remove_file(&path).expect("it is ours");
+    }
 
     #[test]
     fn a_line_holds_everything_that_the_ladder_shows() {

@@ -25,16 +25,13 @@ pub(crate) struct KeyTables {
 }
 
 impl KeyTables {
-    /// Empties or creates the tables in `directory`, readable by their owner only.
+    /// Makes the tables in `directory` anew, readable by their owner only.
     ///
     /// # Errors
-    /// The directory or a file cannot be created.
+    /// The directory or a file cannot be created, or an old table cannot be removed.
     pub(crate) fn create(directory: &Path) -> io::Result<KeyTables> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let create = |name| {
-            let path = directory.join(name);
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
-        };
+        let create = |name| create_anew(&directory.join(name));
         Ok(KeyTables { ike: create("ikev2_decryption_table")?, esp: create("esp_sa")? })
     }
 
@@ -54,6 +51,16 @@ impl KeyTables {
         self.esp.write_all(esp_line(&keys.inbound).as_bytes())?;
         self.esp.write_all(esp_line(&keys.outbound).as_bytes())
     }
+}
+
+/// What lies at the path goes first: a mode counts only where a file is made, a link leads elsewhere, and whoever has
+/// the old file open would read on.
+fn create_anew(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 fn ike_line(keys: &IkeKeyDisclosure) -> String {
@@ -180,6 +187,27 @@ mod tests {
             lifetime: Lifetime::UNLIMITED,
             policy: PolicyId(1),
         }
+    }
+
+    #[test]
+    fn keys_are_for_their_owner_alone_whatever_lay_there_before() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let directory = std::env::temp_dir().join(format!("keyway-keys-{}", std::process::id()));
+        let (elsewhere, ike) = (directory.join("elsewhere"), directory.join("ikev2_decryption_table"));
+        fs::create_dir(&directory).expect("the temporary directory can be written");
+        fs::write(&elsewhere, "precious").expect("it can be written");
+        symlink(&elsewhere, &ike).expect("a link can be made");
+        fs::write(directory.join("esp_sa"), "old").expect("it can be written");
+        let everybody = fs::Permissions::from_mode(0o666);
+        fs::set_permissions(directory.join("esp_sa"), everybody).expect("it is ours");
+        KeyTables::create(&directory).expect("the directory can be written");
+        for name in ["ikev2_decryption_table", "esp_sa"] {
+            let metadata = fs::symlink_metadata(directory.join(name)).expect("it is there");
+            assert!(metadata.is_file() && metadata.len() == 0, "{name}");
+            assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{name}");
+        }
+        assert_eq!(fs::read(&elsewhere).expect("still there"), b"precious");
+        fs::remove_dir_all(&directory).expect("it is ours");
     }
 
     #[test]
