@@ -56,8 +56,12 @@ pub(crate) fn run(arguments: &Run) -> ExitCode {
     match serve(arguments, notices) {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
-            // The log goes to standard error: this is the sentence for both.
-            tracing::error!("{sentence}");
+            // The log goes to standard error: this is the sentence for both, unless the filter hides it.
+            if tracing::enabled!(tracing::Level::ERROR) {
+                tracing::error!("{sentence}");
+            } else {
+                eprintln!("keyway: {sentence}");
+            }
             ExitCode::FAILURE
         }
     }
