@@ -26,7 +26,7 @@ pub(crate) async fn list_sas(engine: &Engine, arguments: &Tree) -> Result<Vec<Tr
     Ok(listed.map(|ike| sas::list_sa(snapshot.now, ike, &ike.children, &snapshot.usage)).collect())
 }
 
-/// Answers `initiate`, when it is up or has failed.
+/// Answers `initiate`, when it is up or has failed, or as soon as a client that will not wait (-1) is understood.
 pub(crate) async fn initiate(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
     let loaded = engine.snapshot().await?.loaded;
     let (connection, child) = match (arguments.text("child"), arguments.text("ike")) {
@@ -39,15 +39,18 @@ pub(crate) async fn initiate(engine: &Engine, arguments: &Tree) -> Result<Tree, 
         (None, None) => return Err("initiate needs the key `child` or `ike`".to_owned()),
     };
     let wanted = child.clone().unwrap_or_else(|| connection.clone());
+    let patience = patience(arguments)?;
     let outcome = engine.begin(|ticket| Command::Initiate { connection, child, ticket }).await?;
-    match wait(arguments, outcome_of(outcome)).await? {
-        Some(outcome) => outcome.map(|()| success()),
-        None => Err(format!("{wanted} is not up yet; it goes on in the background")),
+    match patience.wait(outcome_of(outcome)).await {
+        Waited::Ended(outcome) => outcome.map(|()| success()),
+        Waited::TooLate => Err(format!("{wanted} is not up yet; it goes on in the background")),
+        Waited::NotAtAll => Ok(success()),
     }
 }
 
 /// Answers `terminate`, when all that match are gone.
 pub(crate) async fn terminate(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
+    let patience = patience(arguments)?;
     let matches = matching(&engine.snapshot().await?, arguments)?;
     let is_forced = arguments.text("force") == Some("yes");
     let mut outcomes = Vec::new();
@@ -59,7 +62,7 @@ pub(crate) async fn terminate(engine: &Engine, arguments: &Tree) -> Result<Tree,
         };
         outcomes.push(engine.begin(command).await?);
     }
-    sum_up(arguments, outcomes, "terminated", "gone").await
+    sum_up(patience, outcomes, "terminated", "gone").await
 }
 
 /// Answers `rekey`: at once, as charon does, or with the key `timeout` when all replacements are in place.
@@ -67,6 +70,10 @@ pub(crate) async fn rekey(engine: &Engine, arguments: &Tree) -> Result<Tree, Str
     if arguments.text("reauth") == Some("yes") {
         return Err("reauthentication is not supported yet; rekey without it".to_owned());
     }
+    let patience = match arguments.value("timeout") {
+        Some(_) => patience(arguments)?,
+        None => Patience::None,
+    };
     let matches = matching(&engine.snapshot().await?, arguments)?;
     let mut outcomes = Vec::new();
     for target in &matches {
@@ -76,10 +83,7 @@ pub(crate) async fn rekey(engine: &Engine, arguments: &Tree) -> Result<Tree, Str
         };
         outcomes.push(engine.begin(command).await?);
     }
-    if arguments.value("timeout").is_none() {
-        return Ok(success().with_value("matches", outcomes.len().to_string()));
-    }
-    sum_up(arguments, outcomes, "rekeyed", "replaced").await
+    sum_up(patience, outcomes, "rekeyed", "replaced").await
 }
 
 /// Answers `install` ([`Turn::Up`]) and `uninstall`.
@@ -146,9 +150,9 @@ fn nothing_matches(snapshot: &Snapshot, arguments: &Tree) -> String {
     format!("no {kind} matches {}{hint}; {there}", asked.join(" and "))
 }
 
-/// Waits for all outcomes and counts the good ones under `key`.
+/// Waits for all outcomes and counts the good ones under `key`; whoever waits for none gets no count of them.
 async fn sum_up(
-    arguments: &Tree,
+    patience: Patience,
     outcomes: Vec<oneshot::Receiver<Outcome>>,
     key: &str,
     done: &str,
@@ -161,8 +165,10 @@ async fn sum_up(
         }
         failures
     };
-    let Some(failures) = wait(arguments, all).await? else {
-        return Err(format!("not everything is {done} yet; it goes on in the background"));
+    let failures = match patience.wait(all).await {
+        Waited::Ended(failures) => failures,
+        Waited::TooLate => return Err(format!("not everything is {done} yet; it goes on in the background")),
+        Waited::NotAtAll => return Ok(success().with_value("matches", matches.to_string())),
     };
     let response = if failures.is_empty() { success() } else { failure(failures.join("; ")) };
     Ok(response
@@ -174,19 +180,45 @@ async fn outcome_of(outcome: oneshot::Receiver<Outcome>) -> Outcome {
     outcome.await.unwrap_or_else(|_| Err("the daemon is shutting down".to_owned()))
 }
 
-/// Waits as the key `timeout` says: that many milliseconds, without end at 0, not at all at -1. `None` is too late.
-async fn wait<T>(arguments: &Tree, what: impl Future<Output = T>) -> Result<Option<T>, String> {
-    let millis = match arguments.text("timeout") {
-        None => 0,
-        Some(text) => {
-            text.parse::<i64>().map_err(|_| format!("timeout = {text} is not a number of milliseconds"))?
+/// How long the client waits for the end of what it asked for.
+#[derive(Clone, Copy, Debug)]
+enum Patience {
+    /// Until it ends.
+    Endless,
+    /// So long.
+    Limited(Duration),
+    /// Only until it has begun.
+    None,
+}
+
+/// What waiting came to.
+enum Waited<T> {
+    Ended(T),
+    TooLate,
+    NotAtAll,
+}
+
+/// Reads the key `timeout`: so many milliseconds, without end at 0, not at all at -1.
+fn patience(arguments: &Tree) -> Result<Patience, String> {
+    let Some(text) = arguments.text("timeout") else { return Ok(Patience::Endless) };
+    match text.parse::<i64>() {
+        Ok(0) => Ok(Patience::Endless),
+        Ok(millis) => {
+            let limited = |millis| Patience::Limited(Duration::from_millis(millis));
+            Ok(u64::try_from(millis).map_or(Patience::None, limited))
         }
-    };
-    Ok(match u64::try_from(millis) {
-        Ok(0) => Some(what.await),
-        Ok(millis) => timeout(Duration::from_millis(millis), what).await.ok(),
-        Err(_) => None,
-    })
+        Err(_) => Err(format!("timeout = {text} is not a number of milliseconds")),
+    }
+}
+
+impl Patience {
+    async fn wait<T>(self, what: impl Future<Output = T>) -> Waited<T> {
+        match self {
+            Patience::Endless => Waited::Ended(what.await),
+            Patience::Limited(limit) => timeout(limit, what).await.map_or(Waited::TooLate, Waited::Ended),
+            Patience::None => Waited::NotAtAll,
+        }
+    }
 }
 
 /// Finds the connection that a child which can come up belongs to.

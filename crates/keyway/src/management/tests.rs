@@ -300,6 +300,23 @@ async fn commands_find_what_they_name() {
 }
 
 #[tokio::test]
+async fn whoever_does_not_wait_hears_that_it_has_begun() {
+    let heard = with_client(None, |client, _| {
+        let at_once = |key: &str, name: &str| Tree::new().with_value(key, name).with_value("timeout", "-1");
+        assert_eq!(ask(client, "initiate", &at_once("child", "net")).text("success"), Some("yes"));
+        // The played engine refuses this, but nobody waits to hear it.
+        assert_eq!(ask(client, "rekey", &at_once("ike", "site")).text("success"), Some("yes"));
+        let answer = ask(client, "terminate", &at_once("child", "net"));
+        assert_eq!((answer.text("success"), answer.text("matches")), (Some("yes"), Some("1")));
+        let answer =
+            ask(client, "initiate", &Tree::new().with_value("child", "net").with_value("timeout", "x"));
+        assert_eq!(answer.text("errmsg"), Some("timeout = x is not a number of milliseconds"));
+    })
+    .await;
+    assert_eq!(heard.commands.len(), 3, "{:?}", heard.commands);
+}
+
+#[tokio::test]
 async fn failures_are_sentences_that_name_both_sides() {
     with_client(None, |client, _| {
         let mut errmsg = |command: &str, key: &str, value: &str| {
