@@ -25,6 +25,9 @@ pub(crate) enum ListenError {
     /// Something else lies at its path.
     #[error("{} exists and is no socket; remove it or choose another --socket", .0.display())]
     NoSocket(PathBuf),
+    /// Its directory is not for us.
+    #[error("cannot listen on {}: permission denied; run as root", .0.display())]
+    Denied(PathBuf),
     /// The system refuses.
     #[error("cannot listen on {}: {error}", path.display())]
     Refused {
@@ -50,7 +53,7 @@ const MODE: u32 = 0o660;
 /// # Errors
 /// Another daemon listens there, or the path cannot be used.
 pub(crate) fn listen(path: &Path) -> Result<Listener, ListenError> {
-    let refused = |error| ListenError::Refused { path: path.to_owned(), error };
+    let refused = |error| refused(path, error);
     if let Some(directory) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(refused)?;
     }
@@ -82,9 +85,16 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
             if !is_socket {
                 return Err(ListenError::NoSocket(path.to_owned()));
             }
-            fs::remove_file(path).map_err(|error| ListenError::Refused { path: path.to_owned(), error })
+            fs::remove_file(path).map_err(|error| refused(path, error))
         }
-        Err(error) => Err(ListenError::Refused { path: path.to_owned(), error }),
+        Err(error) => Err(refused(path, error)),
+    }
+}
+
+fn refused(path: &Path, error: io::Error) -> ListenError {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => ListenError::Denied(path.to_owned()),
+        _ => ListenError::Refused { path: path.to_owned(), error },
     }
 }
 
@@ -139,6 +149,12 @@ mod tests {
         assert_eq!(mode & 0o777, MODE);
         drop(listener);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn who_may_not_listen_is_told_who_may() {
+        let refusal = refused(Path::new("/run/keyway/x"), io::ErrorKind::PermissionDenied.into());
+        assert_eq!(refusal.to_string(), "cannot listen on /run/keyway/x: permission denied; run as root");
     }
 
     #[tokio::test]
