@@ -259,12 +259,25 @@ impl Context {
 
     /// Tells whether two identities already have an IKE SA.
     pub(crate) fn is_established(&self, local: &Identity, remote: &Identity) -> bool {
-        self.established.iter().any(|(own, peer, _)| own == local && peer == remote)
+        self.established_between(local, remote).next().is_some()
+    }
+
+    /// Gives the IKE SAs between two identities, by our SPI.
+    pub(crate) fn established_between(
+        &self,
+        local: &Identity,
+        remote: &Identity,
+    ) -> impl Iterator<Item = IkeSpi> + use<'_> {
+        let bound = |spi| (local.clone(), remote.clone(), IkeSpi(spi));
+        self.established.range(bound(0)..=bound(u64::MAX)).map(|(_, _, spi)| *spi)
     }
 
     /// Tries again what failed, as often as the connection wants; then tells who waits for it.
     pub(crate) fn retry_or_fail(&mut self, mut initiation: Initiation, path: Path, failure: Failure) {
         initiation.failed_tries += 1;
+        if !initiation.is_refreshed(&self.connections) {
+            return self.fail_initiation(&initiation, path, failure);
+        }
         let tries = initiation.connection.keying_tries;
         if tries == 0 || initiation.failed_tries < tries {
             let connection = Some(initiation.connection.name.clone());

@@ -7,13 +7,16 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 use crypto::{Random, Secret, constant_time_eq};
 use wire::isakmp::IkeSpi;
 
-use crate::limits::{COOKIE_SECRET_LIFETIME, HALF_OPEN_BEFORE_COOKIES, HALF_OPEN_PER_ADDRESS};
+use crate::limits::{
+    COOKIE_SECRET_LIFETIME, HALF_OPEN_BEFORE_COOKIES, HALF_OPEN_PER_ADDRESS,
+    HALF_OPEN_PER_ADDRESS_BEFORE_COOKIES, HALF_OPEN_TOTAL,
+};
 
 /// Makes cookies and knows its own again, without remembering any.
 ///
@@ -99,16 +102,17 @@ pub(crate) enum Admission {
     Welcome,
     /// It is worked on if it brings back a cookie.
     WithCookie,
-    /// It is ignored: its address has too many others under way, and a cookie would not show otherwise.
+    /// It is ignored: its address, proven by cookies, has too many others under way, or there are too many in all.
     Refused,
 }
 
 impl HalfOpen {
     /// Tells what becomes of a request from an address.
     pub(crate) fn admission(&self, address: IpAddr) -> Admission {
-        if self.by_address.get(&address).is_some_and(|count| *count >= HALF_OPEN_PER_ADDRESS) {
+        let own = self.by_address.get(&site(address)).copied().unwrap_or_default();
+        if own >= HALF_OPEN_PER_ADDRESS || self.total >= HALF_OPEN_TOTAL {
             Admission::Refused
-        } else if self.total >= HALF_OPEN_BEFORE_COOKIES {
+        } else if own >= HALF_OPEN_PER_ADDRESS_BEFORE_COOKIES || self.total >= HALF_OPEN_BEFORE_COOKIES {
             Admission::WithCookie
         } else {
             Admission::Welcome
@@ -118,22 +122,31 @@ impl HalfOpen {
     /// Counts an IKE SA that an address has begun.
     pub(crate) fn opened(&mut self, address: IpAddr) {
         self.total += 1;
-        *self.by_address.entry(address).or_default() += 1;
+        *self.by_address.entry(site(address)).or_default() += 1;
     }
 
     /// Takes one of an address's IKE SAs off again: it is authenticated, or given up.
     pub(crate) fn closed(&mut self, address: IpAddr) {
-        let Some(count) = self.by_address.get_mut(&address) else { return };
+        let site = site(address);
+        let Some(count) = self.by_address.get_mut(&site) else { return };
         self.total -= 1;
         *count -= 1;
         if *count == 0 {
-            self.by_address.remove(&address);
+            self.by_address.remove(&site);
         }
     }
 
     /// Gives the number of IKE SAs that are half open.
     pub(crate) fn total(&self) -> usize {
         self.total
+    }
+}
+
+/// What counts as one sender: an IPv4 address, or the network of an IPv6 one, of which one host may have all.
+fn site(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
     }
 }
 
@@ -189,8 +202,10 @@ mod tests {
     fn many_half_open_sas_ask_for_cookies_and_one_greedy_address_is_refused() {
         let address = |last: usize| IpAddr::from([198, 51, 100, last as u8]);
         let mut half_open = HalfOpen::default();
-        for _ in 0..HALF_OPEN_PER_ADDRESS {
-            assert_eq!(half_open.admission(address(0)), Admission::Welcome);
+        for count in 0..HALF_OPEN_PER_ADDRESS {
+            let is_free = count < HALF_OPEN_PER_ADDRESS_BEFORE_COOKIES;
+            let expected = if is_free { Admission::Welcome } else { Admission::WithCookie };
+            assert_eq!(half_open.admission(address(0)), expected);
             half_open.opened(address(0));
         }
         assert_eq!(half_open.admission(address(0)), Admission::Refused);
@@ -200,8 +215,23 @@ mod tests {
         }
         assert_eq!(half_open.admission(address(255)), Admission::WithCookie);
         half_open.closed(address(0));
-        assert_eq!(half_open.admission(address(0)), Admission::Welcome);
+        assert_eq!(half_open.admission(address(0)), Admission::WithCookie);
         half_open.closed(address(255));
         assert_eq!(half_open.total(), HALF_OPEN_BEFORE_COOKIES - 1);
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one_address_and_there_is_a_limit_in_all() {
+        let mut half_open = HalfOpen::default();
+        let v6 = |text: &str| -> IpAddr { text.parse().expect("the test's own address") };
+        for last in 0..HALF_OPEN_PER_ADDRESS {
+            half_open.opened(v6(&format!("2001:db8::{}", last + 1)));
+        }
+        assert_eq!(half_open.admission(v6("2001:db8::ffff")), Admission::Refused);
+        assert_eq!(half_open.admission(v6("2001:db8:0:1::1")), Admission::Welcome);
+        for number in half_open.total()..HALF_OPEN_TOTAL {
+            half_open.opened(IpAddr::V4(std::net::Ipv4Addr::from_bits(number as u32)));
+        }
+        assert_eq!(half_open.admission(v6("2001:db8:0:1::1")), Admission::Refused);
     }
 }

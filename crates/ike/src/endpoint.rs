@@ -23,7 +23,7 @@ use crate::event::Event;
 use crate::io::{Answer, Command, Datagram, Output, Path, QueryId, TimeoutReason};
 use crate::retransmission::RetransmissionPolicy;
 use crate::status::IkeSaStatus;
-use crate::v2::ike_sa::{IkeSa, Life};
+use crate::v2::ike_sa::IkeSa;
 use crate::v2::ike_sa_init::Demand;
 use crate::v2::{Sa, ike_sa_init};
 use crate::{Connection, Failure};
@@ -178,12 +178,9 @@ impl Endpoint {
                 ike.heard_from(cx, path);
             }),
             SaEvent::Rejected { sa, reason } => {
-                let connection = None;
-                self.cx.tell(Event::Failed {
-                    connection,
-                    path: None,
-                    failure: Failure::Plane { sa, reason },
-                });
+                let failure = Failure::Plane { sa, reason };
+                self.cx.tell(Event::Failed { connection: None, path: None, failure: failure.clone() });
+                self.with_owner(sa, |ike, cx| ike.handle_rejection(cx, sa, failure));
             }
         }
         self.carry_out_intents();
@@ -387,12 +384,15 @@ impl Endpoint {
             self.deadlines.insert(our_spi, at);
         }
         match &sa {
-            Sa::Established(ike) if ike.life == Life::Current => {
+            Sa::Established(ike) if ike.is_lasting() => {
                 let (local, remote) = (ike.peer.local().clone(), ike.peer.remote().clone());
                 self.cx.established.insert((local, remote, our_spi));
             }
             Sa::HalfOpen(half_open) => self.half_open.opened(half_open.address()),
-            Sa::Initiating(_) | Sa::Authenticating(_) | Sa::Established(_) | Sa::Closed(_) => {}
+            Sa::Closed(closed) => {
+                closed.stranger().into_iter().for_each(|address| self.half_open.opened(address))
+            }
+            Sa::Initiating(_) | Sa::Authenticating(_) | Sa::Established(_) => {}
         }
         self.sas.insert(our_spi, sa);
     }
@@ -408,7 +408,10 @@ impl Endpoint {
                 self.cx.established.remove(&entry);
             }
             Sa::HalfOpen(half_open) => self.half_open.closed(half_open.address()),
-            Sa::Initiating(_) | Sa::Authenticating(_) | Sa::Closed(_) => {}
+            Sa::Closed(closed) => {
+                closed.stranger().into_iter().for_each(|address| self.half_open.closed(address))
+            }
+            Sa::Initiating(_) | Sa::Authenticating(_) => {}
         }
     }
 
@@ -422,18 +425,17 @@ impl Endpoint {
                         self.put(sa);
                     }
                 }
-                Intent::Inherit { heir, inheritance, old } => {
-                    self.with_established(heir, |sa, cx| {
+                Intent::Inherit { heir, inheritance, old } => match self.sas.get(&heir) {
+                    Some(Sa::Established(_)) => self.with_established(heir, |sa, cx| {
                         sa.inherit(cx, inheritance);
                         cx.tell(Event::IkeRekeyed { old, new: Box::new(sa.status()) });
                         sa.pump(cx);
-                    });
-                }
+                    }),
+                    _ => inheritance.abandon(&mut self.cx, old),
+                },
                 Intent::EndOthers { survivor, local, remote, up_at } => {
-                    let others: Vec<_> = (self.cx.established.iter())
-                        .filter(|(own, peer, spi)| *own == local && *peer == remote && *spi != survivor)
-                        .map(|(_, _, spi)| *spi)
-                        .collect();
+                    let others: Vec<_> =
+                        self.cx.established_between(&local, &remote).filter(|spi| *spi != survivor).collect();
                     for our_spi in others {
                         self.with_established(our_spi, |sa, cx| sa.retire(cx, up_at));
                     }

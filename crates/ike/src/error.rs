@@ -3,7 +3,8 @@
 use std::fmt;
 
 use thiserror::Error;
-use wire::registry::{KeyExchangeId, NotifyType};
+use wire::registry::{KeyExchangeId, NotifyType, ProtocolId};
+use wire::v2::Notify;
 
 use crate::NoAgreement;
 
@@ -174,8 +175,24 @@ pub enum Failure {
 }
 
 impl Error {
+    /// Gives the notify, with its data, that answers a request which met this fault.
+    pub(crate) fn to_notify(&self) -> Option<Notify> {
+        match self {
+            Error::ChildSaNotFound { spi } => {
+                Some(Notify::about(ProtocolId::ESP, *spi, NotifyType::CHILD_SA_NOT_FOUND))
+            }
+            Error::InvalidKeyExchange { wanted, .. } => {
+                Some(Notify::new(NotifyType::INVALID_KE_PAYLOAD, wanted.0.to_be_bytes()))
+            }
+            Error::UnsupportedCriticalPayload(payload_type) => {
+                Some(Notify::new(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, [*payload_type]))
+            }
+            other => other.notify().map(|notify_type| Notify::new(notify_type, [])),
+        }
+    }
+
     /// Tells which notify, if any, answers a request that met this fault (RFC 7296 §2.21, §3.10.1).
-    pub fn notify(&self) -> Option<NotifyType> {
+    fn notify(&self) -> Option<NotifyType> {
         match self {
             Error::Malformed(_) | Error::Misbehaved(_) => Some(NotifyType::INVALID_SYNTAX),
             Error::NoAgreement(_) | Error::NoConnection(_) => Some(NotifyType::NO_PROPOSAL_CHOSEN),

@@ -35,7 +35,7 @@ pub enum Event {
         /// Its replacement.
         new: ChildSaStatus,
     },
-    /// The peer is reached on another path than before.
+    /// The peer is reached on another path than before: now the status's, before the other.
     PathChanged(Box<IkeSaStatus>, Path),
     /// A command ended.
     Finished {

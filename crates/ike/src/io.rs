@@ -67,7 +67,7 @@ pub enum Command {
     LoadSecret(SharedSecret),
     /// Forgets the shared secret of this name.
     UnloadSecret(String),
-    /// Brings a connection up, and of its children this one (none: the IKE SA alone).
+    /// Brings a connection up, and of its children this one, or the first: an IKE SA without a child is not made yet.
     Initiate {
         /// The connection's name.
         connection: String,

@@ -28,6 +28,16 @@ pub const HALF_OPEN_BEFORE_COOKIES: usize = 30;
 /// Half-open IKE SAs of one address from which on its further requests are ignored (strongSwan's `block_threshold`).
 pub const HALF_OPEN_PER_ADDRESS: usize = 5;
 
+/// Half-open IKE SAs of one address from which on it must return a cookie: who only pretends to be there cannot, and so
+/// cannot use up what the address may have.
+pub const HALF_OPEN_PER_ADDRESS_BEFORE_COOKIES: usize = 3;
+
+/// Half-open IKE SAs in all from which on every stranger is ignored.
+pub const HALF_OPEN_TOTAL: usize = 20_000;
+
+/// Child SAs of one IKE SA, those that are being replaced among them (RFC 7296 §1.3: NO_ADDITIONAL_SAS).
+pub const CHILD_SAS: usize = 256;
+
 /// Octets of content that a fragment has at least, but for the last, however small a fragment size was asked for:
 /// below that, what is in front of the content costs more than the content.
 pub const FRAGMENT_CONTENT_AT_LEAST: usize = 64;

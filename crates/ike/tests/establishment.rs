@@ -257,7 +257,9 @@ fn one_strangers_half_open_sas_are_limited() {
         let Cargo::Ike(bytes) = &parcel.cargo else { return false };
         wire::v2::decode(bytes).is_ok_and(|datagram| !datagram.header.responder_spi.is_zero())
     });
-    assert_eq!(answers.count(), ike::limits::HALF_OPEN_PER_ADDRESS);
+    // The others were asked for a cookie, which none of them brings back.
+    assert_eq!(answers.count(), ike::limits::HALF_OPEN_PER_ADDRESS_BEFORE_COOKIES);
+    assert!(has_notified(&pair, Side::Right, NotifyType::COOKIE));
     // They are forgotten, and the address may try again.
     pair.run_for(5 * MINUTE);
     pair.check_nothing_left(Side::Right);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sa::{PolicyId, SaOp};
 use wire::isakmp::IkeSpi;
 
 use super::Endpoint;
@@ -15,7 +16,8 @@ use crate::{ChildConfig, Connection, Failure, StartAction};
 
 impl Endpoint {
     pub(super) fn load(&mut self, connection: Arc<Connection>) {
-        self.remove_traps(&connection.name);
+        // The new traps stand before the old ones go: no packet finds a gap between them.
+        let replaced = self.take_traps(&connection.name);
         self.cx.connections.insert(connection.name.clone(), Arc::clone(&connection));
         for child in &connection.children {
             match child.start_action {
@@ -27,18 +29,25 @@ impl Endpoint {
                 }
             }
         }
+        self.remove_policies(replaced);
     }
 
     pub(super) fn unload(&mut self, name: &str) {
-        self.remove_traps(name);
+        let traps = self.take_traps(name);
+        self.remove_policies(traps);
         self.cx.connections.remove(name);
     }
 
-    fn remove_traps(&mut self, connection: &str) {
+    /// Forgets the traps of a connection; their policies are still in place.
+    fn take_traps(&mut self, connection: &str) -> Vec<PolicyId> {
         let keys: Vec<_> =
             self.cx.traps.keys().filter(|key| key.connection() == connection).cloned().collect();
-        for key in keys {
-            self.cx.remove_trap(&key);
+        keys.iter().filter_map(|key| self.cx.traps.remove(key)).map(|trap| trap.policy).collect()
+    }
+
+    fn remove_policies(&mut self, policies: Vec<PolicyId>) {
+        for policy in policies {
+            self.cx.order(SaOp::RemovePolicy(policy));
         }
     }
 

@@ -1,5 +1,6 @@
 //! Bringing connections and children up: in an IKE SA that is there, with one that is coming up, or anew.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sa::{AcquiredFlow, PolicyId};
@@ -8,14 +9,14 @@ use super::Endpoint;
 use crate::Connection;
 use crate::context::{ChildRequest, Contact, Context, Initiation};
 use crate::io::{Path, Query, Ticket};
-use crate::v2::ike_sa::{IkeSa, Life, Task};
+use crate::v2::ike_sa::{IkeSa, Task};
 use crate::v2::{Sa, ike_sa_init};
 
 impl Endpoint {
     /// Brings a connection or child up: in an IKE SA that is there, with one that is coming up, or anew.
     pub(super) fn initiate(&mut self, initiation: Initiation) {
         let name = &initiation.connection.name;
-        let there = self.established().find(|sa| sa.connection.name == *name && sa.life == Life::Current);
+        let there = self.established().find(|sa| sa.connection.name == *name && sa.is_lasting());
         if let Some(our_spi) = there.map(IkeSa::our_spi) {
             return self.with_established(our_spi, |sa, cx| initiate_in(sa, cx, initiation));
         }
@@ -39,7 +40,7 @@ impl Endpoint {
 
     pub(super) fn initiate_on(&mut self, mut initiation: Initiation, path: Path) {
         let name = &initiation.connection.name;
-        let is_known = self.established().any(|sa| sa.connection.name == *name);
+        let is_known = self.established().any(|sa| sa.connection.name == *name && sa.is_lasting());
         initiation.contact = if is_known { Contact::Further } else { Contact::Initial };
         let waiting = initiation.clone();
         match ike_sa_init::initiate(&mut self.cx, initiation, path) {
@@ -94,6 +95,20 @@ impl Initiation {
             failed_tries: 0,
             contact: Contact::Further,
         }
+    }
+
+    /// Takes the connection and its children as they are configured now, for another try; `false` if they are gone.
+    pub(crate) fn is_refreshed(&mut self, connections: &BTreeMap<String, Arc<Connection>>) -> bool {
+        let Some(connection) = connections.get(&self.connection.name) else { return false };
+        self.connection = Arc::clone(connection);
+        let requests = self.child.iter_mut().chain(self.further.iter_mut().map(|(request, _)| request));
+        for request in requests {
+            match connection.child(&request.config.name) {
+                Some(config) => request.config = Arc::clone(config),
+                None => return false,
+            }
+        }
+        true
     }
 
     /// Adds what another initiation of the same connection wants.

@@ -28,7 +28,7 @@ use crate::error::{Error, Failure};
 use crate::event::DownReason;
 use crate::io::Ticket;
 use crate::negotiation::Groups;
-use crate::{Misbehaviour, Role};
+use crate::{Misbehaviour, Role, limits};
 
 /// Answers a request, or gives it to the sibling whose it is.
 pub(crate) fn dispatch(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> Result<Vec<Payload>, Error> {
@@ -147,6 +147,9 @@ pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, res
 fn respond(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> Result<Vec<Payload>, Error> {
     if matches!(sa.active, Some(Active::RekeyIke(_) | Active::DeleteIke(_))) {
         return Err(Error::Busy);
+    }
+    if sa.children.len() >= limits::CHILD_SAS {
+        return Err(Error::NotAllowed("the IKE SA has as many Child SAs as it may have"));
     }
     let nonce_i = request.nonce()?;
     let answer = ChildAnswer::choose(cx, &sa.connection, sa.channel.path, request, Groups::Offer)?;

@@ -87,7 +87,7 @@ pub(crate) fn initiate(
             Some(Sa::Authenticating(Box::new(sa)))
         }
         Err(fault) => {
-            cx.fail(&initiation.tickets, Some(&initiation.connection.name), Some(path), fault.into());
+            cx.fail_initiation(&initiation, path, fault.into());
             None
         }
     }
@@ -220,8 +220,8 @@ impl Authenticating {
 
     /// Tells a responder that has an IKE SA which we do not believe in (RFC 7296 §2.21.2).
     fn refuse(&self, cx: &mut Context, fault: &Error) {
-        let Some(notify_type) = fault.notify() else { return };
-        let payloads = [Payload::Notify(Notify::new(notify_type, []))];
+        let Some(notify) = fault.to_notify() else { return };
+        let payloads = [Payload::Notify(notify)];
         let message_id = MESSAGE_ID + 1;
         if let Ok(datagrams) =
             self.channel.seal(cx, ExchangeType::INFORMATIONAL, Kind::Request, message_id, &payloads)
@@ -286,8 +286,7 @@ impl Authenticating {
     }
 
     fn fail(self: Box<Self>, cx: &mut Context, failure: Failure) {
-        let connection = &self.initiation.connection.name;
-        cx.fail(&self.initiation.tickets, Some(connection), Some(self.channel.path), failure);
+        cx.fail_initiation(&self.initiation, self.channel.path, failure);
     }
 }
 
@@ -358,7 +357,11 @@ impl HalfOpen {
             identification,
             proof,
         )?;
-        if connection.unique == Unique::Keep && cx.is_established(peer.local(), peer.remote()) {
+        let is_new_start = request.notify(NotifyType::INITIAL_CONTACT).is_some();
+        if connection.unique == Unique::Keep
+            && !is_new_start
+            && cx.is_established(peer.local(), peer.remote())
+        {
             let sentence =
                 format!("{remote} is connected already, and `unique = keep` keeps the older IKE SA");
             return Err(Error::AuthenticationFailed(sentence));
@@ -429,8 +432,7 @@ impl HalfOpen {
                 child
             }
             Err(fault) => {
-                payloads
-                    .extend(fault.notify().map(|notify_type| Payload::Notify(Notify::new(notify_type, []))));
+                payloads.extend(fault.to_notify().map(Payload::Notify));
                 cx.fail(&[], Some(&sa.connection.name), Some(sa.channel.path), fault.into());
                 None
             }
@@ -498,21 +500,30 @@ fn respond_child(
 
 /// An IKE SA that was refused or has ended; its last response is repeated for a while to a peer that missed it.
 pub(crate) struct Closed {
-    our_spi: IkeSpi,
+    channel: Channel,
     window: TheirWindow,
     until: Instant,
+    peer: ClosedPeer,
+}
+
+/// Whose an ended IKE SA was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClosedPeer {
+    /// Somebody who never proved to be anybody: it counts among the half-open ones for as long as it costs memory.
+    Stranger,
+    /// A peer that had been authenticated.
+    Known,
 }
 
 impl Closed {
     /// Ends with a response that this window remembers.
-    pub(crate) fn new(our_spi: IkeSpi, window: TheirWindow, until: Instant) -> Closed {
-        Closed { our_spi, window, until }
+    pub(crate) fn new(channel: Channel, window: TheirWindow, until: Instant) -> Closed {
+        Closed { channel, window, until, peer: ClosedPeer::Known }
     }
 
     fn refusing(cx: &mut Context, channel: Channel, fault: Error) -> Closed {
         let mut window = TheirWindow::expecting(MESSAGE_ID);
-        let notify = fault.notify().map(|notify_type| Payload::Notify(Notify::new(notify_type, [])));
-        let payloads: Vec<_> = notify.into_iter().collect();
+        let payloads: Vec<_> = fault.to_notify().map(Payload::Notify).into_iter().collect();
         match channel.seal(cx, ExchangeType::IKE_AUTH, Kind::Response, MESSAGE_ID, &payloads) {
             Ok(datagrams) => {
                 cx.transmit(channel.path, &datagrams);
@@ -521,7 +532,7 @@ impl Closed {
             Err(second) => cx.fail(&[], None, Some(channel.path), second.into()),
         }
         cx.fail(&[], None, Some(channel.path), fault.into());
-        Closed::new(channel.our_spi(), window, cx.now + limits::CLOSED_SA_LINGER)
+        Closed { channel, window, until: cx.now + limits::CLOSED_SA_LINGER, peer: ClosedPeer::Stranger }
     }
 
     pub(crate) fn handle_datagram(&self, cx: &mut Context, path: Path, datagram: &Datagram<'_>) {
@@ -533,7 +544,9 @@ impl Closed {
         if datagram.header.flags.is_response() || is_later_fragment {
             return;
         }
-        if let Standing::Repeated(datagrams) = self.window.classify(datagram.header.message_id) {
+        if let Standing::Repeated(datagrams) = self.window.classify(datagram.header.message_id)
+            && self.channel.is_authentic(datagram)
+        {
             cx.transmit(path, datagrams);
         }
     }
@@ -543,7 +556,15 @@ impl Closed {
     }
 
     pub(crate) fn our_spi(&self) -> IkeSpi {
-        self.our_spi
+        self.channel.our_spi()
+    }
+
+    /// Gives the address of a stranger.
+    pub(crate) fn stranger(&self) -> Option<std::net::IpAddr> {
+        match self.peer {
+            ClosedPeer::Stranger => Some(self.channel.path.remote.ip()),
+            ClosedPeer::Known => None,
+        }
     }
 }
 

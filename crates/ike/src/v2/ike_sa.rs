@@ -122,7 +122,7 @@ impl IkeSa {
             Life::Current | Life::Replaced(_) | Life::Redundant(_) => Some(Sa::Established(self)),
             Life::Over => {
                 let until = self.last_heard.max(self.last_sent) + limits::CLOSED_SA_LINGER;
-                let closed = Closed::new(self.channel.our_spi(), self.theirs, until);
+                let closed = Closed::new(self.channel, self.theirs, until);
                 Some(Sa::Closed(Box::new(closed)))
             }
         }
@@ -143,10 +143,23 @@ impl IkeSa {
             cx.tell(Event::IkeDown(Box::new(before), reason));
         }
         let waiting = std::mem::take(&mut self.tasks);
-        let active = self.active.take().map(Active::into_tickets).unwrap_or_default();
-        for tickets in waiting.into_iter().map(|queued| queued.task.into_tickets()).chain([active]) {
-            cx.finish(&tickets, &Err(Failure::Terminated));
+        for queued in waiting {
+            queued.task.abandon(cx);
         }
+        match self.active.take() {
+            None => {}
+            Some(active @ (Active::DeleteIke(_) | Active::DeleteChild(_))) => {
+                cx.finish(&active.into_tickets(), &Ok(()));
+            }
+            Some(active) => cx.finish(&active.into_tickets(), &Err(Failure::Terminated)),
+        }
+    }
+
+    /// Tells whether it is in use and nobody wants it gone.
+    pub(crate) fn is_lasting(&self) -> bool {
+        let is_deleting = matches!(self.active, Some(Active::DeleteIke(_)))
+            || self.tasks.iter().any(|queued| matches!(queued.task, Task::DeleteIke(..)));
+        self.life == Life::Current && !is_deleting
     }
 
     /// Ends the IKE SA of a peer that no longer answers, and does what the configuration wants then.
@@ -287,6 +300,28 @@ impl IkeSa {
 pub(crate) struct Inheritance {
     children: Vec<ChildSa>,
     tasks: VecDeque<Queued>,
+}
+
+impl Inheritance {
+    /// Takes everything down: the heir is gone.
+    pub(crate) fn abandon(self, cx: &mut Context, old: Box<IkeSaStatus>) {
+        for child in self.children {
+            for sa in [child.inbound, child.outbound] {
+                cx.owners.remove(&sa);
+            }
+            match child.tenure {
+                Tenure::Holds => {
+                    child.remove(cx);
+                    cx.tell(Event::ChildDown(old.clone(), child.status(), DownReason::PeerDead));
+                }
+                Tenure::Aside => child.remove_replaced(cx),
+            }
+        }
+        for queued in self.tasks {
+            queued.task.abandon(cx);
+        }
+        cx.tell(Event::IkeDown(old, DownReason::PeerDead));
+    }
 }
 
 impl IkeSa {

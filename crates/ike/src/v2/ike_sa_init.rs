@@ -60,6 +60,9 @@ pub(crate) struct Initiating {
     request: Vec<u8>,
     window: OurWindow,
     begun_at: Instant,
+    /// What an answer that nobody authenticated said against us. A better one may yet come, until the request would be
+    /// repeated (RFC 7296 §2.21.1).
+    refused: Option<Failure>,
     /// How often the responder may still ask for another request.
     round_trips_left: u32,
 }
@@ -79,6 +82,7 @@ pub(crate) fn initiate(cx: &mut Context, initiation: Initiation, path: Path) -> 
         request: Vec::new(),
         window: OurWindow::starting_at(0),
         begun_at: cx.now,
+        refused: None,
         round_trips_left: limits::IKE_SA_INIT_ROUND_TRIPS,
         initiation,
     };
@@ -109,8 +113,8 @@ impl Initiating {
         encode(cx, Role::Initiator, spis, Kind::Request, self.path, &payloads)
     }
 
-    /// Handles what may be the response. What is not authenticated cannot be trusted to end the attempt, unless it
-    /// refuses what no repetition would make acceptable (RFC 7296 §2.21.1).
+    /// Handles what may be the response. What is not authenticated cannot be trusted to end the attempt at once
+    /// (RFC 7296 §2.21.1).
     pub(crate) fn handle_datagram(
         mut self: Box<Self>,
         cx: &mut Context,
@@ -129,7 +133,7 @@ impl Initiating {
         let Ok(contents) = Contents::new(NAME, payloads) else { return Some(Sa::Initiating(self)) };
         let wish = match self.wants_another_request(&contents) {
             Ok(wish) => wish,
-            Err(failure) => return self.fail(cx, failure),
+            Err(failure) => return Some(self.remember(failure)),
         };
         if let Some(change) = wish {
             // What answers an earlier request of ours has been done already.
@@ -140,9 +144,12 @@ impl Initiating {
             };
         }
         if let Some(refusal) = contents.refusal(&self.in_words()) {
-            return self.fail(cx, Error::Refused(refusal).into());
+            return Some(self.remember(Error::Refused(refusal).into()));
         }
-        self.accept(cx, path, datagram, &contents)
+        match self.check(datagram, &contents) {
+            Ok(chosen) => self.accept(cx, path, datagram, &contents, chosen),
+            Err(fault) => Some(self.remember(fault.into())),
+        }
     }
 
     /// Reads the two notifies that ask for another request.
@@ -194,15 +201,32 @@ impl Initiating {
         path: Path,
         datagram: &Datagram<'_>,
         contents: &Contents,
+        chosen: ChosenIke,
     ) -> Option<Sa> {
         let initiation = self.initiation.clone();
-        match self.secure(cx, path, datagram, contents) {
+        match self.secure(cx, path, datagram, contents, chosen) {
             Ok((channel, transcript)) => ike_auth::initiate(cx, initiation, channel, transcript),
             Err(fault) => {
-                cx.fail(&initiation.tickets, Some(&initiation.connection.name), Some(path), fault.into());
+                cx.fail_initiation(&initiation, path, fault.into());
                 None
             }
         }
+    }
+
+    /// Checks that an answer is one to our request, before our key is used up on it.
+    fn check(&self, datagram: &Datagram<'_>, contents: &Contents) -> Result<ChosenIke, Error> {
+        if datagram.header.responder_spi.is_zero() {
+            return Err(Misbehaviour::Other("its IKE_SA_INIT response has no SPI").into());
+        }
+        let proposals = &self.initiation.connection.proposals;
+        let chosen = negotiation::accept_ike(proposals, contents.security_association()?)
+            .map_err(|fault| Misbehaviour::NotOffered(fault.to_string()))?;
+        let sent = contents.key_exchange()?.group;
+        if sent != self.group.id || chosen.suite.key_exchange.id != self.group.id {
+            return Err(Error::InvalidKeyExchange { sent, wanted: self.group.id });
+        }
+        contents.nonce()?;
+        Ok(chosen)
     }
 
     /// Makes the channel that the responder's answer allows.
@@ -212,21 +236,13 @@ impl Initiating {
         path: Path,
         datagram: &Datagram<'_>,
         contents: &Contents,
+        chosen: ChosenIke,
     ) -> Result<(Channel, Transcript), Error> {
         let connection = &self.initiation.connection;
         let spis = IkeSpis { initiator: self.spi, responder: datagram.header.responder_spi };
-        if spis.responder.is_zero() {
-            return Err(Misbehaviour::Other("its IKE_SA_INIT response has no SPI").into());
-        }
-        let chosen = negotiation::accept_ike(&connection.proposals, contents.security_association()?)
-            .map_err(|fault| Misbehaviour::NotOffered(fault.to_string()))?;
-        let key_exchange = contents.key_exchange()?;
-        if key_exchange.group != self.group.id || chosen.suite.key_exchange.id != self.group.id {
-            return Err(Error::InvalidKeyExchange { sent: key_exchange.group, wanted: self.group.id });
-        }
         let shared = self
             .private
-            .finish(&key_exchange.data)
+            .finish(&contents.key_exchange()?.data)
             .map_err(|fault| Misbehaviour::PublicValue(fault.to_string()))?;
         let nonce_r = contents.nonce()?.clone();
         let nonces = Nonces { initiator: &self.nonce, responder: &nonce_r };
@@ -252,6 +268,10 @@ impl Initiating {
         let path = self.path;
         match self.window.retransmit(cx.now) {
             Retransmission::NotDue => Some(Sa::Initiating(self)),
+            Retransmission::Send { .. } if self.refused.is_some() => {
+                let failure = self.refused.take().unwrap_or(Failure::Terminated);
+                self.fail(cx, failure)
+            }
             Retransmission::Send { datagrams, .. } => {
                 cx.transmit(path, datagrams);
                 Some(Sa::Initiating(self))
@@ -313,8 +333,14 @@ impl Initiating {
     }
 
     fn fail(self: Box<Self>, cx: &mut Context, failure: Failure) -> Option<Sa> {
-        cx.fail(&self.initiation.tickets, Some(&self.initiation.connection.name), Some(self.path), failure);
+        cx.fail_initiation(&self.initiation, self.path, failure);
         None
+    }
+
+    /// Keeps the first thing that was said against us, and goes on waiting.
+    fn remember(mut self: Box<Self>, failure: Failure) -> Sa {
+        self.refused.get_or_insert(failure);
+        Sa::Initiating(self)
     }
 }
 
@@ -371,7 +397,7 @@ pub(crate) fn respond(
         Ok(half_open) => half_open,
         Err(fault) => {
             let spis = IkeSpis { initiator: datagram.header.initiator_spi, responder: IkeSpi::ZERO };
-            if let Some(notify) = error_notify(&fault) {
+            if let Some(notify) = fault.to_notify() {
                 refuse(cx, spis, path, notify);
             }
             if !matches!(fault, Error::InvalidKeyExchange { .. }) {
@@ -478,18 +504,6 @@ pub(crate) fn allows(proposals: &[Proposal], suite: &IkeSuite) -> bool {
             && proposal.prf.contains(&suite.prf)
             && proposal.key_exchange.contains(&suite.key_exchange)
     })
-}
-
-fn error_notify(fault: &Error) -> Option<Notify> {
-    match fault {
-        Error::InvalidKeyExchange { wanted, .. } => {
-            Some(Notify::new(NotifyType::INVALID_KE_PAYLOAD, wanted.0.to_be_bytes()))
-        }
-        Error::UnsupportedCriticalPayload(payload_type) => {
-            Some(Notify::new(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, [*payload_type]))
-        }
-        other => other.notify().map(|notify_type| Notify::new(notify_type, [])),
-    }
 }
 
 /// Answers with one notify and keeps nothing.

@@ -94,7 +94,18 @@ pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, res
         };
     }
     match make(sa, cx, spi, key, &nonce, response) {
-        Err(fault) => cx.fail(&tickets, Some(&sa.connection.name), Some(sa.channel.path), fault.into()),
+        Err(fault) => match collision {
+            Some(collision) => {
+                hand_over(sa, cx, collision.rival);
+                cx.finish(&tickets, &Ok(()));
+            }
+            // The peer has moved on to an IKE SA that we cannot use: the two ends are apart.
+            None => {
+                let failure = Failure::from(fault);
+                cx.fail(&tickets, Some(&sa.connection.name), Some(sa.channel.path), failure.clone());
+                sa.queue_first(cx, Task::DeleteIke(DownReason::Failed(failure), Vec::new()));
+            }
+        },
         Ok(new) => {
             let nonces = Nonces { initiator: &nonce, responder: response.nonce().map_or(&[], |nonce| nonce) };
             match collision.as_ref().map(|collision| (collision.winner(nonces), collision.rival)) {

@@ -1,11 +1,11 @@
 //! Messages of an established IKE SA: a request goes to its exchange's respond, a response to its exchange's finish.
 
-use wire::registry::{ExchangeType, NotifyType, ProtocolId};
-use wire::v2::{Datagram, Notify, Payload};
+use wire::registry::{ExchangeType, NotifyType};
+use wire::v2::{Datagram, Payload};
 
 use super::{Active, IkeSa};
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::event::{DownReason, Event};
 use crate::io::Path;
 use crate::nat_detection::Behind;
@@ -32,7 +32,8 @@ impl IkeSa {
         match self.theirs.classify(message_id) {
             Standing::OutOfWindow => return,
             Standing::Repeated(response) => {
-                if asks_for_repetition(datagram) {
+                // Who only saw the SPIs must not have us send to whom he likes.
+                if asks_for_repetition(datagram) && self.channel.is_authentic(datagram) {
                     cx.transmit(path, response);
                 }
                 return;
@@ -68,7 +69,7 @@ impl IkeSa {
         match self.try_respond(cx, exchange_type, payloads) {
             Ok(response) => response,
             Err(fault) => {
-                let response = error_notify(&fault).map(Payload::Notify).into_iter().collect();
+                let response = fault.to_notify().map(Payload::Notify).into_iter().collect();
                 self.report(cx, fault.clone());
                 if matches!(fault, Error::Malformed(_) | Error::Misbehaved(_)) {
                     // RFC 7296 §2.21.3: who authentically sends what cannot be read is not to be talked to.
@@ -117,6 +118,13 @@ impl IkeSa {
         self.heard(cx, path);
         let exchange = active.name();
         match payloads.map_err(Error::from).and_then(|payloads| Contents::new(exchange, payloads)) {
+            Ok(contents) if contents.notify(NotifyType::INVALID_SYNTAX).is_some() => {
+                // RFC 7296 §2.21.3: the peer has ended the IKE SA, without a delete.
+                let refusal = contents.refusal("").map(|refusal| Failure::from(Error::Refused(refusal)));
+                let failure = refusal.unwrap_or(Failure::Terminated);
+                cx.fail(&active.into_tickets(), Some(&self.connection.name), Some(path), failure.clone());
+                self.end(cx, DownReason::Failed(failure));
+            }
             Ok(contents) => self.finish(cx, active, &contents),
             Err(fault) => {
                 cx.finish(&active.into_tickets(), &Err(fault.clone().into()));
@@ -153,7 +161,7 @@ impl IkeSa {
 
     /// Talks to the peer on another path from now on, in IKE and in ESP.
     pub(crate) fn move_to(&mut self, cx: &mut Context, path: Path) {
-        self.channel.path = path;
+        let before = std::mem::replace(&mut self.channel.path, path);
         for child in self.children.values_mut() {
             for sa in [child.inbound, child.outbound] {
                 cx.owners.remove(&sa);
@@ -163,7 +171,7 @@ impl IkeSa {
                 cx.owners.insert(sa, self.channel.our_spi());
             }
         }
-        cx.tell(Event::PathChanged(Box::new(self.status()), path));
+        cx.tell(Event::PathChanged(Box::new(self.status()), before));
     }
 
     /// The peer sends its next request when it has our last response (RFC 7296 §2.3): what that made, it has.
@@ -182,20 +190,4 @@ impl IkeSa {
 fn asks_for_repetition(datagram: &Datagram<'_>) -> bool {
     let fragment = datagram.encrypted.as_ref().and_then(|encrypted| encrypted.fragment);
     fragment.is_none_or(|fragment| fragment.number == 1)
-}
-
-/// Gives the notify that tells the peer of a fault of a protected request.
-fn error_notify(fault: &Error) -> Option<Notify> {
-    match fault {
-        Error::ChildSaNotFound { spi } => {
-            Some(Notify::about(ProtocolId::ESP, *spi, NotifyType::CHILD_SA_NOT_FOUND))
-        }
-        Error::InvalidKeyExchange { wanted, .. } => {
-            Some(Notify::new(NotifyType::INVALID_KE_PAYLOAD, wanted.0.to_be_bytes()))
-        }
-        Error::UnsupportedCriticalPayload(payload_type) => {
-            Some(Notify::new(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, [*payload_type]))
-        }
-        other => other.notify().map(|notify_type| Notify::new(notify_type, [])),
-    }
 }

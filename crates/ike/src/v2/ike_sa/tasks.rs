@@ -47,6 +47,19 @@ impl Task {
         }
     }
 
+    /// Tells who waits for the task that its IKE SA is gone, which is what a delete wants.
+    pub(super) fn abandon(self, cx: &mut Context) {
+        let result = match self {
+            Task::DeleteChild(..) | Task::DeleteIke(..) => Ok(()),
+            Task::Liveness
+            | Task::CreateChild(..)
+            | Task::RekeyChild(..)
+            | Task::RekeyIke(_)
+            | Task::DeleteUnwanted(_) => Err(Failure::Terminated),
+        };
+        cx.finish(&self.into_tickets(), &result);
+    }
+
     pub(super) fn into_tickets(self) -> Vec<Ticket> {
         match self {
             Task::Liveness | Task::DeleteUnwanted(_) => Vec::new(),

@@ -146,6 +146,13 @@ impl IkeSa {
         self.pump(cx);
     }
 
+    /// The data plane did not take an SA of ours: without it there is no Child SA.
+    pub(crate) fn handle_rejection(&mut self, cx: &mut Context, sa: SaId, failure: Failure) {
+        let Some(id) = self.child_of(sa).map(|child| child.id) else { return };
+        self.queue_first(cx, Task::DeleteChild(id, DownReason::Failed(failure), Vec::new()));
+        self.pump(cx);
+    }
+
     /// The peer's packets arrive: it lives, and it has our response to its rekeying.
     pub(crate) fn handle_activity(&mut self, cx: &mut Context, sa: SaId) {
         self.last_heard = cx.now;
