@@ -181,6 +181,7 @@ fn child(reader: &Reader<'_>, weak: WeakAlgorithms) -> Child {
         dpd_action: reader.one(&ON_DEATH),
         span: reader.span,
     };
+    check_shunt(reader, &child);
     check_families(reader, &child);
     child
 }
@@ -220,6 +221,21 @@ fn volume(
 fn ends_too_early(reader: &Reader<'_>, life: &Row, rekey: &Row) {
     let message = format!("`{}` ends the Child SA before `{}` can renew it", life.name, rekey.name);
     reader.error(life, message, format!("make it greater than `{}`", rekey.name));
+}
+
+/// A policy without a Child SA has no path whose addresses `dynamic` could stand for.
+fn check_shunt(reader: &Reader<'_>, child: &Child) {
+    let keyword = match child.treatment {
+        Treatment::Protect(_) => return,
+        Treatment::Pass => "pass",
+        Treatment::Drop => "drop",
+    };
+    for (key, selectors) in [(&LOCAL_TS, &child.local_selectors), (&REMOTE_TS, &child.remote_selectors)] {
+        if selectors.iter().any(|selector| matches!(selector, Selector::Dynamic(..))) {
+            let message = format!("`dynamic` stands for no address in a child with `mode = {keyword}`");
+            reader.error(&key.row, message, format!("write addresses as `{}`", key.row.name));
+        }
+    }
 }
 
 /// A selector without a counterpart of its family selects nothing (RFC 7296 §2.9).

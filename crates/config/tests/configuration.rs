@@ -177,6 +177,7 @@ fn everything_can_be_configured() {
                 dpd_action = restart
               }
               two {
+                local_ts = 10.1.0.0/16
                 remote_ts = 10.9.0.0/16
                 mode = pass
               }
@@ -464,6 +465,17 @@ site.conf:14:26: warning: a secret of fewer than 16 characters can be found by t
         faults("secrets { eap-1 { secret = x } }")
             .contains("warning: `eap-1` has no effect: only ike secrets are used")
     );
+}
+
+#[test]
+fn a_policy_without_an_sa_needs_addresses_at_both_ends() {
+    assert_eq!(
+        faults_of_child("mode = drop\n local_ts = 10.1.0.0/16"),
+        ["error: connections.c.children.net.remote_ts: `dynamic` stands for no address in a child with \
+             `mode = drop`; write addresses as `remote_ts`"]
+    );
+    assert_eq!(faults_of_child("mode = pass").len(), 2);
+    assert_eq!(faults_of_child("mode = pass\n local_ts = 10.1.0.0/16\n remote_ts = 10.2.0.0/16"), [""; 0]);
 }
 
 #[test]

@@ -128,7 +128,9 @@ mod tests {
 
     #[test]
     fn a_shunt_without_addresses_is_refused_in_a_sentence() {
-        let children = children("own { mode = drop }");
+        // The configuration does not allow `dynamic` here; its two families do not meet either.
+        let mut children = children("own { mode = drop\n local_ts = 10.1.0.0/16\n remote_ts = 10.2.0.0/16 }");
+        children[0].remote_selectors = vec![Selector::Dynamic(sa::IpProtocol::ANY, sa::PortRange::ANY)];
         let refusal =
             Shunts::default().install("site", &children[0]).expect_err("dynamic has no address here");
         assert!(refusal.contains("DROP policy site/own") && refusal.contains("dynamic"), "{refusal}");
