@@ -137,8 +137,10 @@ pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, mut initiated: Initiated,
                 initiator: &initiated.nonce,
                 responder: response.nonce().map_or(&[], |nonce| nonce),
             };
-            let lost =
-                initiated.collision.as_ref().filter(|collision| collision.winner(nonces) == Winner::Theirs);
+            // A rival that is gone, as when the IKE SA is being taken down, has nothing to win.
+            let lost = initiated.collision.as_ref().filter(|collision| {
+                sa.children.contains_key(&collision.rival) && collision.winner(nonces) == Winner::Theirs
+            });
             match lost {
                 Some(collision) => {
                     let rival = collision.rival;
