@@ -1,6 +1,7 @@
 //! IKE_SA_INIT and IKE_AUTH over a network that loses, reorders, repeats and translates; and every way to be refused.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ike::{Encap, Failure, PeerAddresses, RetransmissionPolicy};
@@ -375,6 +376,46 @@ fn narrower_selectors_of_the_responder_are_taken() {
         .change_child("net", |child| child.local_selectors = vec![ike::SelectorTemplate::Fixed(narrow)]);
     let pair = comes_up(scenario);
     assert_eq!(pair.children(Side::Left, "net")[0].remote_selectors, [narrow]);
+}
+
+#[test]
+fn everybody_who_waits_is_told_of_a_failure() {
+    let refused = |change: fn(&mut Scenario)| {
+        let mut scenario = Scenario::site_to_site(1);
+        scenario.left.connection.children.push(Arc::new(child("more", Side::Left, 1)));
+        change(&mut scenario);
+        let mut pair = Pair::new(scenario);
+        let tickets = ["net", "net", "more"].map(|child| pair.up(Side::Left, child));
+        for ticket in tickets {
+            assert!(pair.finish(ticket).is_err());
+        }
+        pair.run_for(10 * MINUTE);
+        Side::BOTH.iter().for_each(|side| pair.check_nothing_left(*side));
+    };
+    refused(|scenario| scenario.right.secret = b"something else".to_vec());
+    refused(|scenario| scenario.left.propose("aes256gcm16-prfsha384-ecp384"));
+    refused(|scenario| scenario.weather = Weather::DEAD);
+}
+
+#[test]
+fn children_wanted_together_come_up_together() {
+    for_seeds(0..50, |seed| {
+        let mut scenario = patient(Scenario::site_to_site(seed).weather(Weather::lossy(10)));
+        for side in Side::BOTH {
+            let children = (1..4).map(|index| Arc::new(child(&format!("net{index}"), side, index)));
+            scenario.gateway_mut(side).connection.children.extend(children);
+        }
+        let mut pair = Pair::new(scenario);
+        let tickets = ["net", "net1", "net2", "net3"].map(|child| pair.up(Side::Left, child));
+        for ticket in tickets {
+            assert_eq!(pair.finish(ticket), Ok(()));
+        }
+        (0..4).for_each(|index| pair.start_traffic(index, Duration::from_millis(100)));
+        pair.run_for(Duration::from_secs(1));
+        pair.stop_traffic();
+        pair.settle_and_check();
+        assert_eq!(pair.ike_sas(Side::Right)[0].children.len(), 4);
+    });
 }
 
 #[test]
