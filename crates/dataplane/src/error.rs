@@ -50,6 +50,12 @@ pub enum StartError {
     /// Another data plane with the same journal runs.
     #[error("another Keyway is running: it holds {}", .0.display())]
     AlreadyRunning(PathBuf),
+    /// Our routing rule stands already, though our journal is free.
+    #[error("the routing rule {priority} is already there: another Keyway runs in this network namespace")]
+    RuleTaken {
+        /// The rule's priority.
+        priority: u32,
+    },
     /// The journal cannot be read or written.
     #[error("cannot use the journal {}: {source}", path.display())]
     Journal {

@@ -157,6 +157,32 @@ mod root_ {
         assert_success(&lab.ping(End::A, "10.2.0.1", 1));
     }
 
+    /// Its own ports, device and journal, but the same rule: what stands belongs to the first.
+    #[test]
+    fn a_second_instance_with_a_journal_of_its_own_leaves_the_firsts_rule_alone() {
+        let lab = Lab::new();
+        let (plane, _) = lab.plane(End::A);
+        plane.apply(SaOp::InstallPolicy(policy(1, PolicyAction::Protect, &[("10.1.0.0/16", "10.2.0.0/16")])));
+        let second = Settings {
+            ike_port: 1500,
+            nat_port: 14500,
+            tun_name: "keyway1".to_owned(),
+            journal: lab.directory.join("second.journal"),
+            ..Settings::default()
+        };
+        let started = lab.inside(End::A, |_| Dataplane::start(second, |_| Delivery::Taken));
+        let error = started.expect_err("the rule is the first's");
+        assert_eq!(
+            error.to_string(),
+            "the routing rule 4500 is already there: another Keyway runs in this network namespace"
+        );
+        assert!(!lab.directory.join("second.journal").exists());
+        assert_eq!(lab.rules(End::A), 2);
+        assert_eq!(lab.routes(End::A), ["10.2.0.0/16 dev keyway0 src 10.1.0.1"]);
+        plane.stop();
+        assert_eq!(lab.rules(End::A), 0);
+    }
+
     #[test]
     fn a_missing_privilege_is_named() {
         let lab = Lab::new();

@@ -6,6 +6,8 @@
 //!               throw 10.2.9.0/24                        a bypass policy inside it
 //! ```
 //!
+//! A rule that is there already belongs to another plane, and is left alone: we take back only what we made.
+//!
 //! What the administrator still must look at:
 //! - Forwarding between networks needs `net.ipv4.ip_forward`; that is not ours to switch.
 //! - Strict reverse path filtering (`rp_filter` 1) on the outer device drops ESP from a peer whose own address lies in a
@@ -25,7 +27,7 @@ use std::path::Path;
 use sa::{Family, PolicyId, PolicySpec};
 
 use self::journal::{Entry, Journal, ROUTE_PROTOCOL, RuleEntry, TableEntry};
-use self::netlink::Netlink;
+use self::netlink::{Netlink, TunRoutes};
 use self::route_plan::{Change, RoutePlan};
 use crate::{Settings, StartError};
 
@@ -33,7 +35,8 @@ use crate::{Settings, StartError};
 pub(crate) struct Host {
     netlink: Netlink,
     journal: Journal,
-    entries: [Entry; 3],
+    /// What stands on the host, in the order in which it was made.
+    made: Vec<Entry>,
     table: TableEntry,
     device: u32,
     plan: RoutePlan,
@@ -53,8 +56,8 @@ impl SweptHost {
         if !leftovers.is_empty() {
             tracing::warn!(entries = leftovers.len(), "removing what a crashed run left on this host");
         }
-        for entry in leftovers {
-            undo(&mut netlink, entry)?;
+        for entry in leftovers.into_iter().rev() {
+            undo(&mut netlink, entry, TunRoutes::GoneWithTheirDevice)?;
         }
         Ok(SweptHost { netlink, journal })
     }
@@ -65,23 +68,16 @@ impl SweptHost {
     }
 
     /// Switches the TUN device on and adds the rules. On an error nothing stays.
-    pub(crate) fn set_up(mut self, settings: &Settings) -> Result<Host, StartError> {
-        let table = TableEntry { table: settings.routing_table, protocol: ROUTE_PROTOCOL };
-        let rules = [Family::V4, Family::V6].map(|family| rule(settings, family));
-        let entries = [Entry::Table(table), Entry::Rule(rules[0]), Entry::Rule(rules[1])];
-        self.journal.write(&entries)?;
+    pub(crate) fn set_up(self, settings: &Settings) -> Result<Host, StartError> {
         let mut host = Host {
             netlink: self.netlink,
             journal: self.journal,
-            entries,
-            table,
+            made: Vec::new(),
+            table: TableEntry { table: settings.routing_table, protocol: ROUTE_PROTOCOL },
             device: 0,
             plan: RoutePlan::default(),
         };
-        match host
-            .set_up_device(settings)
-            .and_then(|()| rules.iter().try_for_each(|rule| host.add_rule(*rule)))
-        {
+        match host.make_all(settings) {
             Ok(()) => Ok(host),
             Err(error) => {
                 host.undo_all();
@@ -111,9 +107,9 @@ impl Host {
     /// Takes everything back; what the kernel refuses to give up stays in the journal for the next sweep.
     pub(crate) fn undo_all(mut self) {
         let mut clean = true;
-        // The rules first: without them no packet consults the table.
-        for entry in self.entries.into_iter().rev() {
-            if let Err(error) = undo(&mut self.netlink, entry) {
+        // The rules before the table: without them no packet consults it.
+        for entry in self.made.into_iter().rev() {
+            if let Err(error) = undo(&mut self.netlink, entry, TunRoutes::Of(self.device)) {
                 tracing::error!(%error, "this host keeps something of ours");
                 clean = false;
             }
@@ -139,6 +135,27 @@ impl Host {
         refusals
     }
 
+    fn make_all(&mut self, settings: &Settings) -> Result<(), StartError> {
+        self.set_up_device(settings)?;
+        self.announce(Entry::Table(self.table))?;
+        self.made.push(Entry::Table(self.table));
+        for family in [Family::V4, Family::V6] {
+            let rule = rule(settings, family);
+            self.announce(Entry::Rule(rule))?;
+            if self.add_rule(rule)? == RuleIs::Added {
+                self.made.push(Entry::Rule(rule));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes to the journal what stands and what comes next.
+    fn announce(&mut self, next: Entry) -> Result<(), StartError> {
+        let mut entries = self.made.clone();
+        entries.push(next);
+        self.journal.write(&entries)
+    }
+
     fn set_up_device(&mut self, settings: &Settings) -> Result<(), StartError> {
         let (name, mtu) = (&settings.tun_name, u32::from(settings.tun_mtu));
         self.device = self
@@ -150,29 +167,33 @@ impl Host {
             .map_err(|source| failed(format!("switch on {name} with an MTU of {mtu}"), source))
     }
 
-    fn add_rule(&mut self, rule: RuleEntry) -> Result<(), StartError> {
-        match self.netlink.add_rule(rule) {
-            Ok(()) => {}
+    fn add_rule(&mut self, rule: RuleEntry) -> Result<RuleIs, StartError> {
+        let Err(error) = self.netlink.add_rule(rule) else { return Ok(RuleIs::Added) };
+        match error.raw_os_error() {
             // A kernel without IPv6 has no such rules, and no such packets.
-            Err(error) if rule.family == Family::V6 && lacks_family(&error) => {
+            _ if rule.family == Family::V6 && lacks_family(&error) => {
                 tracing::info!(%error, "no IPv6 on this host");
+                Ok(RuleIs::Unneeded)
             }
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                return Err(StartError::Privilege {
-                    action: "adding a routing rule",
-                    capability: "CAP_NET_ADMIN",
-                });
+            Some(libc::EEXIST) => Err(StartError::RuleTaken { priority: rule.priority }),
+            Some(libc::EPERM) => {
+                Err(StartError::Privilege { action: "adding a routing rule", capability: "CAP_NET_ADMIN" })
             }
-            Err(source) => return Err(failed(format!("add the routing rule {}", rule.priority), source)),
+            _ => Err(failed(format!("add the routing rule {}", rule.priority), error)),
         }
-        Ok(())
     }
 }
 
-fn undo(netlink: &mut Netlink, entry: Entry) -> Result<(), StartError> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RuleIs {
+    Added,
+    Unneeded,
+}
+
+fn undo(netlink: &mut Netlink, entry: Entry, tun_routes: TunRoutes) -> Result<(), StartError> {
     match entry {
         Entry::Table(table) => netlink
-            .remove_all_routes(table)
+            .remove_all_routes(table, tun_routes)
             .map_err(|source| failed(format!("remove our routes from table {}", table.table), source)),
         Entry::Rule(rule) => netlink
             .remove_rule(rule)

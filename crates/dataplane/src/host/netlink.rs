@@ -107,8 +107,8 @@ impl Netlink {
         self.remove(RouteNetlinkMessage::DelRoute(route))
     }
 
-    /// Removes every route of ours from our table.
-    pub(crate) fn remove_all_routes(&mut self, table: TableEntry) -> io::Result<()> {
+    /// Removes every route of ours from our table: those through our device, and throws.
+    pub(crate) fn remove_all_routes(&mut self, table: TableEntry, tun_routes: TunRoutes) -> io::Result<()> {
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut request = RouteMessage::default();
             request.header.address_family = family;
@@ -119,6 +119,7 @@ impl Netlink {
             for answer in answers {
                 if let RouteNetlinkMessage::NewRoute(route) = answer
                     && is_in_table(&route, table)
+                    && tun_routes.claim(&route)
                 {
                     self.remove(RouteNetlinkMessage::DelRoute(route))?;
                 }
@@ -196,6 +197,26 @@ impl Netlink {
             }
         }
         Ok(Progress::MoreFollows)
+    }
+}
+
+/// Which routes to a TUN device are ours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TunRoutes {
+    /// Those through the device of this index.
+    Of(u32),
+    /// None: the kernel removed them together with a device that a crash took along.
+    GoneWithTheirDevice,
+}
+
+impl TunRoutes {
+    fn claim(self, route: &RouteMessage) -> bool {
+        let through = |device| route.attributes.contains(&RouteAttribute::Oif(device));
+        route.header.kind == RouteType::Throw
+            || match self {
+                TunRoutes::Of(device) => through(device),
+                TunRoutes::GoneWithTheirDevice => false,
+            }
     }
 }
 
