@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use config::{AddressSpec, StartAction};
+use config::{AddressSpec, StartAction, Treatment};
 use crypto::SystemRandom;
 use dataplane::{Dataplane, Delivery, IkeDatagram, PlaneEvent, Usage};
 use ike::{
@@ -243,6 +243,7 @@ impl EngineLoop {
         match self.perform_on_shunt(&command) {
             Some(outcome) => give(done, outcome),
             None => {
+                self.waiting.retain(|_, done| !done.is_closed());
                 self.waiting.insert(ticket, done);
                 self.command(command);
             }
@@ -283,38 +284,34 @@ impl EngineLoop {
     fn configure(&mut self, connections: Vec<LoadedConnection>, secrets: Vec<LoadedSecret>) -> Changes {
         let difference = self.loaded.difference(connections, secrets);
         let changes = difference.changes();
-        // Secrets first: what is loaded may come up at once and need them.
-        difference.unload_secrets.iter().for_each(|name| self.forget_secret(name));
+        // Secrets first: what is loaded may come up at once and need them. What goes goes last: a connection that has
+        // only another name now keeps its traffic protected.
         difference.load_secrets.into_iter().for_each(|secret| self.load_secret(secret));
-        difference.unload_connections.iter().for_each(|name| self.forget_connection(name));
+        difference.unload_secrets.iter().for_each(|name| self.forget_secret(name));
         difference.load_connections.into_iter().for_each(|connection| self.load_connection(connection));
+        difference.unload_connections.iter().for_each(|name| self.forget_connection(name));
         changes
     }
 
+    /// What is new stands before what it replaces goes: no packet meets a moment without a policy.
     fn load_connection(&mut self, connection: LoadedConnection) {
         let name = connection.engine.name.clone();
-        for op in self.shunts.uninstall_all(&name) {
-            self.order_plane(op);
-        }
-        self.loaded.connections.insert(name, connection.clone());
+        let renewal = self.shunts.renew(&connection.config);
+        renewal.install.into_iter().for_each(|op| self.order_plane(op));
         self.command(Command::Load(Arc::clone(&connection.engine)));
         for child in &connection.config.children {
-            if matches!(child.start_action, StartAction::None) {
-                continue;
-            }
-            match self.shunts.install(&connection.engine.name, child) {
-                Ok(Some(op)) => self.order_plane(op),
-                Ok(None) if child.start_action == StartAction::TrapAndStart => {
-                    self.command(Command::Install {
-                        connection: connection.engine.name.clone(),
-                        child: child.name.clone(),
-                        ticket: NOBODY,
-                    })
-                }
-                Ok(None) => {}
-                Err(sentence) => tracing::error!(connection = connection.engine.name, "{sentence}"),
+            let is_protected = matches!(child.treatment, Treatment::Protect(_));
+            if is_protected && child.start_action == StartAction::TrapAndStart {
+                let (connection, child) = (name.clone(), child.name.clone());
+                self.command(Command::Install { connection, child, ticket: NOBODY });
             }
         }
+        for sentence in renewal.refused {
+            tracing::error!(connection = name, "{sentence}");
+        }
+        self.loaded.connections.insert(name, connection);
+        self.carry_out();
+        renewal.remove.into_iter().for_each(|op| self.order_plane(op));
     }
 
     fn unload_connection(&mut self, name: &str) -> Outcome {

@@ -3,9 +3,9 @@
 //! The IKE engine never hears of them. Their policy ids lie in a range of their own, and they come before whatever the
 //! engine installs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use config::{Child, Selector, Treatment};
+use config::{Child, Connection, Selector, StartAction, Treatment};
 use sa::{PolicyAction, PolicyId, PolicySpec, SaOp, SelectorPair};
 
 /// The ids from here up are ours; the engine counts its own from 1.
@@ -21,7 +21,41 @@ pub(crate) struct Shunts {
     given: u32,
 }
 
+/// What loading a connection does to its policies. What is installed under an id that is in use takes its place, and
+/// what goes is to go last: there is no moment at which less is dropped than before and after.
+#[derive(Debug, Default)]
+pub(crate) struct Renewal {
+    /// The orders that install or replace.
+    pub(crate) install: Vec<SaOp>,
+    /// The orders that remove what is no longer a policy of the connection.
+    pub(crate) remove: Vec<SaOp>,
+    /// Why others cannot be installed.
+    pub(crate) refused: Vec<String>,
+}
+
 impl Shunts {
+    /// Brings the policies of a connection in line with its children: those that loading installs, and those that were
+    /// installed and are still children.
+    pub(crate) fn renew(&mut self, connection: &Connection) -> Renewal {
+        let mut renewal = Renewal::default();
+        let mut kept = BTreeSet::new();
+        for child in &connection.children {
+            if child.start_action == StartAction::None && !self.has(&connection.name, &child.name) {
+                continue;
+            }
+            match self.install(&connection.name, child) {
+                Ok(Some(op)) => {
+                    kept.insert(child.name.clone());
+                    renewal.install.push(op);
+                }
+                Ok(None) => {}
+                Err(sentence) => renewal.refused.push(sentence),
+            }
+        }
+        renewal.remove = self.remove_where(|owner, child| owner == connection.name && !kept.contains(child));
+        renewal
+    }
+
     /// Gives the order that installs a child's policy; `None` if it needs an SA and so is none of ours.
     ///
     /// # Errors
@@ -60,13 +94,17 @@ impl Shunts {
 
     /// Gives the orders that take all policies of a connection away.
     pub(crate) fn uninstall_all(&mut self, connection: &str) -> Vec<SaOp> {
+        self.remove_where(|owner, _| owner == connection)
+    }
+
+    fn remove_where(&mut self, is_gone: impl Fn(&str, &str) -> bool) -> Vec<SaOp> {
         let mut removals = Vec::new();
-        self.installed.retain(|(owner, _), id| {
-            let stays = owner != connection;
-            if !stays {
+        self.installed.retain(|(connection, child), id| {
+            let goes = is_gone(connection, child);
+            if goes {
                 removals.push(SaOp::RemovePolicy(*id));
             }
-            stays
+            !goes
         });
         removals
     }
@@ -93,13 +131,17 @@ mod tests {
     use super::*;
 
     fn children(children: &str) -> Vec<Child> {
+        site(children).children
+    }
+
+    fn site(children: &str) -> Connection {
         let text = format!(
             "connections {{ site {{ remote_addrs = 192.0.2.2\n local {{ auth = psk }}\n remote {{ auth = psk }}\n \
              children {{ {children} }} }} }}\n secrets {{ ike {{ secret = swordfish-swordfish }} }}"
         );
         let loaded = config::load_text("test", &text, config::Syntax::Swanctl);
         assert!(loaded.is_sound(), "{:?}", loaded.faults);
-        loaded.config.connections.into_iter().flat_map(|connection| connection.children).collect()
+        loaded.config.connections.into_iter().next().expect("one connection")
     }
 
     #[test]
@@ -124,6 +166,36 @@ mod tests {
         let removals = shunts.uninstall_all("site");
         assert!(matches!(removals.as_slice(), [SaOp::RemovePolicy(id)] if *id == policy.id));
         assert!(!shunts.has("site", "lan"));
+    }
+
+    #[test]
+    fn a_policy_that_stays_is_replaced_in_place_and_one_that_goes_goes_last() {
+        let both = site(
+            "lan { mode = pass\n local_ts = 10.1.0.0/16\n remote_ts = 10.1.0.0/16\n start_action = trap }\n \
+             bad { mode = drop\n local_ts = 10.1.0.0/16\n remote_ts = 10.9.0.0/16\n start_action = trap }\n \
+             own { mode = drop\n local_ts = 10.1.0.0/16\n remote_ts = 10.8.0.0/16 }",
+        );
+        let edited = site(
+            "lan { mode = pass\n local_ts = 10.1.0.0/16\n remote_ts = 10.3.0.0/16\n start_action = trap }\n \
+             own { mode = drop\n local_ts = 10.1.0.0/16\n remote_ts = 10.8.0.0/16 }",
+        );
+        let ids = |ops: &[SaOp]| -> Vec<PolicyId> {
+            let id = |op: &SaOp| match op {
+                SaOp::InstallPolicy(policy) => policy.id,
+                SaOp::RemovePolicy(id) => *id,
+                other => panic!("{other:?}"),
+            };
+            ops.iter().map(id).collect()
+        };
+        let mut shunts = Shunts::default();
+        let first = ids(&shunts.renew(&both).install);
+        let [lan, bad] = first.as_slice() else { panic!("own is not asked for: {first:?}") };
+        let Ok(Some(SaOp::InstallPolicy(own))) = shunts.install("site", &both.children[2]) else {
+            panic!("a policy")
+        };
+        let renewal = shunts.renew(&edited);
+        assert_eq!((ids(&renewal.install), ids(&renewal.remove)), (vec![*lan, own.id], vec![*bad]));
+        assert!(renewal.refused.is_empty());
     }
 
     #[test]

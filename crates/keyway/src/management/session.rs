@@ -75,7 +75,8 @@ pub(crate) async fn serve(stream: UnixStream, management: Management) -> Result<
     }
 }
 
-/// Carries out one command. Meanwhile events go on, and a client that leaves is noticed; the command is then given up.
+/// Carries out one command. Meanwhile events go on, and a client that leaves is noticed; nobody then waits for the
+/// command, but what it has begun goes on.
 async fn perform(
     name: &str,
     arguments: &Tree,
