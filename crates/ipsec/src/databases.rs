@@ -4,7 +4,7 @@
 //! what it touches, not what there is. Changing an SA copies 64 slots of about 90 octets and a list of 8 octets for every
 //! 64 SAs; changing a policy copies a page of the selector index besides. Keys are expanded once and never copied.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub struct Databases {
     seed: Seed,
     tables: Tables,
     spis: SpiAllocator,
+    /// SPIs as they were given out, the oldest first, those of SAs that were installed since among them.
+    reserved: VecDeque<Spi>,
     inbound: BTreeMap<Spi, InboundSa>,
     /// By SPI, then by the destination in the SA's name: SPIs of several peers may be equal.
     outbound: BTreeMap<(Spi, IpAddr), Outbound>,
@@ -117,6 +119,7 @@ impl Databases {
             seed,
             tables,
             spis: SpiAllocator::new(),
+            reserved: VecDeque::new(),
             inbound: BTreeMap::new(),
             outbound: BTreeMap::new(),
             policies: BTreeMap::new(),
@@ -155,6 +158,9 @@ impl Databases {
 
     /// Gives an SPI for an inbound SA and reserves it, until [`SaOp::RemoveSa`] of that SA, installed or not.
     ///
+    /// Negotiations fail, and nobody tells of the SPIs that they were for: of those that wait for their SA, only the
+    /// last [`limits::RESERVED_SPIS`] keep their slot. An SA that comes later still finds a place, if a slower one.
+    ///
     /// # Errors
     /// As many SAs as there are slots exist.
     pub fn allocate_spi(&mut self, random: u32) -> Result<Spi, SpisExhausted> {
@@ -162,9 +168,20 @@ impl Databases {
             let spi = self.spis.allocate(random)?;
             // An SA whose own slot was taken may have this very SPI.
             if !self.inbound.contains_key(&spi) {
+                self.reserve(spi);
                 return Ok(spi);
             }
             self.spis.release(spi);
+        }
+    }
+
+    fn reserve(&mut self, spi: Spi) {
+        self.reserved.push_back(spi);
+        if self.reserved.len() > limits::RESERVED_SPIS
+            && let Some(oldest) = self.reserved.pop_front()
+            && !self.inbound.contains_key(&oldest)
+        {
+            self.spis.release(oldest);
         }
     }
 

@@ -33,3 +33,6 @@ pub const SPI_SLOT_BITS: u32 = 20;
 
 /// Selector pairs of one SA or policy. The payload that carries them has an octet for their number (RFC 7296 §3.13).
 pub const SELECTOR_PAIRS: usize = 255 * 255;
+
+/// SPIs that wait for their SA. More negotiations at a time do not go on; what is more is left from ones that failed.
+pub const RESERVED_SPIS: usize = 1 << 16;

@@ -125,6 +125,21 @@ fn allocated_spis_find_their_sas_and_others_do_too() {
 }
 
 #[test]
+fn spis_of_failed_negotiations_never_run_out_and_installed_ones_stay() {
+    let mut databases = databases();
+    let kept = databases.allocate_spi(5).expect("many are left");
+    install(&mut databases, &inbound(kept)).expect("a valid SA");
+    let early = databases.allocate_spi(6).expect("many are left");
+    for n in 0..(1 << limits::SPI_SLOT_BITS) + 10 {
+        databases.allocate_spi(n).expect("what nobody installed is given out again");
+    }
+    assert!(databases.tables().inbound(kept).is_some());
+    // One whose negotiation took very long finds a place all the same.
+    install(&mut databases, &inbound(early)).expect("a valid SA");
+    assert!(databases.tables().inbound(early).is_some());
+}
+
+#[test]
 fn a_reservation_ends_with_the_removal_of_an_sa_that_never_came() {
     let mut databases = databases();
     let reserved = databases.allocate_spi(1).expect("many are left");
