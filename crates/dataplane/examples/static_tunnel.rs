@@ -5,9 +5,9 @@
 //! static_tunnel b udp 192.0.2.2 192.0.2.1 10.2.0.0/16 10.1.0.0/16 /run/b.journal
 //! ```
 //!
-//! `a` and `b` tell the ends apart, `udp` or `esp` says what carries the packets; selectors may be lists with commas. With
-//! `trap` as an eighth argument the SAs are installed when the first packet asks for them. The program prints `ready`,
-//! answers `usage` and `drops` on its standard input, and takes everything back when that ends.
+//! `a` and `b` tell the ends apart (so do `c` and `d`, those of another tunnel), `udp` or `esp` says what carries the packets; selectors may be lists with commas. With
+//! `trap` as an eighth argument the SAs are installed when the first packet asks for them; with `and` and six more
+//! arguments this end has a second tunnel. The program prints `ready`, answers `usage` and `drops` on its standard input, and takes everything back when that ends.
 //!
 //! The keys are in this file: never use it for anything but tests.
 
@@ -33,7 +33,7 @@ fn main() {
 }
 
 fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
-    let (tunnel, journal, action) = read(arguments)?;
+    let (tunnel, journal, rest) = read(arguments)?;
     let tunnel = Arc::new(tunnel);
     let settings = Settings { journal, ..Settings::default() };
     let (events, heard) = mpsc::channel();
@@ -41,12 +41,13 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         Ok(()) => Delivery::Taken,
         Err(_) => Delivery::Refused,
     })?);
-    if action == PolicyAction::Protect {
-        tunnel.install_sas(&plane);
-    }
-    plane.apply(SaOp::InstallPolicy(tunnel.policy(action)));
-    if action == PolicyAction::Protect {
-        tunnel.use_outbound(&plane);
+    match rest {
+        Rest::Trap => plane.apply(SaOp::InstallPolicy(tunnel.policy(PolicyAction::Trap))),
+        Rest::Nothing => tunnel.install(&plane),
+        Rest::And(second) => {
+            tunnel.install(&plane);
+            second.install(&plane);
+        }
     }
     let negotiator = (Arc::downgrade(&plane), Arc::clone(&tunnel));
     thread::spawn(move || {
@@ -89,27 +90,43 @@ struct Tunnel {
     pairs: Vec<SelectorPair>,
     inbound: Spi,
     outbound: Spi,
+    policy: PolicyId,
 }
 
-fn read(arguments: &[String]) -> Result<(Tunnel, PathBuf, PolicyAction), Box<dyn Error>> {
-    let [end, carrier, local, remote, local_selectors, remote_selectors, journal, rest @ ..] = arguments
-    else {
-        return Err("usage: static_tunnel a|b udp|esp LOCAL REMOTE LOCAL_TS REMOTE_TS JOURNAL [trap]".into());
+/// What follows the first tunnel's arguments.
+enum Rest {
+    Nothing,
+    Trap,
+    And(Tunnel),
+}
+
+fn read(arguments: &[String]) -> Result<(Tunnel, PathBuf, Rest), Box<dyn Error>> {
+    let [_, _, _, _, _, _, journal, rest @ ..] = arguments else { return Err(USAGE.into()) };
+    let tunnel = read_tunnel(&arguments[..6])?;
+    let rest = match rest {
+        [] => Rest::Nothing,
+        [word] if word == "trap" => Rest::Trap,
+        [word, second @ ..] if word == "and" => Rest::And(read_tunnel(second)?),
+        _ => return Err(USAGE.into()),
     };
-    let (inbound, outbound) = match end.as_str() {
-        "a" => (SPI_TO_A, SPI_TO_B),
-        "b" => (SPI_TO_B, SPI_TO_A),
-        other => return Err(format!("{other} is neither a nor b").into()),
+    Ok((tunnel, journal.into(), rest))
+}
+
+fn read_tunnel(arguments: &[String]) -> Result<Tunnel, Box<dyn Error>> {
+    let [end, carrier, local, remote, local_selectors, remote_selectors] = arguments else {
+        return Err(USAGE.into());
+    };
+    let (inbound, outbound, policy) = match end.as_str() {
+        "a" => (SPI_TO_A, SPI_TO_B, FIRST_POLICY),
+        "b" => (SPI_TO_B, SPI_TO_A, FIRST_POLICY),
+        "c" => (SPI_TO_C, SPI_TO_D, SECOND_POLICY),
+        "d" => (SPI_TO_D, SPI_TO_C, SECOND_POLICY),
+        other => return Err(format!("{other} is none of a, b, c and d").into()),
     };
     let encapsulation = match carrier.as_str() {
         "udp" => Encapsulation::Udp,
         "esp" => Encapsulation::None,
         other => return Err(format!("{other} is neither udp nor esp").into()),
-    };
-    let action = match rest {
-        [] => PolicyAction::Protect,
-        [word] if word == "trap" => PolicyAction::Trap,
-        _ => return Err("the eighth argument is neither absent nor trap".into()),
     };
     let address = |text: &str| text.parse::<IpAddr>().map(|address| SocketAddr::new(address, 4500));
     let outer = Outer { local: address(local)?, remote: address(remote)?, encapsulation };
@@ -120,12 +137,18 @@ fn read(arguments: &[String]) -> Result<(Tunnel, PathBuf, PolicyAction), Box<dyn
         .zip(selectors(remote_selectors)?)
         .map(|(local, remote)| SelectorPair { local, remote })
         .collect();
-    Ok((Tunnel { outer, pairs, inbound, outbound }, journal.into(), action))
+    Ok(Tunnel { outer, pairs, inbound, outbound, policy })
 }
 
 impl Tunnel {
+    fn install(&self, plane: &Dataplane) {
+        self.install_sas(plane);
+        plane.apply(SaOp::InstallPolicy(self.policy(PolicyAction::Protect)));
+        self.use_outbound(plane);
+    }
+
     fn policy(&self, action: PolicyAction) -> PolicySpec {
-        PolicySpec { id: POLICY, priority: 1000, selectors: self.pairs.clone(), action }
+        PolicySpec { id: self.policy, priority: 1000, selectors: self.pairs.clone(), action }
     }
 
     fn install_sas(&self, plane: &Dataplane) {
@@ -136,7 +159,7 @@ impl Tunnel {
 
     fn use_outbound(&self, plane: &Dataplane) {
         let sa: SaId = self.sa(Direction::Outbound).id();
-        plane.apply(SaOp::UseOutbound { policy: POLICY, sa });
+        plane.apply(SaOp::UseOutbound { policy: self.policy, sa });
     }
 
     fn sa(&self, direction: Direction) -> SaSpec {
@@ -160,14 +183,19 @@ impl Tunnel {
             replay_window: 1024,
             selectors: self.pairs.clone(),
             lifetime: Lifetime::UNLIMITED,
-            policy: POLICY,
+            policy: self.policy,
         }
     }
 }
 
-const POLICY: PolicyId = PolicyId(1);
+const USAGE: &str = "usage: static_tunnel a|b|c|d udp|esp LOCAL REMOTE LOCAL_TS REMOTE_TS JOURNAL [trap | and c|d ... REMOTE_TS]";
+
+const FIRST_POLICY: PolicyId = PolicyId(1);
+const SECOND_POLICY: PolicyId = PolicyId(2);
 const SPI_TO_A: Spi = Spi(0x0010_000a);
 const SPI_TO_B: Spi = Spi(0x0010_000b);
+const SPI_TO_C: Spi = Spi(0x0010_000c);
+const SPI_TO_D: Spi = Spi(0x0010_000d);
 
 /// RFC 4106 §8.1: the key, then four octets of salt.
 const KEY_AND_SALT: usize = 16 + 4;

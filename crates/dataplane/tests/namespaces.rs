@@ -75,6 +75,65 @@ mod root_ {
         assert!(inbound >= 3 * 84 && outbound >= 3 * 84, "{inbound} octets in, {outbound} out");
     }
 
+    /// The far end has everything behind the tunnel: our own networks lie inside its selector, and are ours all the same.
+    #[test]
+    fn everything_behind_the_peer_and_a_network_of_our_own() {
+        let lab = Lab::new();
+        lab.join_third("10.1.5");
+        lab.ip(End::C, "route add default via 10.1.5.1");
+        lab.ip(End::A, "addr add 10.1.6.1/32 dev lo");
+        let outer = ["192.0.2.1", "192.0.2.2"];
+        let selectors = ["10.1.0.0/16,fd00:1::/64", "0.0.0.0/0,::/0"];
+        let mut a = lab.gateway(End::A, "udp", outer, selectors, &[]);
+        let _b = lab.gateway(End::B, "udp", outer, selectors, &[]);
+        assert_eq!(lab.routes(End::B), ["10.1.0.0/16 dev keyway0", "fd00:1::/64 dev keyway0"]);
+        for (from, to, crossings) in [
+            (End::A, "10.2.0.1", 1),
+            (End::A, "fd00:2::1", 1),
+            (End::C, "10.2.0.1", 1),
+            (End::B, "10.1.0.1", 1),
+            (End::B, "10.1.5.2", 1),
+            (End::B, "fd00:1::1", 1),
+            (End::A, "10.1.5.2", 0),
+            (End::C, "10.1.5.1", 0),
+            (End::C, "10.1.6.1", 0),
+        ] {
+            let before = a.packets();
+            assert_success(&lab.ping(from, to, 2));
+            assert_eq!(a.packets(), before.map(|packets| packets + 2 * crossings), "to {to}");
+        }
+        assert_eq!(a.ask("drops"), "drops Drops({})");
+        a.stop();
+        assert_eq!(lab.routes(End::A), Vec::<String>::new());
+    }
+
+    /// What comes out of one tunnel goes into the other, whether the hub names the networks one by one or all at once.
+    #[test]
+    fn a_hub_carries_packets_from_one_tunnel_to_the_other() {
+        for everything in ["10.0.0.0/8", "0.0.0.0/0"] {
+            let lab = Lab::new();
+            lab.join_third("198.51.100");
+            lab.ip(End::C, "addr add 10.3.0.1/32 dev lo");
+            // Otherwise the kernel tells the spokes by ICMP that there is a shorter way, and we count these packets as well.
+            for scope in ["all", "default"] {
+                let setting = format!("net.ipv4.conf.{scope}.send_redirects=0");
+                run(lab.command(End::A, "sysctl").args(["-qw", &setting]));
+            }
+            let (to_b, to_c) = (["192.0.2.1", "192.0.2.2"], ["198.51.100.1", "198.51.100.2"]);
+            let second = ["and", "c", "udp", to_c[0], to_c[1], everything, "10.3.0.0/16"];
+            let mut hub = lab.gateway(End::A, "udp", to_b, [everything, "10.2.0.0/16"], &second);
+            let _b = lab.gateway(End::B, "udp", to_b, [everything, "10.2.0.0/16"], &[]);
+            let _c = lab.gateway(End::C, "udp", to_c, [everything, "10.3.0.0/16"], &[]);
+            assert_success(&lab.ping(End::B, "10.1.0.1", 1));
+            assert_success(&lab.ping(End::C, "10.1.0.1", 1));
+            let before = hub.packets();
+            assert_success(&lab.ping(End::B, "10.3.0.1", 2));
+            assert_success(&lab.ping(End::C, "10.2.0.1", 2));
+            assert_eq!(hub.packets(), before.map(|packets| packets + 4));
+            assert_eq!(hub.ask("drops"), "drops Drops({})");
+        }
+    }
+
     /// The first packet asks for the SAs, waits for them and is not lost.
     #[test]
     fn a_trapped_packet_waits_for_its_sa() {
@@ -295,6 +354,8 @@ mod root_ {
     enum End {
         A,
         B,
+        /// Beyond A, if the test wants it.
+        C,
     }
 
     /// The example program `static_tunnel`, which cargo builds beside the tests.
@@ -310,7 +371,7 @@ mod root_ {
     const BULK_OCTETS: usize = 16 << 20;
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// Two namespaces, joined; both go when this does.
+    /// Two namespaces, joined, and perhaps a third; all go when this does.
     struct Lab {
         name: String,
         directory: PathBuf,
@@ -341,10 +402,26 @@ mod root_ {
             lab
         }
 
+        /// Joins a third namespace to A, which forwards for it; A is NET.1 and the third is NET.2.
+        fn join_third(&self, net: &str) {
+            let (a, c) = (self.namespace(End::A), self.namespace(End::C));
+            run(Command::new("ip").args(["netns", "add", &c]));
+            run(Command::new("ip")
+                .args(["link", "add", "inner", "netns", &a, "type", "veth"])
+                .args(["peer", "name", "inner", "netns", &c]));
+            for (end, number) in [(End::A, 1), (End::C, 2)] {
+                self.ip(end, &format!("addr add {net}.{number}/24 dev inner"));
+                self.ip(end, "link set inner up");
+                self.ip(end, "link set lo up");
+            }
+            run(self.command(End::A, "sysctl").args(["-qw", "net.ipv4.ip_forward=1"]));
+        }
+
         fn namespace(&self, end: End) -> String {
             match end {
                 End::A => format!("{}a", self.name),
                 End::B => format!("{}b", self.name),
+                End::C => format!("{}c", self.name),
             }
         }
 
@@ -352,6 +429,7 @@ mod root_ {
             match end {
                 End::A => self.directory.join("a.journal"),
                 End::B => self.directory.join("b.journal"),
+                End::C => self.directory.join("c.journal"),
             }
         }
 
@@ -401,6 +479,7 @@ mod root_ {
             let (name, [local, remote], [ours, theirs]) = match end {
                 End::A => ("a", outer, selectors),
                 End::B => ("b", [outer[1], outer[0]], [selectors[1], selectors[0]]),
+                End::C => ("d", [outer[1], outer[0]], [selectors[1], selectors[0]]),
             };
             let mut child = self
                 .command(end, gateway_program())
@@ -515,7 +594,7 @@ mod root_ {
 
     impl Drop for Lab {
         fn drop(&mut self) {
-            for end in [End::A, End::B] {
+            for end in [End::A, End::B, End::C] {
                 let _ = Command::new("ip").args(["netns", "del", &self.namespace(end)]).status();
             }
             let _ = fs::remove_dir_all(&self.directory);
@@ -552,10 +631,20 @@ mod root_ {
 
         /// Gives the octets that the SAs carried, inbound and outbound.
         fn usage(&mut self) -> (u64, u64) {
-            let octets = |line: String| -> u64 {
-                line.split(' ').nth(3).expect("the octets").parse().expect("a number")
+            let [inbound, outbound] = self.usage_words(3);
+            (inbound, outbound)
+        }
+
+        /// Gives the packets that the first tunnel's SAs carried, inbound and outbound.
+        fn packets(&mut self) -> [u64; 2] {
+            self.usage_words(1)
+        }
+
+        fn usage_words(&mut self, index: usize) -> [u64; 2] {
+            let word = |line: String| -> u64 {
+                line.split(' ').nth(index).expect("the example's own words").parse().expect("a number")
             };
-            (octets(self.ask("usage")), octets(self.answer()))
+            [word(self.ask("usage")), word(self.answer())]
         }
 
         fn stop(&mut self) {

@@ -4,6 +4,7 @@
 //!   rule 4500:  not fwmark 4500  lookup 4500        our sockets carry the mark: IKE and ESP never meet the TUN device
 //!   table 4500: 10.2.0.0/16 dev keyway0 src 10.1.0.1     a policy's remote selector, our address in its local one
 //!               throw 10.2.9.0/24                        a bypass policy inside it
+//!               throw 10.1.0.0/16                        a local selector, if a remote one were wide enough to hold it
 //! ```
 //!
 //! A rule that is there already belongs to another plane, and is left alone: we take back only what we made.
@@ -13,6 +14,10 @@
 //! - Strict reverse path filtering (`rp_filter` 1) on the outer device drops ESP from a peer whose own address lies in a
 //!   remote selector, because the way back for an unmarked packet leads to the TUN device. Loose filtering (2) lets it in.
 //!   On the TUN device either setting works: the way back to an inner source leads there.
+//! - A hub sends ICMP redirects to its spokes, because a packet from one to the other leaves by the device that it came by;
+//!   `net.ipv4.conf.all.send_redirects` 0 stops that, together with the TUN device's own setting.
+//! - Under a remote selector of everything, a packet whose source no local selector holds is dropped: this host's own
+//!   traffic from its outer address, say. A bypass policy lets it out.
 //! - A packet that arrives in the clear though a policy protects its addresses meets the kernel's forwarding first, not
 //!   us; strict filtering on inner devices or a firewall rule on the outer one stops it (RFC 4301 §5.2).
 

@@ -6,7 +6,13 @@
 //! - every prefix of a protecting (or discarding) policy's remote selectors leads to the TUN device;
 //! - a prefix of a bypass policy inside one of these is *thrown* back to the next routing table, but only if the bypass
 //!   policy would win for every packet to it that a protecting policy also selects. Where it would not, its packets go
-//!   through the TUN device and are bypassed by the plane.
+//!   through the TUN device and are bypassed by the plane;
+//! - a prefix of a local selector inside one of these is thrown too: it lies on our side of the tunnel, though the remote
+//!   selector is wide enough to hold it (10.1.0.0/16 === 0.0.0.0/0). So a packet that came out of a tunnel reaches our
+//!   networks, and these reach one another. A remote selector as narrow as the local one, or narrower, wins: what came out of one
+//!   tunnel goes into the next (a hub and its spokes). A discarding policy is stronger than that: it keeps its packets.
+//!
+//! The last means that a local selector should name what is here: packets to it take the host's own routes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -49,10 +55,15 @@ pub(crate) enum Change {
 pub(crate) struct RoutePlan {
     policies: BTreeMap<PolicyId, Planned>,
     /// The policies that name each prefix, the one that wins first.
-    protecting: BTreeMap<Prefix, BTreeSet<Rank>>,
-    bypassing: BTreeMap<Prefix, BTreeSet<Rank>>,
+    protecting: Users,
+    bypassing: Users,
+    /// Prefixes of the local selectors of policies with a tunnel.
+    on_our_side: Users,
     routes: BTreeMap<Prefix, Lead>,
 }
+
+/// The policies that name each prefix, the one that wins first.
+type Users = BTreeMap<Prefix, BTreeSet<Rank>>;
 
 /// The order in which policies are consulted.
 type Rank = (u32, PolicyId);
@@ -81,43 +92,38 @@ impl RoutePlan {
     }
 
     fn remember(&mut self, planned: Planned) -> BTreeSet<Prefix> {
-        let prefixes = remote_prefixes(&planned.spec);
         let rank = rank(&planned.spec);
-        for prefix in &prefixes {
-            self.users(planned.spec.action).entry(*prefix).or_default().insert(rank);
-        }
+        let (remote, local) = (remote_prefixes(&planned.spec), local_prefixes(&planned.spec));
+        add_user(self.users(planned.spec.action), &remote, rank);
+        add_user(&mut self.on_our_side, &local, rank);
         self.policies.insert(planned.spec.id, planned);
-        prefixes
+        remote.into_iter().chain(local).collect()
     }
 
     fn forget(&mut self, id: PolicyId) -> BTreeSet<Prefix> {
         let Some(planned) = self.policies.remove(&id) else { return BTreeSet::new() };
-        let prefixes = remote_prefixes(&planned.spec);
-        let users = self.users(planned.spec.action);
-        for prefix in &prefixes {
-            if let Some(ranks) = users.get_mut(prefix) {
-                ranks.remove(&rank(&planned.spec));
-                if ranks.is_empty() {
-                    users.remove(prefix);
-                }
-            }
-        }
-        prefixes
+        let rank = rank(&planned.spec);
+        let (remote, local) = (remote_prefixes(&planned.spec), local_prefixes(&planned.spec));
+        remove_user(self.users(planned.spec.action), &remote, rank);
+        remove_user(&mut self.on_our_side, &local, rank);
+        remote.into_iter().chain(local).collect()
     }
 
-    fn users(&mut self, action: PolicyAction) -> &mut BTreeMap<Prefix, BTreeSet<Rank>> {
+    fn users(&mut self, action: PolicyAction) -> &mut Users {
         match action {
             PolicyAction::Protect | PolicyAction::Trap | PolicyAction::Discard => &mut self.protecting,
             PolicyAction::Bypass => &mut self.bypassing,
         }
     }
 
-    /// Compares the routes to touched prefixes, and to bypassed ones, with what they should be.
+    /// Compares the routes to touched prefixes, and to those that may be thrown, with what they should be.
     ///
     /// Routes to the TUN device come first and throws are taken away first, so that at no time a packet that needs
     /// protection finds a way around it.
     fn settle(&mut self, mut touched: BTreeSet<Prefix>) -> Vec<Change> {
         touched.extend(self.bypassing.keys().copied());
+        let inside: Vec<Prefix> = touched.iter().flat_map(|outer| self.on_our_side_within(*outer)).collect();
+        touched.extend(inside);
         let mut changes = Vec::new();
         for prefix in touched {
             let wanted = self.lead_to(prefix);
@@ -146,10 +152,29 @@ impl RoutePlan {
             let preferred_source = winner.and_then(|planned| planned.preferred_source(prefix));
             return Some(Lead::Tun { preferred_source });
         }
+        if self.on_our_side.contains_key(&prefix) && self.only_tunnels_reach_over(prefix) {
+            return Some(Lead::Throw);
+        }
         let ranks = self.bypassing.get(&prefix)?;
-        let inside = self.protecting.keys().any(|outer| outer.covers(prefix));
+        let inside = prefix.wider().any(|outer| self.protecting.contains_key(&outer));
         let mut bypasses = ranks.iter().filter_map(|(_, id)| self.policies.get(id));
         (inside && bypasses.any(|bypass| self.always_wins(&bypass.spec, prefix))).then_some(Lead::Throw)
+    }
+
+    fn on_our_side_within(&self, outer: Prefix) -> impl Iterator<Item = Prefix> + '_ {
+        let range = outer.range();
+        let first = Prefix { address: range.start(), length: 0 };
+        let last = Prefix { address: range.end(), length: u8::MAX };
+        self.on_our_side.range(first..=last).map(|(prefix, _)| *prefix)
+    }
+
+    /// Tells whether `prefix` lies inside the remote selectors of tunnels, and of no discarding policy.
+    fn only_tunnels_reach_over(&self, prefix: Prefix) -> bool {
+        let mut over = prefix.wider().filter_map(|outer| self.protecting.get(&outer)).flatten().peekable();
+        over.peek().is_some()
+            && over
+                .filter_map(|(_, id)| self.policies.get(id))
+                .all(|planned| planned.spec.action != PolicyAction::Discard)
     }
 
     /// Tells whether `bypass` is consulted before, and selects everything of, each protecting policy's share of `prefix`.
@@ -196,8 +221,12 @@ impl Prefix {
         AddressRange::prefix(self.address, self.length).unwrap_or_else(|_| AddressRange::host(self.address))
     }
 
-    fn covers(self, other: Prefix) -> bool {
-        self.length < other.length && self.range().covers(&other.range())
+    /// Gives the prefixes that hold this one, the widest first.
+    fn wider(self) -> impl Iterator<Item = Prefix> {
+        (0..self.length).filter_map(move |length| {
+            let (address, length) = AddressRange::prefix(self.address, length).ok()?.as_prefix()?;
+            Some(Prefix { address, length })
+        })
     }
 }
 
@@ -212,8 +241,37 @@ fn rank(spec: &PolicySpec) -> Rank {
 }
 
 fn remote_prefixes(spec: &PolicySpec) -> BTreeSet<Prefix> {
-    let ranges = spec.selectors.iter().map(|pair| pair.remote.addresses);
+    prefixes(spec.selectors.iter().map(|pair| pair.remote.addresses))
+}
+
+fn local_prefixes(spec: &PolicySpec) -> BTreeSet<Prefix> {
+    match spec.action {
+        PolicyAction::Protect | PolicyAction::Trap => {
+            prefixes(spec.selectors.iter().map(|pair| pair.local.addresses))
+        }
+        PolicyAction::Discard | PolicyAction::Bypass => BTreeSet::new(),
+    }
+}
+
+fn prefixes(ranges: impl Iterator<Item = AddressRange>) -> BTreeSet<Prefix> {
     ranges.flat_map(|range| range.prefixes()).map(|(address, length)| Prefix { address, length }).collect()
+}
+
+fn add_user(users: &mut Users, prefixes: &BTreeSet<Prefix>, rank: Rank) {
+    for prefix in prefixes {
+        users.entry(*prefix).or_default().insert(rank);
+    }
+}
+
+fn remove_user(users: &mut Users, prefixes: &BTreeSet<Prefix>, rank: Rank) {
+    for prefix in prefixes {
+        if let Some(ranks) = users.get_mut(prefix) {
+            ranks.remove(&rank);
+            if ranks.is_empty() {
+                users.remove(prefix);
+            }
+        }
+    }
 }
 
 fn is_of_every_port(pair: &SelectorPair) -> bool {
@@ -271,7 +329,7 @@ mod tests {
         let lead = Lead::Tun { preferred_source: Some(own[2]) };
         assert_eq!(plan.install(&site, &own), [Change::Set(prefix("10.2.0.0/16"), lead)]);
         let road = policy(2, 10, PolicyAction::Protect, &[("0.0.0.0/0", "0.0.0.0/0")]);
-        assert_eq!(plan.install(&road, &own), [Change::Set(prefix("0.0.0.0/0"), TUN)]);
+        assert_eq!(plan.install(&road, &own)[0], Change::Set(prefix("0.0.0.0/0"), TUN));
     }
 
     #[test]
@@ -322,6 +380,62 @@ mod tests {
         }
     }
 
+    #[test]
+    fn our_side_is_thrown_out_of_a_wider_remote_selector() {
+        let mut plan = RoutePlan::default();
+        let site = policy(1, 10, PolicyAction::Protect, &[("10.1.0.0/16", "10.2.0.0/16")]);
+        assert_eq!(plan.install(&site, &[]), [Change::Set(prefix("10.2.0.0/16"), TUN)]);
+        let road = policy(2, 10, PolicyAction::Trap, &[("10.3.0.0/16", "0.0.0.0/0")]);
+        assert_eq!(
+            plan.install(&road, &[]),
+            [
+                Change::Set(prefix("0.0.0.0/0"), TUN),
+                Change::Set(prefix("10.1.0.0/16"), Lead::Throw),
+                Change::Set(prefix("10.3.0.0/16"), Lead::Throw),
+            ]
+        );
+        let discard = policy(3, 20, PolicyAction::Discard, &[("0.0.0.0/0", "10.0.0.0/8")]);
+        assert_eq!(
+            plan.install(&discard, &[]),
+            [
+                Change::Set(prefix("10.0.0.0/8"), TUN),
+                Change::Remove(prefix("10.1.0.0/16")),
+                Change::Remove(prefix("10.3.0.0/16")),
+            ]
+        );
+        assert_eq!(
+            plan.remove(PolicyId(3)),
+            [
+                Change::Remove(prefix("10.0.0.0/8")),
+                Change::Set(prefix("10.1.0.0/16"), Lead::Throw),
+                Change::Set(prefix("10.3.0.0/16"), Lead::Throw),
+            ]
+        );
+        assert_eq!(
+            plan.remove(PolicyId(2)),
+            [
+                Change::Remove(prefix("0.0.0.0/0")),
+                Change::Remove(prefix("10.1.0.0/16")),
+                Change::Remove(prefix("10.3.0.0/16")),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_remote_selector_inside_a_local_one_leads_to_its_tunnel() {
+        let mut plan = RoutePlan::default();
+        let spokes = ["10.2.0.0/16", "10.3.0.0/16"];
+        for (id, spoke) in (1..).zip(spokes) {
+            plan.install(&policy(id, 10, PolicyAction::Protect, &[("10.0.0.0/8", spoke)]), &[]);
+        }
+        let upstream = policy(3, 10, PolicyAction::Protect, &[("10.2.0.0/16", "0.0.0.0/0")]);
+        assert_eq!(
+            plan.install(&upstream, &[]),
+            [Change::Set(prefix("0.0.0.0/0"), TUN), Change::Set(prefix("10.0.0.0/8"), Lead::Throw)]
+        );
+        assert_eq!(spokes.map(|spoke| plan.routes[&prefix(spoke)]), [TUN, TUN]);
+    }
+
     fn policies() -> impl Strategy<Value = PolicySpec> {
         let action = prop_oneof![
             Just(PolicyAction::Bypass),
@@ -342,7 +456,7 @@ mod tests {
     }
 
     proptest! {
-        /// After any history, a packet that the policies protect is led to the TUN device.
+        /// After any history, a packet that the policies protect is led to the TUN device, unless it goes to our side.
         #[test]
         fn protected_packets_never_find_a_way_around(
             history in proptest::collection::vec((policies(), any::<bool>()), 1..20),
@@ -375,13 +489,22 @@ mod tests {
                     pair.local.selects(address(source), protocol, None)
                         && pair.remote.selects(address(destination), protocol, None)
                 };
+                let to_our_side = ordered.iter().any(|spec| {
+                    matches!(spec.action, PolicyAction::Protect | PolicyAction::Trap)
+                        && spec.selectors.iter().any(|pair| pair.local.addresses.contains(address(destination)))
+                });
                 let verdict = ordered.iter().find(|spec| spec.selectors.iter().any(selects));
                 let route = routes
                     .iter()
                     .filter(|(prefix, _)| prefix.range().contains(address(destination)))
                     .max_by_key(|(prefix, _)| prefix.length)
                     .map(|(_, lead)| *lead);
-                if verdict.is_some_and(|spec| spec.action != PolicyAction::Bypass) {
+                let must = match verdict.map(|spec| spec.action) {
+                    Some(PolicyAction::Protect | PolicyAction::Trap) => !to_our_side,
+                    Some(PolicyAction::Discard) => true,
+                    Some(PolicyAction::Bypass) | None => false,
+                };
+                if must {
                     prop_assert!(matches!(route, Some(Lead::Tun { .. })), "{:?}", route);
                 }
             }
