@@ -57,6 +57,9 @@ pub enum Error {
     /// What the peer asks cannot be done at this moment (RFC 7296 §2.25).
     #[error("busy with an exchange that the peer's request collides with")]
     Busy,
+    /// The peer wants a Child SA in another mode than the configured one.
+    #[error("{0}")]
+    OtherMode(&'static str),
     /// What the peer asks is not to be had here.
     #[error("{0}")]
     NotAllowed(&'static str),
@@ -195,7 +198,9 @@ impl Error {
     fn notify(&self) -> Option<NotifyType> {
         match self {
             Error::Malformed(_) | Error::Misbehaved(_) => Some(NotifyType::INVALID_SYNTAX),
-            Error::NoAgreement(_) | Error::NoConnection(_) => Some(NotifyType::NO_PROPOSAL_CHOSEN),
+            Error::NoAgreement(_) | Error::NoConnection(_) | Error::OtherMode(_) => {
+                Some(NotifyType::NO_PROPOSAL_CHOSEN)
+            }
             Error::InvalidKeyExchange { .. } => Some(NotifyType::INVALID_KE_PAYLOAD),
             Error::SelectorsDoNotMeet { .. } => Some(NotifyType::TS_UNACCEPTABLE),
             Error::AuthenticationFailed(_) => Some(NotifyType::AUTHENTICATION_FAILED),

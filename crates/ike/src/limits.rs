@@ -81,6 +81,9 @@ pub const RETRY_AT_LEAST: Duration = Duration::from_secs(2);
 /// See [`RETRY_AT_LEAST`].
 pub const RETRY_SPREAD: Duration = Duration::from_secs(3);
 
+/// How long to wait before a rekeying is tried again that the peer's configuration did not allow.
+pub const RETRY_AFTER_REFUSAL: Duration = Duration::from_secs(300);
+
 /// The priority of a Child SA's policy; it goes before the trap that it came from.
 pub const CHILD_PRIORITY: u32 = 1000;
 

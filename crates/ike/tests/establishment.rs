@@ -106,7 +106,7 @@ fn every_suite_comes_up() {
     for_seeds(0..ciphers.len() as u64, |seed| {
         let nth = seed as usize;
         let (cipher, group, prf) = (ciphers[nth], groups[nth % groups.len()], prfs[nth % prfs.len()]);
-        let esn = if nth % 2 == 0 { "esn" } else { "noesn" };
+        let esn = if nth.is_multiple_of(2) { "esn" } else { "noesn" };
         let scenario = Scenario::site_to_site(seed)
             .suites(&format!("{cipher}-{prf}-{group}"), &format!("{cipher}-{group}-{esn}"));
         let mut pair = comes_up(scenario);

@@ -108,7 +108,7 @@ fn a_repeated_request_gets_the_identical_response_and_changes_nothing() {
                 panic!("{side} asked and was answered");
             };
             let before = pair.fingerprint(side.other());
-            assert_eq!(answers(&mut pair, side.other(), request.clone()), [response.clone()]);
+            assert_eq!(answers(&mut pair, side.other(), request.clone()), std::slice::from_ref(response));
             let older = &requests[requests.len() - 2];
             assert_eq!(answers(&mut pair, side.other(), older.clone()), Vec::<Vec<u8>>::new());
             assert_eq!(pair.fingerprint(side.other()), before);

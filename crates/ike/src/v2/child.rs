@@ -254,10 +254,13 @@ impl ChildOffer {
             }
         }
         let mode = agreed_mode(self.config.mode, contents)?;
+        if self.config.mode == Mode::Tunnel && contents.notify(NotifyType::USE_TRANSPORT_MODE).is_some() {
+            return Err(Misbehaviour::NotOffered("transport mode".to_owned()).into());
+        }
         Ok(Agreed { chosen, our_spi: self.our_spi, mode, local, remote })
     }
 
-    fn in_words(&self) -> String {
+    pub(crate) fn in_words(&self) -> String {
         let proposals = self.config.proposals.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         format!("we offered {proposals} for {} <-> {}", list(&self.local), list(&self.remote))
     }
@@ -597,7 +600,7 @@ fn agreed_mode(configured: Mode, contents: &Contents) -> Result<Mode, Error> {
         (Mode::Tunnel, _) => Ok(Mode::Tunnel),
         (Mode::Transport, Mode::Transport) => Ok(Mode::Transport),
         (Mode::Transport, Mode::Tunnel) => {
-            Err(Error::NotAllowed("the peer wants tunnel mode; configured is transport mode"))
+            Err(Error::OtherMode("the peer wants tunnel mode; configured is transport mode"))
         }
     }
 }

@@ -137,10 +137,15 @@ pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, mut initiated: Initiated,
                 initiator: &initiated.nonce,
                 responder: response.nonce().map_or(&[], |nonce| nonce),
             };
-            // A rival that is gone, as when the IKE SA is being taken down, has nothing to win.
-            let lost = initiated.collision.as_ref().filter(|collision| {
-                sa.children.contains_key(&collision.rival) && collision.winner(nonces) == Winner::Theirs
-            });
+            // A rival that is gone without a successor, as when the IKE SA is being taken down, has nothing to win.
+            let is_rivalled = sa
+                .children
+                .values()
+                .any(|other| other.policy == initiated.policy && other.id != initiated.old);
+            let lost = initiated
+                .collision
+                .as_ref()
+                .filter(|collision| is_rivalled && collision.winner(nonces) == Winner::Theirs);
             match lost {
                 Some(collision) => {
                     let rival = collision.rival;
@@ -235,7 +240,7 @@ fn replaced_by_rival(
 }
 
 fn finish_refused(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, response: &Contents) {
-    let Initiated { tickets, old, old_status, confirmation, key, config, collision, .. } = initiated;
+    let Initiated { tickets, old, old_status, confirmation, key, config, collision, offer, .. } = initiated;
     if let Some(collision) = collision {
         // The peer replaced it without seeing our wish: its replacement stays.
         replaced_by_rival(sa, cx, old, &old_status, collision.rival);
@@ -255,17 +260,16 @@ fn finish_refused(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, respon
         let request = crate::context::ChildRequest { config, flow: None };
         return sa.queue(cx, Task::CreateChild(request, tickets));
     }
-    if is_here {
-        sa.queue_later(cx, Task::RekeyChild(old, tickets));
-        if response.notify(NotifyType::TEMPORARY_FAILURE).is_some() {
-            return;
-        }
-    } else {
-        cx.finish(&tickets, &Err(Failure::Terminated));
+    if !is_here {
+        return cx.finish(&tickets, &Err(Failure::Terminated));
     }
-    if let Some(refusal) = response.refusal("") {
-        sa.report(cx, Error::Refused(refusal));
+    if is_coming || response.notify(NotifyType::TEMPORARY_FAILURE).is_some() {
+        return sa.queue_later(cx, Task::RekeyChild(old, tickets));
     }
+    if let Some(refusal) = response.refusal(&offer.in_words()) {
+        cx.fail(&tickets, Some(&sa.connection.name), Some(sa.channel.path), Error::Refused(refusal).into());
+    }
+    sa.queue_after_refusal(cx, Task::RekeyChild(old, Vec::new()));
 }
 
 /// The peer deletes a Child SA that both ends are replacing: it has seen its own replacement through, which stays

@@ -174,10 +174,11 @@ fn finish_refused(
         }
         return;
     }
-    sa.queue_later(cx, Task::RekeyIke(tickets));
-    if response.notify(NotifyType::TEMPORARY_FAILURE).is_none() {
-        sa.report(cx, fault);
+    if response.notify(NotifyType::TEMPORARY_FAILURE).is_some() {
+        return sa.queue_later(cx, Task::RekeyIke(tickets));
     }
+    cx.fail(&tickets, Some(&sa.connection.name), Some(sa.channel.path), fault.into());
+    sa.queue_after_refusal(cx, Task::RekeyIke(Vec::new()));
 }
 
 // --- Responder -----------------------------------------------------------------------------------------------------

@@ -133,6 +133,11 @@ impl IkeSa {
         self.tasks.push_back(Queued { task, not_before: cx.now + wait });
     }
 
+    /// Queues a task for much later: the peer's configuration does not allow it, and may change.
+    pub(crate) fn queue_after_refusal(&mut self, cx: &Context, task: Task) {
+        self.tasks.push_back(Queued { task, not_before: cx.now + limits::RETRY_AFTER_REFUSAL });
+    }
+
     /// Queues a task ahead of all others.
     pub(crate) fn queue_first(&mut self, cx: &Context, task: Task) {
         self.tasks.push_front(Queued { task, not_before: cx.now });
