@@ -1,6 +1,7 @@
 //! Requests to the kernel's routing netlink (rtnetlink(7)): links, addresses, routes and rules, one at a time.
 //!
-//! The calls wait for the kernel's answer, which takes microseconds; no runtime is needed for that.
+//! The calls wait for the kernel's answer, which takes microseconds; no runtime is needed for that. Every request asks
+//! for an acknowledgement or is a dump, so that there is a last message whatever the others are.
 
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -40,15 +41,8 @@ impl Netlink {
     }
 
     /// Finds a device by name and gives its index.
-    pub(crate) fn link_index(&mut self, name: &str) -> io::Result<u32> {
-        let mut request = LinkMessage::default();
-        request.attributes.push(LinkAttribute::IfName(name.to_owned()));
-        let answers = self.exchange(RouteNetlinkMessage::GetLink(request), 0)?;
-        let index = answers.into_iter().find_map(|answer| match answer {
-            RouteNetlinkMessage::NewLink(link) => Some(link.header.index),
-            _ => None,
-        });
-        index.ok_or_else(|| ErrorKind::NotFound.into())
+    pub(crate) fn link_index(&self, name: &str) -> io::Result<u32> {
+        Ok(rustix::net::netdevice::name_to_index(&self.socket, name)?)
     }
 
     /// Sets a device's MTU and switches it on; IPv6 gives itself no address on it.
@@ -160,19 +154,14 @@ impl Netlink {
         let mut answers = Vec::new();
         loop {
             let (datagram, _) = self.socket.recv_from_full()?;
-            if self.collect(&datagram, flags, &mut answers)? == Progress::Finished {
+            if self.collect(&datagram, &mut answers)? == Progress::Finished {
                 return Ok(answers);
             }
         }
     }
 
     /// Reads the messages of one datagram; tells whether the answer is complete.
-    fn collect(
-        &self,
-        mut datagram: &[u8],
-        flags: u16,
-        answers: &mut Vec<RouteNetlinkMessage>,
-    ) -> io::Result<Progress> {
+    fn collect(&self, mut datagram: &[u8], answers: &mut Vec<RouteNetlinkMessage>) -> io::Result<Progress> {
         while let Some(length) = datagram.first_chunk::<4>() {
             let length = u32::from_ne_bytes(*length) as usize;
             let Some(octets) = datagram.get(..length).filter(|octets| octets.len() >= NETLINK_HEADER) else {
@@ -187,12 +176,7 @@ impl Netlink {
             match message.payload {
                 NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
                 NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => return Ok(Progress::Finished),
-                NetlinkPayload::InnerMessage(answer) => {
-                    answers.push(answer);
-                    if flags & (NLM_F_ACK | NLM_F_DUMP) == 0 {
-                        return Ok(Progress::Finished);
-                    }
-                }
+                NetlinkPayload::InnerMessage(answer) => answers.push(answer),
                 _ => {}
             }
         }
