@@ -187,8 +187,8 @@ const EMPTY_MESSAGE: mmsghdr = mmsghdr {
 /// `message` was filled by recvmmsg; its control buffer still exists, and `name` is its name.
 unsafe fn describe(name: &MaybeUninit<sockaddr_storage>, message: &mmsghdr) -> Received {
     let len = message.msg_len as usize;
-    // SAFETY: the kernel wrote the name; its family says which type it has.
-    let source = unsafe { socket_address(name.as_ptr()) };
+    // SAFETY: the kernel wrote `msg_namelen` octets of the name.
+    let source = unsafe { socket_address(name.as_ptr(), message.msg_hdr.msg_namelen as usize) };
     let mut received = Received {
         skip: 0,
         len,
@@ -232,28 +232,54 @@ unsafe fn describe(name: &MaybeUninit<sockaddr_storage>, message: &mmsghdr) -> R
     received
 }
 
-/// Reads an address that the kernel wrote.
+/// Reads an address that the kernel wrote; one that is absent or of another family is unspecified.
 ///
 /// # Safety
-/// `name` points to a sockaddr of the type that its family says.
-unsafe fn socket_address(name: *const sockaddr_storage) -> SocketAddr {
-    // SAFETY: promised by the caller; a sockaddr_storage is aligned for both types.
-    unsafe {
-        match c_int::from((*name).ss_family) {
-            libc::AF_INET6 => {
-                let v6 = &*name.cast::<libc::sockaddr_in6>();
-                let address = Ipv6Addr::from(v6.sin6_addr.s6_addr);
-                SocketAddrV6::new(address, u16::from_be(v6.sin6_port), 0, v6.sin6_scope_id).into()
-            }
-            _ => {
-                let v4 = &*name.cast::<libc::sockaddr_in>();
-                let address = Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes());
-                SocketAddrV4::new(address, u16::from_be(v4.sin_port)).into()
-            }
-        }
+/// `name` points to a sockaddr_storage of which the first `length` octets are written.
+unsafe fn socket_address(name: *const sockaddr_storage, length: usize) -> SocketAddr {
+    let absent = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+    if length < mem::size_of::<libc::sa_family_t>() {
+        return absent;
+    }
+    // SAFETY: the family is written, as the length says.
+    let family = c_int::from(unsafe { (*name).ss_family });
+    if family == libc::AF_INET && length >= mem::size_of::<libc::sockaddr_in>() {
+        // SAFETY: a sockaddr_in is written, as family and length say; a sockaddr_storage is aligned for it.
+        let v4 = unsafe { &*name.cast::<libc::sockaddr_in>() };
+        let address = Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes());
+        SocketAddrV4::new(address, u16::from_be(v4.sin_port)).into()
+    } else if family == libc::AF_INET6 && length >= mem::size_of::<libc::sockaddr_in6>() {
+        // SAFETY: a sockaddr_in6 is written, as family and length say; a sockaddr_storage is aligned for it.
+        let v6 = unsafe { &*name.cast::<libc::sockaddr_in6>() };
+        let address = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+        SocketAddrV6::new(address, u16::from_be(v6.sin6_port), 0, v6.sin6_scope_id).into()
+    } else {
+        absent
     }
 }
 
 fn succeeded(result: c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_read_only_as_far_as_it_was_written() {
+        for address in ["192.0.2.1:500", "[2001:db8::1]:4500"] {
+            let address: SocketAddr = address.parse().expect("the test's own address");
+            let written = SockAddr::from(address);
+            let read = |length| {
+                // SAFETY: all of a SockAddr's storage is written, so every prefix of it is.
+                unsafe { socket_address(written.as_ptr().cast(), length) }
+            };
+            let whole = written.len() as usize;
+            assert_eq!(read(whole), address);
+            for length in 0..whole {
+                assert!(read(length).ip().is_unspecified(), "{length} octets of {address}");
+            }
+        }
+    }
 }
