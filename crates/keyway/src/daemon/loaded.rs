@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ike::SharedSecret;
 
 use super::handle::Changes;
+use super::resolve::same_addresses;
 
 /// Who loaded something; a configuration file replaces only what came from a file, a client sees only its own kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +33,8 @@ impl LoadedConnection {
     fn is_same(&self, new: &LoadedConnection) -> bool {
         self.source == new.source
             && self.config == new.config
-            && self.engine.local_addresses == new.engine.local_addresses
-            && self.engine.remote_addresses == new.engine.remote_addresses
+            && same_addresses(&self.engine.local_addresses, &new.engine.local_addresses)
+            && same_addresses(&self.engine.remote_addresses, &new.engine.remote_addresses)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Names to addresses, and the way to a peer: what the engine cannot know without asking the host.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -36,6 +37,15 @@ pub(crate) async fn addresses_of(name: &str) -> Result<Vec<IpAddr>, String> {
         Ok(Err(error)) => Err(format!("the name {name} does not resolve: {error}")),
         Err(_) => Err(format!("the name {name} did not resolve in {} s", limits::NAME_RESOLUTION.as_secs())),
     }
+}
+
+/// Tells whether an end's addresses are the same. Name services give them in any order, another one each time.
+pub(crate) fn same_addresses(one: &PeerAddresses, other: &PeerAddresses) -> bool {
+    let set = |addresses: &PeerAddresses| match addresses {
+        PeerAddresses::Any => None,
+        PeerAddresses::Ranges(ranges) => Some(ranges.iter().copied().collect::<BTreeSet<_>>()),
+    };
+    set(one) == set(other)
 }
 
 /// Finds the way to the first of a peer's addresses that can be reached from one of ours.
@@ -125,6 +135,16 @@ mod tests {
         assert_eq!(path(&local, &remote, 500, OWN).expect("IPv4 leads there").remote.ip(), remote[1]);
         let refusal = path(&local, &remote[..1], 500, OWN).expect_err("no way");
         assert_eq!(refusal, "none of our addresses that local_addrs names leads to ::1");
+    }
+
+    #[test]
+    fn addresses_in_another_order_are_the_same() {
+        let [one, two, other] = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+            .map(|text| AddressRange::host(text.parse().expect("the test's own text")));
+        let ranges = |ranges: &[AddressRange]| PeerAddresses::Ranges(ranges.to_vec());
+        assert!(same_addresses(&ranges(&[one, two]), &ranges(&[two, one, two])));
+        assert!(!same_addresses(&ranges(&[one, two]), &ranges(&[one, other])));
+        assert!(!same_addresses(&ranges(&[]), &PeerAddresses::Any));
     }
 
     #[tokio::test]
