@@ -24,6 +24,14 @@ pub enum AddressSpec {
 }
 
 impl AddressSpec {
+    /// Gives the name, if it is one that must be looked up.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            AddressSpec::Name(name) => Some(name),
+            AddressSpec::Any | AddressSpec::AnyOf(_) | AddressSpec::Host(_) | AddressSpec::Range(_) => None,
+        }
+    }
+
     /// Tells whether the end can be reached without waiting for it to call: it is one address or a name.
     pub fn is_single(&self) -> bool {
         match self {

@@ -33,7 +33,7 @@ use std::time::{Duration, SystemTime};
 
 use dataplane::{Dataplane, Listen};
 use ike::Command;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
 use self::announce::Announcer;
@@ -140,17 +140,20 @@ async fn live(
             tracing::info!("the daemon is ready; it has no configuration, and waits for clients to load one")
         }
     }
-    let serving = management::serve(listener, management);
-    let refreshing = names::keep_fresh(engine);
-    tokio::pin!(serving, refreshing);
-    loop {
-        tokio::select! {
-            () = &mut serving => {}
-            () = &mut refreshing => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => reload(engine, path).await,
-        }
+    tokio::select! {
+        () = management::serve(listener, management) => {}
+        () = names::keep_fresh(engine) => {}
+        () = reload_when_asked(&mut hang_up, engine, path) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Reloads at each signal. It is one of several futures of a task: none waits for another.
+async fn reload_when_asked(hang_up: &mut Signal, engine: &Engine, path: Option<&Path>) {
+    while hang_up.recv().await.is_some() {
+        reload(engine, path).await;
     }
 }
 

@@ -10,7 +10,7 @@ use crypto::SystemRandom;
 
 use super::handle::{Changes, Engine};
 use super::loaded::{LoadedConnection, Source};
-use super::lower;
+use super::{lower, names};
 use crate::cli::DEFAULT_CONFIGURATIONS;
 
 /// Finds the configuration file: the one that was named, else the first default that exists, else none.
@@ -43,27 +43,27 @@ pub(crate) fn warn_of_readers(path: &Path, config: &Config) {
     }
 }
 
-/// Puts a configuration in place of what was loaded from a file before.
+/// Puts a configuration in place of what was loaded from a file before. Names are looked up afterwards: a name service
+/// that is down keeps no connection waiting, and what a connection's names were known to be stays known.
 ///
 /// # Errors
 /// The daemon is shutting down.
 pub(crate) async fn apply(engine: &Engine, config: Config) -> Result<Changes, String> {
-    // All at once: a name service that is down then costs its patience once.
-    let lowering: Vec<_> =
-        config.connections.into_iter().map(|config| tokio::spawn(lower_aloud(config))).collect();
-    let mut connections = Vec::with_capacity(lowering.len());
-    for lowered in lowering {
-        connections
-            .push(lowered.await.map_err(|error| format!("a connection could not be loaded: {error}"))?);
-    }
+    let before = engine.snapshot().await?.loaded.connections;
+    let lower = |config| {
+        let new = lower::without_names(config, Source::File, &mut SystemRandom);
+        match before.get(&new.engine.name) {
+            Some(old) if old.source == Source::File && old.config == new.config => old.clone(),
+            Some(_) | None => new,
+        }
+    };
+    let connections: Vec<LoadedConnection> = config.connections.into_iter().map(lower).collect();
     let secrets = config.secrets.into_iter().map(|secret| lower::secret(secret, Source::File)).collect();
-    engine.configure(connections, secrets).await
-}
-
-async fn lower_aloud(config: config::Connection) -> LoadedConnection {
-    let name = config.name.clone();
-    let complain = |sentence: String| tracing::warn!(connection = name, "{sentence}");
-    lower::connection(config, Source::File, &mut SystemRandom, complain).await
+    let changes = engine.configure(connections.clone(), secrets).await?;
+    for connection in connections {
+        names::look_up_soon(engine, connection);
+    }
+    Ok(changes)
 }
 
 /// Reads the file again and puts it in place.

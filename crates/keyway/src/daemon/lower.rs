@@ -1,7 +1,7 @@
 //! From what is configured to what the engine takes: the one place where the two meet.
 //!
-//! Names are looked up on the way. A name that does not resolve is no fault of the configuration: the connection is
-//! loaded, nobody can be its peer, and it is looked up again when the connection is to come up.
+//! A name that does not resolve is no fault of the configuration: the connection is loaded, nobody can be its peer, and
+//! it is looked up again from time to time, and when the connection is to come up.
 
 use std::sync::Arc;
 
@@ -14,18 +14,50 @@ use vici::Span;
 use super::loaded::{LoadedConnection, LoadedSecret, Source};
 use super::resolve;
 
-/// Lowers a connection; sentences about names that did not resolve go to `complain`.
+/// Lowers a connection with the addresses that its names have now; sentences about names that did not resolve go to
+/// `complain`.
 pub(crate) async fn connection(
-    mut config: config::Connection,
+    config: config::Connection,
     source: Source,
     random: &mut dyn Random,
     mut complain: impl FnMut(String),
 ) -> LoadedConnection {
+    let local = addresses(&config.local_addresses, &mut complain).await;
+    let remote = addresses(&config.remote_addresses, &mut complain).await;
+    loaded(config, source, local, remote, random)
+}
+
+/// Lowers a connection without asking anybody: its names have no addresses yet.
+pub(crate) fn without_names(
+    config: config::Connection,
+    source: Source,
+    random: &mut dyn Random,
+) -> LoadedConnection {
+    let (local, remote) = (written(&config.local_addresses), written(&config.remote_addresses));
+    loaded(config, source, local, remote, random)
+}
+
+/// Lowers a connection again whose names have other addresses now.
+pub(crate) fn moved(
+    connection: &LoadedConnection,
+    local: PeerAddresses,
+    remote: PeerAddresses,
+    random: &mut dyn Random,
+) -> LoadedConnection {
+    let engine = with_addresses(&connection.config, local, remote, random);
+    LoadedConnection { engine: Arc::new(engine), ..connection.clone() }
+}
+
+fn loaded(
+    mut config: config::Connection,
+    source: Source,
+    local: PeerAddresses,
+    remote: PeerAddresses,
+    random: &mut dyn Random,
+) -> LoadedConnection {
     // Where a line stood is of no more use, and moving it is no change.
     config.span = Span::NOWHERE;
     config.children.iter_mut().for_each(|child| child.span = Span::NOWHERE);
-    let local = addresses(&config.local_addresses, &mut complain).await;
-    let remote = addresses(&config.remote_addresses, &mut complain).await;
     let engine = with_addresses(&config, local, remote, random);
     LoadedConnection { config: Arc::new(config), engine: Arc::new(engine), source }
 }
@@ -38,20 +70,28 @@ pub(crate) fn secret(config: config::SharedSecret, source: Source) -> LoadedSecr
 
 /// Looks up what an end's addresses are now.
 pub(crate) async fn addresses(specs: &[AddressSpec], complain: &mut impl FnMut(String)) -> PeerAddresses {
-    let mut ranges = Vec::new();
-    for spec in specs {
-        match spec {
-            AddressSpec::Any => return PeerAddresses::Any,
-            AddressSpec::AnyOf(family) => ranges.push(AddressRange::any(*family)),
-            AddressSpec::Host(address) => ranges.push(AddressRange::host(*address)),
-            AddressSpec::Range(range) => ranges.push(*range),
-            AddressSpec::Name(name) => match resolve::addresses_of(name).await {
-                Ok(addresses) => ranges.extend(addresses.into_iter().map(AddressRange::host)),
-                Err(sentence) => complain(sentence),
-            },
+    let PeerAddresses::Ranges(mut ranges) = written(specs) else { return PeerAddresses::Any };
+    for name in specs.iter().filter_map(AddressSpec::name) {
+        match resolve::addresses_of(name).await {
+            Ok(addresses) => ranges.extend(addresses.into_iter().map(AddressRange::host)),
+            Err(sentence) => complain(sentence),
         }
     }
     PeerAddresses::Ranges(ranges)
+}
+
+/// Gives the addresses of an end that are written as such.
+fn written(specs: &[AddressSpec]) -> PeerAddresses {
+    if specs.contains(&AddressSpec::Any) {
+        return PeerAddresses::Any;
+    }
+    let range = |spec: &AddressSpec| match spec {
+        AddressSpec::AnyOf(family) => Some(AddressRange::any(*family)),
+        AddressSpec::Host(address) => Some(AddressRange::host(*address)),
+        AddressSpec::Range(range) => Some(*range),
+        AddressSpec::Any | AddressSpec::Name(_) => None,
+    };
+    PeerAddresses::Ranges(specs.iter().filter_map(range).collect())
 }
 
 fn with_addresses(
