@@ -21,8 +21,9 @@ pub(crate) struct Announcer {
     notices: Notices,
     trace: Option<TraceFile>,
     keys: Option<KeyTables>,
-    /// One for each kind of failure that strangers can provoke.
-    throttles: BTreeMap<&'static str, Throttle>,
+    /// One for each kind of failure and the connection that it concerns, if one is known: strangers can provoke most,
+    /// and must not drown out what is said of a peer.
+    throttles: BTreeMap<(&'static str, Option<String>), Throttle>,
     /// When what strangers sent in vain was last logged, and how much it was.
     summed_up: Option<(Instant, Counters)>,
 }
@@ -90,15 +91,19 @@ impl Announcer {
         log_write_error("message trace", self.trace.as_mut().map(|trace| trace.write(at, message)));
     }
 
-    /// Logs a failure that no command waits for. Strangers can provoke most of these: each kind is bounded.
+    /// Logs a failure that no command waits for. Strangers can provoke most of these: they are bounded.
     fn log_failure(&mut self, now: Instant, connection: Option<&str>, path: Option<&str>, failure: &Failure) {
-        let throttle = self.throttles.entry(kind(failure)).or_insert_with(|| Throttle::new(now));
-        let held_back = match throttle.judge(now) {
+        let held_back = match self.judge(now, connection, failure) {
             Verdict::Pass => None,
             Verdict::PassAfter(held_back) => Some(held_back),
             Verdict::HoldBack => return,
         };
         tracing::warn!(target: IKE, connection, path, not_shown_before = held_back, "{failure}");
+    }
+
+    fn judge(&mut self, now: Instant, connection: Option<&str>, failure: &Failure) -> Verdict {
+        let key = (kind(failure), connection.map(str::to_owned));
+        self.throttles.entry(key).or_insert_with(|| Throttle::new(now)).judge(now)
     }
 }
 
@@ -241,6 +246,7 @@ fn kind(failure: &Failure) -> &'static str {
             Error::AuthenticationFailed(_) => "authentication failed",
             Error::ChildSaNotFound { .. } => "Child SA not found",
             Error::Busy => "busy",
+            Error::OtherMode(_) => "other mode",
             Error::NotAllowed(_) => "not allowed",
             Error::UnsupportedCriticalPayload(_) => "unsupported critical payload",
             Error::Local(_) => "local",
@@ -281,4 +287,18 @@ fn table<const N: usize>(children: [&ChildSaStatus; N], usage: impl Fn(SaId) -> 
 
 fn join(selectors: &[sa::TrafficSelector]) -> String {
     selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_do_not_drown_out_what_is_said_of_a_peer() {
+        let mut announcer = Announcer::new(Notices::new(), None, None);
+        let (now, failure) = (Instant::now(), Failure::NoPath("there is none".to_owned()));
+        let flood = (0..=limits::FAILURES_LOGGED).map(|_| announcer.judge(now, None, &failure));
+        assert_eq!(flood.last(), Some(Verdict::HoldBack));
+        assert_eq!(announcer.judge(now, Some("site"), &failure), Verdict::Pass);
+    }
 }
