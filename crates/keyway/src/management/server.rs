@@ -98,11 +98,11 @@ fn refused(path: &Path, error: io::Error) -> ListenError {
     }
 }
 
-/// Takes in clients for ever, each in a task of its own.
+/// Takes in clients for ever, each in a task of its own. One too many is told so by the end of its connection, at once,
+/// rather than left to wait for clients that may never leave.
 pub(crate) async fn serve(listener: &Listener, management: Management) {
     let places = Arc::new(Semaphore::new(limits::CLIENTS));
     loop {
-        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         let stream = match listener.listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -111,6 +111,11 @@ pub(crate) async fn serve(listener: &Listener, management: Management) {
                 tokio::time::sleep(limits::ACCEPT_PAUSE).await;
                 continue;
             }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::warn!(clients = limits::CLIENTS, "a client was turned away: all places are taken");
+            tokio::time::sleep(limits::ACCEPT_PAUSE).await;
+            continue;
         };
         let management = management.clone();
         tokio::spawn(async move {
@@ -149,6 +154,39 @@ mod tests {
         assert_eq!(mode & 0o777, MODE);
         drop(listener);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn one_client_too_many_is_turned_away_and_the_next_one_is_served() {
+        use std::time::SystemTime;
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        use tokio::net::UnixStream;
+
+        let path = path("full");
+        let listener = listen(&path).expect("the temporary directory can be written");
+        let (engine, _orders) = crate::daemon::handle::Engine::channel();
+        let constants =
+            crate::management::Constants { configuration: None, started: SystemTime::now(), workers: 1 };
+        let notices = crate::daemon::notices::Notices::new();
+        let management = Management { engine, notices, daemon: constants.into() };
+        let client = async {
+            let mut silent = Vec::new();
+            for _ in 0..limits::CLIENTS {
+                silent.push(UnixStream::connect(&path).await.expect("it listens"));
+            }
+            let mut one_too_many = UnixStream::connect(&path).await.expect("it listens");
+            assert_eq!(one_too_many.read(&mut [0; 1]).await.expect("an end"), 0);
+            silent.pop();
+            tokio::time::sleep(limits::ACCEPT_PAUSE * 2).await;
+            let mut next = UnixStream::connect(&path).await.expect("it listens");
+            let register = vici::Packet::Register("log".to_owned()).encode().expect("it is small");
+            next.write_all(&register).await.expect("it listens");
+            next.read_exact(&mut [0; 5]).await.expect("it is served");
+        };
+        tokio::select! {
+            () = serve(&listener, management) => {}
+            () = client => {}
+        }
     }
 
     #[test]
