@@ -332,9 +332,9 @@ impl Pair {
     /// Runs until a command has ended, and gives how.
     ///
     /// # Panics
-    /// It does not end within ten minutes.
+    /// It does not end within an hour.
     pub fn finish(&mut self, ticket: Ticket) -> Result<(), ike::Failure> {
-        self.run_until("the command ended", Duration::from_secs(600), |pair| pair.result(ticket).is_some());
+        self.run_until("the command ended", Duration::from_secs(3600), |pair| pair.result(ticket).is_some());
         self.result(ticket).expect("it has just been seen to have ended")
     }
 

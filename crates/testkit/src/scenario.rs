@@ -179,6 +179,7 @@ pub fn child(name: &str, side: Side, index: u8) -> ChildConfig {
         lifetimes: AGELESS,
         volume: Lifetime::UNLIMITED,
         replay_window: 32,
+        priority: None,
         start_action: StartAction::None,
         close_action: CloseAction::None,
         liveness_action: CloseAction::None,
