@@ -14,6 +14,7 @@
 use std::fmt::{self, Write as _};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -74,13 +75,16 @@ impl Journal {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory).map_err(failed)?;
         }
-        let mut file =
-            File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StartError::AlreadyRunning(path.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+        let mut file = loop {
+            let file = open_file(path).map_err(failed)?;
+            match file.try_lock() {
+                // The one who held the lock may have removed the file since we opened it: then this lock keeps nobody out.
+                Ok(()) if is_at(&file, path).map_err(failed)? => break file,
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(StartError::AlreadyRunning(path.to_owned())),
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+        };
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(failed)?;
         Ok((Journal { path: path.to_owned(), file }, read_entries(&text)))
@@ -112,6 +116,20 @@ impl Journal {
             Some(directory) if directory != Path::new("") => File::open(directory)?.sync_all(),
             _ => Ok(()),
         }
+    }
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+/// Tells whether `path` still leads to this file.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -168,6 +186,8 @@ impl FromStr for Entry {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
 
     fn scratch(name: &str) -> PathBuf {
         std::env::temp_dir().join(format!("kwdp-{}-{name}", std::process::id())).join("plane.journal")
@@ -198,6 +218,48 @@ mod tests {
         let (living, _) = Journal::open(&path).expect("a fresh directory");
         assert!(matches!(Journal::open(&path), Err(StartError::AlreadyRunning(_))));
         living.remove().expect("our own file");
+        fs::remove_dir(path.parent().expect("a directory of its own")).expect("it is empty");
+    }
+
+    #[test]
+    fn a_file_that_was_removed_or_replaced_is_not_the_journal() {
+        let path = scratch("replaced");
+        fs::create_dir_all(path.parent().expect("a directory of its own")).expect("room on the disk");
+        let file = open_file(&path).expect("room on the disk");
+        assert!(is_at(&file, &path).expect("our own file"));
+        fs::remove_file(&path).expect("our own file");
+        assert!(!is_at(&file, &path).expect("our own directory"));
+        let other = open_file(&path).expect("room on the disk");
+        assert!(!is_at(&file, &path).expect("our own file"));
+        assert!(is_at(&other, &path).expect("our own file"));
+        fs::remove_dir_all(path.parent().expect("a directory of its own")).expect("our own");
+    }
+
+    /// Runs come and go on many threads: at no time do two hold the journal.
+    #[test]
+    fn one_run_at_a_time_holds_the_journal() {
+        let path = scratch("race");
+        let holders = AtomicUsize::new(0);
+        let turns = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while turns.load(Ordering::Relaxed) < 100 {
+                        match Journal::open(&path) {
+                            Ok((journal, _)) => {
+                                assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                                thread::yield_now();
+                                holders.fetch_sub(1, Ordering::SeqCst);
+                                journal.remove().expect("our own file");
+                                turns.fetch_add(1, Ordering::Relaxed);
+                            }
+                            Err(StartError::AlreadyRunning(_)) => {}
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                });
+            }
+        });
         fs::remove_dir(path.parent().expect("a directory of its own")).expect("it is empty");
     }
 
