@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crypto::Secret;
-use sa::{AddressRange, Lifetime, Mode, Proposal, TrafficSelector};
+use sa::{AddressRange, IpProtocol, Lifetime, Mode, PortRange, Proposal, TrafficSelector};
 
-use crate::{Identity, IdentityPattern, Lifetimes, Path};
+use crate::{Identity, IdentityPattern, Lifetimes, Path, limits};
 
 /// One peer relation: who, how, and which children.
 #[derive(Clone, Debug)]
@@ -160,6 +160,8 @@ pub struct ChildConfig {
     pub volume: Lifetime,
     /// Anti-replay window in packets.
     pub replay_window: u32,
+    /// The priority of its policies, where the lowest wins; `None` lets the smaller selectors win.
+    pub priority: Option<u32>,
     /// What loading the connection does.
     pub start_action: StartAction,
     /// What the peer's deleting it does.
@@ -168,13 +170,44 @@ pub struct ChildConfig {
     pub liveness_action: CloseAction,
 }
 
+impl ChildConfig {
+    /// Gives the priority of the trap policy; the lowest wins.
+    pub(crate) fn trap_priority(&self) -> u32 {
+        self.sa_priority().saturating_add(1)
+    }
+
+    /// Gives the priority of a Child SA's policy: before the child's own trap, but not before the trap of another child
+    /// whose selectors are smaller. So children are two apart.
+    pub(crate) fn sa_priority(&self) -> u32 {
+        let base = self.priority.unwrap_or_else(|| {
+            let extent = extent(&self.local_selectors) + extent(&self.remote_selectors);
+            limits::DERIVED_PRIORITY + extent
+        });
+        base.saturating_mul(2)
+    }
+}
+
+/// Measures the largest selector: by its addresses first, and among the same addresses by its protocol and ports.
+fn extent(selectors: &[SelectorTemplate]) -> u32 {
+    let of_one = |selector: &SelectorTemplate| {
+        let (bits, protocol, ports) = match *selector {
+            SelectorTemplate::Fixed(fixed) => (fixed.addresses.host_bits(), fixed.protocol, fixed.ports),
+            SelectorTemplate::Dynamic(protocol, ports) => (0, protocol, ports),
+        };
+        // Both ends together have four of these at most: less than one bit of an address.
+        let unlimited = u32::from(protocol == IpProtocol::ANY) + u32::from(ports == PortRange::ANY);
+        bits * 5 + unlimited
+    };
+    selectors.iter().map(of_one).max().unwrap_or(0)
+}
+
 /// A traffic selector, or the place where an address that is known later goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SelectorTemplate {
     /// As it stands.
     Fixed(TrafficSelector),
     /// The end's own address on the path, with this protocol and these ports.
-    Dynamic(sa::IpProtocol, sa::PortRange),
+    Dynamic(IpProtocol, PortRange),
 }
 
 impl SelectorTemplate {
@@ -209,4 +242,49 @@ pub enum CloseAction {
     Trap,
     /// Brings it up again.
     Start,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn child(local: &str, remote: &str, priority: Option<u32>) -> ChildConfig {
+        let fixed = |text: &str| {
+            let selectors = text.split(", ").map(|text| text.parse().expect("the test's own text"));
+            selectors.map(SelectorTemplate::Fixed).collect()
+        };
+        ChildConfig {
+            name: "net".to_owned(),
+            local_selectors: fixed(local),
+            remote_selectors: fixed(remote),
+            proposals: Vec::new(),
+            mode: Mode::Tunnel,
+            lifetimes: Lifetimes { rekey: Duration::ZERO, rand: Duration::ZERO, expire: Duration::ZERO },
+            volume: Lifetime::UNLIMITED,
+            replay_window: 32,
+            priority,
+            start_action: StartAction::Trap,
+            close_action: CloseAction::None,
+            liveness_action: CloseAction::None,
+        }
+    }
+
+    #[test]
+    fn smaller_selectors_win_even_over_a_larger_child_that_is_up() {
+        let ascending = [
+            child("10.1.0.0/16", "10.0.0.0/8", Some(1)),
+            child("10.1.0.0/16", "10.2.9.1", None),
+            child("10.1.0.0/16", "10.2.9.0/24[tcp/443]", None),
+            child("10.1.0.0/16", "10.2.9.0/24", None),
+            child("10.1.0.0/16", "10.0.0.0/8", None),
+            child("10.1.0.0/16", "10.2.9.0/24, 0.0.0.0/0", None),
+            child("::/0", "::/0", None),
+        ];
+        for pair in ascending.windows(2) {
+            let [small, large] = pair else { panic!("two") };
+            assert!(small.trap_priority() < large.sa_priority(), "{small:?} {large:?}");
+        }
+        assert!(ascending.iter().all(|child| child.sa_priority() < child.trap_priority()));
+        assert_eq!(child("::/0", "::/0", Some(u32::MAX)).trap_priority(), u32::MAX);
+    }
 }

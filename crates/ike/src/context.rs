@@ -311,7 +311,7 @@ impl Context {
         let trap = Trap::new(self, connection, child)?;
         let spec = PolicySpec {
             id: trap.policy,
-            priority: limits::TRAP_PRIORITY,
+            priority: child.trap_priority(),
             selectors: trap.selectors.clone(),
             action: PolicyAction::Trap,
         };

@@ -84,11 +84,8 @@ pub const RETRY_SPREAD: Duration = Duration::from_secs(3);
 /// How long to wait before a rekeying is tried again that the peer's configuration did not allow.
 pub const RETRY_AFTER_REFUSAL: Duration = Duration::from_secs(300);
 
-/// The priority of a Child SA's policy; it goes before the trap that it came from.
-pub const CHILD_PRIORITY: u32 = 1000;
-
-/// The priority of a trap policy.
-pub const TRAP_PRIORITY: u32 = 2000;
+/// Priorities from here up come from the size of the selectors; those that people write by hand are below it.
+pub const DERIVED_PRIORITY: u32 = 100_000;
 
 /// Gives the octets of an IKE message that an IP datagram of `ip_datagram` octets to `remote` carries: without the IP
 /// and UDP headers and the non-ESP marker.

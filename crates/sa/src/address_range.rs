@@ -135,6 +135,11 @@ impl AddressRange {
         Family::of(self.start)
     }
 
+    /// Tells in how many of their low bits the addresses differ: 8 for `10.1.2.0/24`, 0 for one address alone.
+    pub fn host_bits(&self) -> u32 {
+        u128::BITS - (to_bits(self.start) ^ to_bits(self.end)).leading_zeros()
+    }
+
     /// Tells whether `address` lies in the range.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.start <= address && address <= self.end && self.family() == Family::of(address)
@@ -267,6 +272,19 @@ mod tests {
     fn families_never_meet() {
         assert_eq!(range("0.0.0.0/0").intersection(&range("::/0")), None);
         assert!(!range("::/0").contains("10.0.0.1".parse().expect("an address")));
+    }
+
+    #[test]
+    fn host_bits_are_those_in_which_the_addresses_differ() {
+        for (text, bits) in
+            [("10.1.2.0/24", 8), ("10.1.2.3", 0), ("0.0.0.0/0", 32), ("10.0.0.1-10.0.0.9", 4), ("::/0", 128)]
+        {
+            assert_eq!(
+                text.parse::<AddressRange>().expect("the test's own text").host_bits(),
+                bits,
+                "{text}"
+            );
+        }
     }
 
     proptest! {

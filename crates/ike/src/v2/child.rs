@@ -485,7 +485,7 @@ fn put_in_place(
     cx.order(SaOp::InstallSa(Box::new(outbound)));
     let policy = child.policy;
     if let Installation::New = installation {
-        let priority = limits::CHILD_PRIORITY;
+        let priority = child.config.sa_priority();
         cx.order(SaOp::InstallPolicy(PolicySpec {
             id: policy,
             priority,

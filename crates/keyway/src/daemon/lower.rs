@@ -152,6 +152,7 @@ fn child(config: &config::Child, random: &mut dyn Random) -> Option<ChildConfig>
             hard_packets: unlimited_if_zero(config.packets.life),
         },
         replay_window: config.replay_window,
+        priority: (config.priority != 0).then_some(config.priority),
         start_action: match config.start_action {
             config::StartAction::None => ike::StartAction::None,
             config::StartAction::Trap => ike::StartAction::Trap,
@@ -227,7 +228,7 @@ mod tests {
     async fn what_is_configured_arrives_in_the_engine() {
         let config = configured(
             "remote_addrs = 192.0.2.2, 198.51.100.0/24\n local_addrs = %any4\n dpd_delay = 7\n rekey_time = 2h",
-            "start_action = trap\n rekey_time = 30m\n life_bytes = 1G\n rekey_bytes = 900M\n rand_bytes = 100M",
+            "start_action = trap\n priority = 7\n rekey_time = 30m\n life_bytes = 1G\n rekey_bytes = 900M\n rand_bytes = 100M",
         );
         let (loaded, complaints) = lowered(config).await;
         assert!(complaints.is_empty(), "{complaints:?}");
@@ -239,6 +240,7 @@ mod tests {
         assert_eq!(site.lifetimes.rekey, Duration::from_secs(7200));
         let net = site.child("net").expect("its child");
         assert_eq!(net.start_action, ike::StartAction::Trap);
+        assert_eq!(net.priority, Some(7));
         assert_eq!(net.lifetimes.rekey, Duration::from_secs(1800));
         assert_eq!(net.volume.hard_bytes, 1 << 30);
         assert!(((800 << 20)..=(900 << 20)).contains(&net.volume.soft_bytes), "{}", net.volume.soft_bytes);

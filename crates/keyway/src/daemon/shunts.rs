@@ -82,7 +82,8 @@ impl Shunts {
             *given += 1;
             PolicyId(FIRST_ID + *given)
         });
-        let priority = if child.priority == 0 { PRIORITY } else { child.priority };
+        // Priorities of the engine are two apart for each one that is configured; ours keep step.
+        let priority = if child.priority == 0 { PRIORITY } else { child.priority.saturating_mul(2) };
         Ok(Some(SaOp::InstallPolicy(PolicySpec { id, priority, selectors, action })))
     }
 
