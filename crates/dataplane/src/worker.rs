@@ -149,6 +149,7 @@ fn run(
     duty: Duty,
     stop: &AtomicBool,
 ) {
+    let _last_words = LastWords(Arc::clone(&pipeline.shared));
     let mut last_check = Instant::now();
     while !stop.load(Ordering::Acquire) {
         let ready = match readiness.wait(duty) {
@@ -175,6 +176,18 @@ fn run(
         if duty == Duty::Clock && now.saturating_duration_since(last_check) >= HOLD_CHECK_INTERVAL {
             last_check = now;
             pipeline.expire(now);
+        }
+    }
+}
+
+/// Tells the daemon of a panic when it happens: the thread's end is looked at only when the plane stops.
+struct LastWords(Arc<Shared>);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let sentence = "a worker panicked, and traffic that it carried stops".to_owned();
+            self.0.tell(PlaneEvent::HostFault(sentence));
         }
     }
 }
@@ -271,3 +284,34 @@ const ETHERNET_MTU: usize = 1500;
 
 /// ESP adds no more: header 8, IV 16, padding 15, trailer 2, ICV 32.
 const ESP_ROOM: usize = 8 + 16 + 15 + 2 + 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Control;
+    use crate::twin::TwinSocket;
+    use crate::{Delivery, HoldBounds};
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_panic_is_told_at_once_and_a_proper_end_is_not() {
+        let (events, heard) = mpsc::channel();
+        let tell = move |event| {
+            events.send(event).expect("the test listens");
+            Delivery::Taken
+        };
+        let control =
+            Control::<TwinSocket>::new(vec![], 1500, Gso::Absent, HoldBounds::default(), Box::new(tell));
+        let words = || LastWords(Arc::clone(control.shared()));
+        drop(words());
+        assert!(heard.try_recv().is_err());
+        let last_words = words();
+        let worker = thread::spawn(move || {
+            let _last_words = last_words;
+            panic!("on purpose");
+        });
+        assert!(worker.join().is_err());
+        let sentence = "a worker panicked, and traffic that it carried stops".to_owned();
+        assert_eq!(heard.try_recv(), Ok(PlaneEvent::HostFault(sentence)));
+    }
+}
