@@ -10,8 +10,10 @@
 //!
 //! Packets without an SA wait in [`Hold`](crate::hold::Hold) or are dropped; those of a bypass policy leave as they are.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use ipsec::{OutboundSa, PacketBuf, Verdict};
 use sa::{AcquiredFlow, Encapsulation, IpProtocol, Outer, PolicyId, SaEvent, SaId};
@@ -19,7 +21,9 @@ use wire::ip::{Flow, Ports};
 
 use crate::device::{Carries, Socket, Train};
 use crate::hold::{Kept, Question};
-use crate::limits::{PACKET_BUFFERS, SEND_BATCH, TRAIN_DATAGRAMS, TRAIN_OCTETS};
+use crate::limits::{
+    PACKET_BUFFERS, REFUSING_DESTINATIONS, SEND_BATCH, TRAIN_DATAGRAMS, TRAIN_OCTETS, TRAIN_PAUSE,
+};
 use crate::offload::VnetHeader;
 use crate::offload::split::SuperPacket;
 use crate::shared::Batch;
@@ -31,7 +35,15 @@ pub(crate) struct Egress {
     /// How each of the first packets leaves; the other buffers are free.
     departures: Vec<Departure>,
     last_sa: Option<SaId>,
+    trains: Trains,
+}
+
+/// Where trains may go.
+#[derive(Debug)]
+struct Trains {
     gso: Gso,
+    /// Destinations that refused one, and when; the oldest first.
+    refusals: VecDeque<(SocketAddr, Instant)>,
 }
 
 /// How a packet leaves.
@@ -59,7 +71,7 @@ impl Egress {
             packets: (0..PACKET_BUFFERS).map(|_| PacketBuf::new(mtu)).collect(),
             departures: Vec::with_capacity(PACKET_BUFFERS),
             last_sa: None,
-            gso,
+            trains: Trains { gso, refusals: VecDeque::with_capacity(REFUSING_DESTINATIONS) },
         }
     }
 
@@ -110,17 +122,17 @@ impl Egress {
         let mut start = 0;
         while start < self.departures.len() {
             let departure = self.departures[start];
-            let end = self.train_end(start, &parts);
+            let end = self.train_end(start, &parts, batch.now);
             let socket = batch.sockets.iter().position(|socket| departure.suits(socket));
             if waiting == SEND_BATCH || socket != lane {
-                send(lane.map(|lane| &batch.sockets[lane]), &trains[..waiting], batch, &mut self.gso);
+                send(lane.map(|lane| &batch.sockets[lane]), &trains[..waiting], batch, &mut self.trains);
                 (waiting, lane) = (0, socket);
             }
             trains[waiting] = departure.train(&parts[start..end]);
             waiting += 1;
             start = end;
         }
-        send(lane.map(|lane| &batch.sockets[lane]), &trains[..waiting], batch, &mut self.gso);
+        send(lane.map(|lane| &batch.sockets[lane]), &trains[..waiting], batch, &mut self.trains);
         self.departures.clear();
         self.last_sa = None;
     }
@@ -204,9 +216,9 @@ impl Egress {
     }
 
     /// Finds the end of the train that starts with packet `start`.
-    fn train_end(&self, start: usize, parts: &[IoSlice<'_>]) -> usize {
+    fn train_end(&self, start: usize, parts: &[IoSlice<'_>], now: Instant) -> usize {
         let (first, length) = (self.departures[start], parts[start].len());
-        if first.carries != Carries::IkeAndEsp || self.gso == Gso::Absent {
+        if first.carries != Carries::IkeAndEsp || !self.trains.may_go_to(first.destination, now) {
             return start + 1;
         }
         let (mut end, mut total) = (start + 1, length);
@@ -221,6 +233,35 @@ impl Egress {
             end += 1;
         }
         end
+    }
+}
+
+impl Trains {
+    fn may_go_to(&self, destination: SocketAddr, now: Instant) -> bool {
+        let refuses = |(refusing, since): &(SocketAddr, Instant)| {
+            *refusing == destination && now.saturating_duration_since(*since) < TRAIN_PAUSE
+        };
+        self.gso == Gso::Offered && !self.refusals.iter().any(refuses)
+    }
+
+    /// Learns from the kernel's refusal of a train.
+    fn learn(&mut self, error: &io::Error, destination: SocketAddr, now: Instant) {
+        match error.raw_os_error() {
+            Some(libc::EIO) => {
+                // udp(7): no device that the packets leave by computes checksums, which trains need.
+                tracing::info!("sending UDP datagrams one by one from now on");
+                self.gso = Gso::Absent;
+            }
+            // The path takes no datagrams of this length, or its device no trains.
+            Some(libc::EMSGSIZE | libc::EINVAL) => {
+                self.refusals.retain(|(refusing, _)| *refusing != destination);
+                if self.refusals.len() == REFUSING_DESTINATIONS {
+                    self.refusals.pop_front();
+                }
+                self.refusals.push_back((destination, now));
+            }
+            _ => {}
+        }
     }
 }
 
@@ -271,7 +312,7 @@ impl Departure {
 }
 
 /// Sends all trains through one socket; what the kernel refuses is counted, and the next goes out.
-fn send<S: Socket>(socket: Option<&S>, mut trains: &[Train<'_>], batch: &Batch<'_, S>, gso: &mut Gso) {
+fn send<S: Socket>(socket: Option<&S>, mut trains: &[Train<'_>], batch: &Batch<'_, S>, memory: &mut Trains) {
     let Some(socket) = socket else {
         let packets = trains.iter().map(|train| train.parts.len()).sum();
         return batch.shared.drops.count(DropReason::SendRefused, packets);
@@ -281,7 +322,7 @@ fn send<S: Socket>(socket: Option<&S>, mut trains: &[Train<'_>], batch: &Batch<'
             Ok(sent) => trains = &trains[sent.clamp(1, trains.len())..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => {
-                refused(socket, first, &error, batch, gso);
+                refused(socket, first, &error, batch, memory);
                 trains = rest;
             }
         }
@@ -289,16 +330,18 @@ fn send<S: Socket>(socket: Option<&S>, mut trains: &[Train<'_>], batch: &Batch<'
 }
 
 /// Sends the datagrams of a refused train one by one: a path may take them though it takes no train.
-fn refused<S: Socket>(socket: &S, train: &Train<'_>, error: &io::Error, batch: &Batch<'_, S>, gso: &mut Gso) {
+fn refused<S: Socket>(
+    socket: &S,
+    train: &Train<'_>,
+    error: &io::Error,
+    batch: &Batch<'_, S>,
+    memory: &mut Trains,
+) {
     tracing::debug!(%error, destination = %train.destination, packets = train.parts.len(), "send refused");
     if train.segment_size.is_none() {
         return batch.drop(DropReason::SendRefused);
     }
-    if error.raw_os_error() == Some(libc::EIO) {
-        // udp(7): no device that the packets leave by computes checksums, which trains need.
-        tracing::info!("sending UDP datagrams one by one from now on");
-        *gso = Gso::Absent;
-    }
+    memory.learn(error, train.destination, batch.now);
     for part in train.parts.chunks(1) {
         let alone = Train { segment_size: None, parts: part, ..*train };
         if let Err(error) = socket.send(&[alone]) {
@@ -327,5 +370,30 @@ impl<'a> SuperPacket<'a> {
     pub(crate) fn whole(packet: &'a [u8]) -> SuperPacket<'a> {
         SuperPacket::new(VnetHeader::default(), packet)
             .expect("a header that asks for nothing fits every packet")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_that_refused_a_train_is_spared_for_a_while() {
+        let start = Instant::now();
+        let peer = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        let refusal = |code| io::Error::from_raw_os_error(code);
+        let mut trains = Trains { gso: Gso::Offered, refusals: VecDeque::new() };
+        trains.learn(&refusal(libc::EMSGSIZE), peer(0), start);
+        trains.learn(&refusal(libc::ENOBUFS), peer(1), start);
+        assert!(!trains.may_go_to(peer(0), start));
+        assert!(trains.may_go_to(peer(1), start));
+        assert!(trains.may_go_to(peer(0), start + TRAIN_PAUSE));
+        for port in 1..1000 {
+            trains.learn(&refusal(libc::EINVAL), peer(port), start);
+        }
+        assert_eq!(trains.refusals.len(), REFUSING_DESTINATIONS);
+        assert!(!trains.may_go_to(peer(999), start));
+        trains.learn(&refusal(libc::EIO), peer(0), start);
+        assert!(!trains.may_go_to(peer(0), start + TRAIN_PAUSE));
     }
 }

@@ -39,6 +39,12 @@ pub const TRAIN_DATAGRAMS: usize = 64;
 /// Octets of a train: what goes behind a UDP header is shorter than 64 KiB.
 pub const TRAIN_OCTETS: usize = 65_000;
 
+/// How long a destination is sent single datagrams after the kernel refused a train to it: its path may have changed by then.
+pub const TRAIN_PAUSE: Duration = Duration::from_secs(30);
+
+/// Destinations that a worker remembers for having refused trains; a further one replaces the oldest.
+pub const REFUSING_DESTINATIONS: usize = 16;
+
 /// Super-packets read from TUN before the sockets have their turn.
 pub const SUPER_PACKETS_A_TURN: usize = 64;
 
