@@ -8,7 +8,8 @@ use sa::SaId;
 
 use crate::limits;
 
-/// The SAs that one worker carried packets of. Its lock is taken once a batch for each SA in it, and is never fought for.
+/// The SAs that one worker carried packets of. Its lock is taken whenever a batch goes from one SA to another: once for each
+/// packet where the packets of SAs alternate. Only a question about usage or the end of an SA makes it wait.
 #[derive(Debug, Default)]
 pub(crate) struct Activity(Mutex<HashMap<SaId, Seen>>);
 

@@ -4,7 +4,7 @@
 //!   1  train                 datagrams of one peer, back to back, as UDP_GRO gathered them
 //!   2  demultiplex           IKE behind its marker, keepalive, or an ESP packet (RFC 3948 §2)
 //!   3  SPI                   one array access
-//!   4  open                  in place, in a buffer of its own
+//!   4  open                  in place, in a buffer of its own, to which it is copied out of the train
 //!   5  congestion            the outer header's report goes over to the inner one (RFC 6040 §4.2)
 //!   6  coalesce              segments of a TCP stream into one super-packet
 //!   7  write                 one writev to the TUN device, payloads where they lie
