@@ -26,7 +26,8 @@ impl Pair {
     pub fn settle(&mut self) {
         // The first two are cheap, and most often tell.
         let is_at_rest = |pair: &Pair| {
-            let is_waking = |side: &Side| pair.wake_time(*side).is_some_and(|(_, reason)| !is_regular(reason));
+            let is_waking =
+                |side: &Side| pair.wake_time(*side).is_some_and(|(_, reason)| !is_regular(reason));
             !pair.has_plans() && !Side::BOTH.iter().any(is_waking) && pair.unrest().is_empty()
         };
         if !self.runs_until(SETTLED_WITHIN, is_at_rest) {
@@ -114,10 +115,13 @@ impl Pair {
             let at_rest = ike.tasks_active.is_empty() && ike.tasks_queued.is_empty();
             if ike.state != IkeState::Established || !at_rest {
                 let (active, queued) = (ike.tasks_active, ike.tasks_queued);
-                unrest.push(format!("{side}: IKE SA {} is {:?}, {active:?} and {queued:?}", ike.id, ike.state));
+                unrest
+                    .push(format!("{side}: IKE SA {} is {:?}, {active:?} and {queued:?}", ike.id, ike.state));
             }
             let restless = ike.children.iter().filter(|child| child.state != ChildState::Installed);
-            unrest.extend(restless.map(|child| format!("{side}: {}{} is {:?}", child.name, child.id, child.state)));
+            unrest.extend(
+                restless.map(|child| format!("{side}: {}{} is {:?}", child.name, child.id, child.state)),
+            );
         }
         unrest.extend(self.lingering(side).iter().map(|sa| format!("{side}: {} lingers", name(sa))));
         unrest
@@ -165,7 +169,10 @@ impl Pair {
         for side in Side::BOTH {
             let by_sas = &self.tally(side).lost_by_sas;
             if let Some(why) = by_sas.first() {
-                faults.push(format!("{} packets from the {side} were lost by the SAs; the first: {why}", by_sas.len()));
+                faults.push(format!(
+                    "{} packets from the {side} were lost by the SAs; the first: {why}",
+                    by_sas.len()
+                ));
             }
         }
         faults
@@ -281,7 +288,9 @@ impl Pair {
 /// Tells whether a timer is one that a side at rest has.
 fn is_regular(reason: TimeoutReason) -> bool {
     match reason {
-        TimeoutReason::Liveness | TimeoutReason::Rekey | TimeoutReason::Expiry | TimeoutReason::Keepalive => true,
+        TimeoutReason::Liveness | TimeoutReason::Rekey | TimeoutReason::Expiry | TimeoutReason::Keepalive => {
+            true
+        }
         TimeoutReason::Retransmission
         | TimeoutReason::HalfOpen
         | TimeoutReason::Retry

@@ -110,7 +110,9 @@ impl Network {
             addresses,
             random,
             burst_left: [0; 2],
-            flights: BTreeMap::new(), ike_in_flight: 0, departures: 0,
+            flights: BTreeMap::new(),
+            ike_in_flight: 0,
+            departures: 0,
         }
     }
 
