@@ -310,6 +310,7 @@ fn another_secret_is_refused_and_leaves_nothing() {
         let mut pair = Pair::new(scenario);
         let failure = fails(&mut pair).to_string();
         assert!(failure.contains("AUTHENTICATION_FAILED"), "{failure}");
+        assert!(failure.contains("we are left.example and want right.example"), "{failure}");
         pair.run_for(10 * MINUTE);
         Side::BOTH.iter().for_each(|side| pair.check_nothing_left(*side));
     });

@@ -17,7 +17,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use wire::isakmp::IkeSpi;
 use wire::registry::{ExchangeType, NotifyType};
 use wire::v2::{Datagram, Notify, Payload};
 
@@ -25,11 +24,12 @@ use super::Sa;
 use super::authentication::{self, PeerAuthenticated, Transcript};
 use super::channel::{Channel, Kind, Opening};
 use super::child::{self, ChildAnswer, ChildOffer, ChildSa, Installation, Keying};
+use super::closed::Closed;
 use super::contents::Contents;
 use super::fragmentation::Reassembly;
 use super::ike_sa::{IkeSa, Task};
 use super::ike_sa_init::allows;
-use super::window::{OurWindow, Retransmission, Standing, TheirWindow};
+use super::window::{OurWindow, Retransmission, TheirWindow};
 use crate::context::{Contact, Context, Initiation, Intent};
 use crate::error::{Error, Failure};
 use crate::event::Event;
@@ -158,7 +158,10 @@ impl Authenticating {
 
     fn prove(&self, cx: &Context, contents: &Contents) -> Result<PeerAuthenticated, Error> {
         if contents.optional_authentication()?.is_none()
-            && let Some(refusal) = contents.refusal(&format!("we are {}", self.local))
+            && let Some(refusal) = contents.refusal(&format!(
+                "we are {} and want {}",
+                self.local, self.initiation.connection.remote_identity
+            ))
         {
             return Err(Error::Refused(refusal));
         }
@@ -420,7 +423,7 @@ impl HalfOpen {
         );
         let proof = match proof {
             Ok(proof) => proof,
-            Err(fault) => return Sa::Closed(Box::new(Closed::refusing(cx, channel, fault))),
+            Err(fault) => return Sa::Closed(Box::new(refuse(cx, channel, fault))),
         };
         let mut payloads =
             vec![Payload::IdentificationResponder(peer.local().to_wire()), Payload::Authentication(proof)];
@@ -455,7 +458,7 @@ impl HalfOpen {
     }
 
     fn reject(self: Box<Self>, cx: &mut Context, fault: Error) -> Closed {
-        Closed::refusing(cx, self.channel, fault)
+        refuse(cx, self.channel, fault)
     }
 
     /// A half-open SA whose time is over is forgotten.
@@ -498,74 +501,19 @@ fn respond_child(
     Ok((Some(child), payloads))
 }
 
-/// An IKE SA that was refused or has ended; its last response is repeated for a while to a peer that missed it.
-pub(crate) struct Closed {
-    channel: Channel,
-    window: TheirWindow,
-    until: Instant,
-    peer: ClosedPeer,
-}
-
-/// Whose an ended IKE SA was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ClosedPeer {
-    /// Somebody who never proved to be anybody: it counts among the half-open ones for as long as it costs memory.
-    Stranger,
-    /// A peer that had been authenticated.
-    Known,
-}
-
-impl Closed {
-    /// Ends with a response that this window remembers.
-    pub(crate) fn new(channel: Channel, window: TheirWindow, until: Instant) -> Closed {
-        Closed { channel, window, until, peer: ClosedPeer::Known }
-    }
-
-    fn refusing(cx: &mut Context, channel: Channel, fault: Error) -> Closed {
-        let mut window = TheirWindow::expecting(MESSAGE_ID);
-        let payloads: Vec<_> = fault.to_notify().map(Payload::Notify).into_iter().collect();
-        match channel.seal(cx, ExchangeType::IKE_AUTH, Kind::Response, MESSAGE_ID, &payloads) {
-            Ok(datagrams) => {
-                cx.transmit(channel.path, &datagrams);
-                window.answered(MESSAGE_ID, datagrams);
-            }
-            Err(second) => cx.fail(&[], None, Some(channel.path), second.into()),
+/// Answers with what is wrong, and keeps the answer for a while.
+fn refuse(cx: &mut Context, channel: Channel, fault: Error) -> Closed {
+    let mut window = TheirWindow::expecting(MESSAGE_ID);
+    let payloads: Vec<_> = fault.to_notify().map(Payload::Notify).into_iter().collect();
+    match channel.seal(cx, ExchangeType::IKE_AUTH, Kind::Response, MESSAGE_ID, &payloads) {
+        Ok(datagrams) => {
+            cx.transmit(channel.path, &datagrams);
+            window.answered(MESSAGE_ID, datagrams);
         }
-        cx.fail(&[], None, Some(channel.path), fault.into());
-        Closed { channel, window, until: cx.now + limits::CLOSED_SA_LINGER, peer: ClosedPeer::Stranger }
+        Err(second) => cx.fail(&[], None, Some(channel.path), second.into()),
     }
-
-    pub(crate) fn handle_datagram(&self, cx: &mut Context, path: Path, datagram: &Datagram<'_>) {
-        let is_later_fragment = datagram
-            .encrypted
-            .as_ref()
-            .and_then(|encrypted| encrypted.fragment)
-            .is_some_and(|fragment| fragment.number > 1);
-        if datagram.header.flags.is_response() || is_later_fragment {
-            return;
-        }
-        if let Standing::Repeated(datagrams) = self.window.classify(datagram.header.message_id)
-            && self.channel.is_authentic(datagram)
-        {
-            cx.transmit(path, datagrams);
-        }
-    }
-
-    pub(crate) fn until(&self) -> Instant {
-        self.until
-    }
-
-    pub(crate) fn our_spi(&self) -> IkeSpi {
-        self.channel.our_spi()
-    }
-
-    /// Gives the address of a stranger.
-    pub(crate) fn stranger(&self) -> Option<std::net::IpAddr> {
-        match self.peer {
-            ClosedPeer::Stranger => Some(self.channel.path.remote.ip()),
-            ClosedPeer::Known => None,
-        }
-    }
+    cx.fail(&[], None, Some(channel.path), fault.into());
+    Closed::to_stranger(channel, window, cx.now + limits::CLOSED_SA_LINGER)
 }
 
 // --- Both ----------------------------------------------------------------------------------------------------------
