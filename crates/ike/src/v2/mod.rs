@@ -8,6 +8,7 @@
 pub(crate) mod authentication;
 pub(crate) mod channel;
 pub(crate) mod child;
+mod closed;
 mod collision;
 mod contents;
 mod create_child_sa;
@@ -42,7 +43,7 @@ pub(crate) enum Sa {
     /// Both ends are authenticated.
     Established(Box<ike_sa::IkeSa>),
     /// Over; only the last response is kept for a peer that has not got it.
-    Closed(Box<ike_auth::Closed>),
+    Closed(Box<closed::Closed>),
 }
 
 impl Sa {

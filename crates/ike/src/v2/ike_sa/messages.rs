@@ -11,6 +11,7 @@ use crate::io::Path;
 use crate::nat_detection::Behind;
 use crate::v2::channel::{Kind, Opening};
 use crate::v2::child::Confirmation;
+use crate::v2::closed::asks_for_repetition;
 use crate::v2::contents::Contents;
 use crate::v2::fragmentation::Reassembly;
 use crate::v2::window::{Completion, Standing};
@@ -184,10 +185,4 @@ impl IkeSa {
     pub(crate) fn report(&self, cx: &mut Context, fault: Error) {
         cx.fail(&[], Some(&self.connection.name), Some(self.channel.path), fault.into());
     }
-}
-
-/// Of a repeated request in fragments only the first asks for the response again (RFC 7383 §2.6.1).
-fn asks_for_repetition(datagram: &Datagram<'_>) -> bool {
-    let fragment = datagram.encrypted.as_ref().and_then(|encrypted| encrypted.fragment);
-    fragment.is_none_or(|fragment| fragment.number == 1)
 }
