@@ -14,8 +14,8 @@ use crate::cookie::CookieJar;
 use crate::endpoint::{Settings, SpiSource};
 use crate::event::{Event, MessageTrace, PayloadTrace, TraceDirection};
 use crate::io::{ChildSaId, IkeSaId, Output, Path, Query, QueryId, Ticket};
-use crate::v2::child::{Trap, TrapKey};
 use crate::v2::ike_sa::{IkeSa, Inheritance};
+use crate::v2::trap::{Trap, TrapKey};
 use crate::{ChildConfig, Connection, Failure, Identity, IkeSaStatus, SharedSecret, limits};
 
 /// The surroundings of an exchange.

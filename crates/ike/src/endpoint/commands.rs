@@ -10,8 +10,8 @@ use crate::context::{ChildRequest, Context, Initiation};
 use crate::event::DownReason;
 use crate::io::{ChildSaId, IkeSaId, Ticket};
 use crate::v2::Sa;
-use crate::v2::child::TrapKey;
 use crate::v2::ike_sa::{IkeSa, Life, Task};
+use crate::v2::trap::TrapKey;
 use crate::{ChildConfig, Connection, Failure, StartAction};
 
 impl Endpoint {

@@ -21,6 +21,7 @@ pub(crate) mod keys;
 mod protection;
 mod rekey_child;
 mod rekey_ike;
+pub(crate) mod trap;
 mod window;
 
 use std::time::Instant;
