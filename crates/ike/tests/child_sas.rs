@@ -96,7 +96,7 @@ fn a_silent_child_is_rekeyed_too() {
 
 #[test]
 fn both_ends_rekey_a_child_at_once_and_one_replacement_stays() {
-    for_seeds(0..500, |seed| {
+    for_seeds(0..1000, |seed| {
         let mut pair = talking(in_any_weather(seed));
         // Left and right: CREATE_CHILD_SA { N(REKEY_SA), SA, Ni, TSi, TSr } -->
         let first = pair.rekey_child(Side::Left, "net").expect("it is up");

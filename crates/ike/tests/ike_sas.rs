@@ -183,7 +183,7 @@ fn collide(seed: u64, left: Action, right: Action) -> Pair {
 #[test]
 fn whatever_meets_whatever_both_ends_agree_afterwards() {
     let pairs = (Action::ALL.len() * Action::ALL.len()) as u64;
-    for_seeds(0..pairs * 40, |seed| {
+    for_seeds(0..pairs * 120, |seed| {
         let nth = (seed % pairs) as usize;
         let (left, right) = (Action::ALL[nth / Action::ALL.len()], Action::ALL[nth % Action::ALL.len()]);
         let mut pair = collide(seed / pairs, left, right);

@@ -63,7 +63,7 @@ fn reconcile(pair: &mut Pair) {
 
 #[test]
 fn hours_of_commands_in_any_weather_end_in_agreement() {
-    for_seeds(0..40, |seed| {
+    for_seeds(0..100, |seed| {
         let mut random = SeededRandom::new(seed);
         let mut pair = Pair::new(steadfast(seed));
         pair.start_traffic(0, 5 * SECOND);
@@ -84,7 +84,7 @@ fn hours_of_commands_in_any_weather_end_in_agreement() {
 
 #[test]
 fn gateways_that_restart_now_and_then_find_back() {
-    for_seeds(0..40, |seed| {
+    for_seeds(0..100, |seed| {
         let mut random = SeededRandom::new(seed);
         let mut pair = Pair::new(steadfast(seed).weather(Weather::lossy(10)));
         pair.start_traffic(0, 5 * SECOND);
