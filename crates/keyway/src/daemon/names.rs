@@ -174,11 +174,17 @@ mod tests {
         let played = tokio::spawn(play(orders));
         let config = configured("192.0.2.2, host.invalid, localhost");
         configuration::apply(&engine, config.clone()).await.expect("the engine runs");
-        while engine.snapshot().await.expect("it runs").loaded.connections["site"].engine.remote_addresses
-            == PeerAddresses::Ranges(vec![AddressRange::host("192.0.2.2".parse().expect("an address"))])
-        {
-            sleep(std::time::Duration::from_millis(5)).await;
-        }
+        let known = async {
+            let unresolved =
+                PeerAddresses::Ranges(vec![AddressRange::host("192.0.2.2".parse().expect("an address"))]);
+            while engine.snapshot().await.expect("it runs").loaded.connections["site"].engine.remote_addresses
+                == unresolved
+            {
+                sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        let patience = std::time::Duration::from_secs(20);
+        tokio::time::timeout(patience, known).await.expect("this host knows localhost");
         // Read again unchanged, it keeps what is known.
         configuration::apply(&engine, config).await.expect("the engine runs");
         engine.stop().await;
