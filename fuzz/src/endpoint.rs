@@ -8,18 +8,26 @@
 //! After each step the engine and its data plane must agree on what is installed, and no order may break the data
 //! plane's contract, whatever the peer says.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use ike::{Command, Event};
-use testkit::{CONNECTION, Cargo, Content, Forger, Pair, Parcel, Scenario, Side, Weather, site_address};
+use ike::Command;
+use testkit::{CONNECTION, Content, Forger, Pair, Scenario, Side, Weather};
 use wire::isakmp::{Flags, Header};
 use wire::registry::{ExchangeType, PayloadType};
 use wire::v2::HeaderFields;
 
 /// Runs the script.
 pub fn run(input: &[u8]) {
-    let scenario = Scenario::site_to_site(1).both(|gateway| {
+    play(input, Scenario::site_to_site(1), [forge, forge_changed]);
+}
+
+/// What the left receives of somebody with the right keys: something new, or something that the right once said,
+/// changed.
+pub(crate) type Forgery = fn(&mut Pair, u8, &[u8]);
+
+/// Runs the script in a scenario.
+pub(crate) fn play(input: &[u8], scenario: Scenario, forgeries: [Forgery; 2]) {
+    let scenario = scenario.both(|gateway| {
         gateway.settings.disclose_keys = true;
         gateway.connection.liveness_delay = Duration::from_secs(60);
     });
@@ -29,7 +37,7 @@ pub fn run(input: &[u8]) {
         let Some((&[step, argument, length], after)) = rest.split_first_chunk() else { break };
         let (content, after) = after.split_at(after.len().min(length.into()));
         rest = after;
-        take(&mut pair, step, argument, content);
+        take(&mut pair, forgeries, step, argument, content);
     }
     pair.run_for(Duration::from_secs(600));
     for side in Side::BOTH {
@@ -38,13 +46,13 @@ pub fn run(input: &[u8]) {
     }
 }
 
-fn take(pair: &mut Pair, step: u8, argument: u8, content: &[u8]) {
+fn take(pair: &mut Pair, forgeries: [Forgery; 2], step: u8, argument: u8, content: &[u8]) {
     let side = if argument & 1 == 0 { Side::Left } else { Side::Right };
     match step % 8 {
-        0 => receive(pair, side, content.to_vec()),
+        0 => drop(pair.answers(side, content.to_vec())),
         1 => receive_changed(pair, side, argument, content),
-        2 => forge(pair, argument, content),
-        3 => forge_changed(pair, argument, content),
+        2 => forgeries[0](pair, argument, content),
+        3 => forgeries[1](pair, argument, content),
         4 => command(pair, side, argument >> 1),
         5 => pair.run_for(Duration::from_millis(1 << (argument % 20))),
         6 => {
@@ -60,23 +68,15 @@ fn take(pair: &mut Pair, step: u8, argument: u8, content: &[u8]) {
     }
 }
 
-/// A side receives a datagram as if from the other.
-fn receive(pair: &mut Pair, to: Side, bytes: Vec<u8>) {
-    let port = |side| SocketAddr::new(site_address(side), 500);
-    let parcel = Parcel { source: port(to.other()), destination: port(to), cargo: Cargo::Ike(bytes) };
-    pair.inject(to, parcel, Duration::ZERO);
-    pair.run_for(Duration::from_millis(1));
-}
-
 /// A side receives a message that the other once sent, changed in places: position and difference, in turn.
 fn receive_changed(pair: &mut Pair, to: Side, argument: u8, content: &[u8]) {
-    let past = sent(pair, to.other());
+    let past = pair.messages(to.other());
     let Some(mut bytes) = past.iter().rev().nth(usize::from(argument >> 1) % past.len().max(1)).cloned()
     else {
         return;
     };
     change(&mut bytes, content);
-    receive(pair, to, bytes);
+    pair.answers(to, bytes);
 }
 
 /// The left receives an authentic request of these payloads.
@@ -86,22 +86,22 @@ fn forge(pair: &mut Pair, argument: u8, content: &[u8]) {
     let exchanges = [ExchangeType::CREATE_CHILD_SA, ExchangeType::INFORMATIONAL, ExchangeType(argument)];
     let fields = HeaderFields { exchange_type: exchanges[usize::from(argument) % exchanges.len()], ..fields };
     let content = Content { fields, first_payload: PayloadType(first), octets: octets.to_vec() };
-    receive(pair, Side::Left, forger.seal(&content).unwrap_or_default());
+    pair.answers(Side::Left, forger.seal(&content).unwrap_or_default());
 }
 
 /// The left receives what the right once said, changed in places before it was sealed.
 fn forge_changed(pair: &mut Pair, argument: u8, content: &[u8]) {
     let Some((forger, fields)) = forger(pair) else { return };
-    let past: Vec<_> = sent(pair, Side::Right).iter().filter_map(|bytes| forger.open(bytes)).collect();
+    let past: Vec<_> = pair.messages(Side::Right).iter().filter_map(|bytes| forger.open(bytes)).collect();
     let Some(mut said) = past.iter().rev().nth(usize::from(argument) % past.len().max(1)).cloned() else {
         return;
     };
     said.fields = HeaderFields { exchange_type: said.fields.exchange_type, ..fields };
     change(&mut said.octets, content);
-    receive(pair, Side::Left, forger.seal(&said).unwrap_or_default());
+    pair.answers(Side::Left, forger.seal(&said).unwrap_or_default());
 }
 
-fn change(bytes: &mut [u8], changes: &[u8]) {
+pub(crate) fn change(bytes: &mut [u8], changes: &[u8]) {
     for pair in changes.chunks_exact(2) {
         // Scripts are short and so are messages: a position counts from the end where it is large.
         let length = bytes.len();
@@ -140,13 +140,11 @@ fn command(pair: &mut Pair, side: Side, number: u8) {
 
 /// Gives whoever knows the keys of the IKE SA that came last, and the header of the right's next request in it.
 fn forger(pair: &Pair) -> Option<(Forger, HeaderFields)> {
-    let keys = pair.events(Side::Left).iter().rev().find_map(|event| match event {
-        Event::IkeKeys(keys) => Some(keys),
-        _ => None,
-    })?;
+    let keys = pair.disclosed_keys(Side::Left)?;
     let left_began = pair.ike_sas(Side::Left).last().is_none_or(|sa| sa.role == ike::Role::Initiator);
     let flags = if left_began { Flags::NONE } else { Flags::INITIATOR };
-    let answered = sent(pair, Side::Left)
+    let answered = pair
+        .messages(Side::Left)
         .iter()
         .rev()
         .filter_map(|bytes| Header::decode(bytes).ok())
@@ -159,14 +157,6 @@ fn forger(pair: &Pair) -> Option<(Forger, HeaderFields)> {
         message_id: answered.map_or(0, |header| header.message_id.wrapping_add(1)),
     };
     Some((Forger::new(keys)?, fields))
-}
-
-fn sent(pair: &Pair, side: Side) -> Vec<Vec<u8>> {
-    let of_ike = |parcel: &Parcel| match &parcel.cargo {
-        Cargo::Ike(bytes) => Some(bytes.clone()),
-        Cargo::Keepalive | Cargo::Esp(_) | Cargo::Plain(_) => None,
-    };
-    pair.sent(side).filter_map(of_ike).collect()
 }
 
 /// The most steps of one script: what comes later would only make the run long.

@@ -21,11 +21,19 @@
 
 #![forbid(unsafe_code)]
 
+pub mod ah_input;
+pub mod certificates;
 pub mod endpoint;
+pub mod endpoint_v1;
 pub mod esp_input;
 pub mod ike_message;
 pub mod ike_payloads;
+pub mod ike_v1_message;
 pub mod ip_packet;
+pub mod ipcomp_input;
+pub mod mode_input;
+pub mod reassembly;
+mod sas;
 pub mod swanctl_text;
 pub mod vici_packet;
 
@@ -40,11 +48,18 @@ pub struct Target {
 
 /// Every target, for the replay.
 pub const TARGETS: &[Target] = &[
+    Target { name: "ah_input", run: ah_input::run },
+    Target { name: "certificates", run: certificates::run },
     Target { name: "endpoint", run: endpoint::run },
+    Target { name: "endpoint_v1", run: endpoint_v1::run },
     Target { name: "esp_input", run: esp_input::run },
     Target { name: "ike_message", run: ike_message::run },
     Target { name: "ike_payloads", run: ike_payloads::run },
+    Target { name: "ike_v1_message", run: ike_v1_message::run },
     Target { name: "ip_packet", run: ip_packet::run },
+    Target { name: "ipcomp_input", run: ipcomp_input::run },
+    Target { name: "mode_input", run: mode_input::run },
+    Target { name: "reassembly", run: reassembly::run },
     Target { name: "swanctl_text", run: swanctl_text::run },
     Target { name: "vici_packet", run: vici_packet::run },
 ];

@@ -64,6 +64,16 @@ pub enum Selector {
 }
 
 impl Selector {
+    /// Fills in the end's own outer address.
+    pub fn resolve(&self, own: IpAddr) -> TrafficSelector {
+        match *self {
+            Selector::Fixed(selector) => selector,
+            Selector::Dynamic(protocol, ports) => {
+                TrafficSelector { addresses: AddressRange::host(own), protocol, ports }
+            }
+        }
+    }
+
     /// Gives the family of the addresses; `None` if it depends on the path.
     pub fn family(&self) -> Option<Family> {
         match self {

@@ -11,49 +11,55 @@ use crate::value::{Unreadable, closest};
 pub(crate) const PROPOSAL: Shape<String> =
     Shape { words: "keywords joined by -, or default", read: |text| Ok(text.to_owned()) };
 
-/// Reads one proposal; `default` stands for several.
+/// What one proposal came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Read {
+    pub(crate) proposals: Vec<Proposal>,
+    /// What whoever wrote it should know, in sentences.
+    pub(crate) reservations: Vec<String>,
+}
+
+/// Reads one proposal; `default` stands for several. `place` is where a word on weak algorithms may stand.
 pub(crate) fn proposals(
     protocol: ProposalProtocol,
     text: &str,
     weak: WeakAlgorithms,
-) -> Result<Vec<Proposal>, Unreadable> {
+    place: &str,
+) -> Result<Read, Unreadable> {
     if text == "default" {
-        return Ok(Proposal::defaults(protocol));
+        return Ok(Read { proposals: Proposal::defaults(protocol), reservations: Vec::new() });
     }
-    for keyword in text.split('-').map(str::trim) {
-        check_keyword(keyword, weak)?;
+    let proposal = Proposal::parse(protocol, text).map_err(unreadable)?;
+    let weaknesses: Vec<String> =
+        proposal.weaknesses().map(|(keyword, why)| format!("`{keyword}` is weak: {why}")).collect();
+    if weak == WeakAlgorithms::Refused && !weaknesses.is_empty() {
+        let help = format!("choose another, or write `allow_weak = yes`, a key of Keyway's own, in {place}");
+        return Err(Unreadable::new(weaknesses.join("; "), help));
     }
-    Proposal::parse(protocol, text).map(|proposal| vec![proposal]).map_err(unreadable)
-}
-
-/// Complains about a keyword before the proposal is read, to say more than that it is unknown.
-fn check_keyword(keyword: &str, weak: WeakAlgorithms) -> Result<(), Unreadable> {
-    let weakness = WEAK.iter().find(|(keywords, _)| keywords.contains(&keyword)).map(|(_, why)| why);
-    match (weakness, weak) {
-        (Some(why), WeakAlgorithms::Refused) => Err(Unreadable::new(
-            format!("`{keyword}` is weak: {why}"),
-            "choose another, or write `allow_weak = yes` in the connection",
-        )),
-        _ if keywords().any(|known| known == keyword) => Ok(()),
-        _ if weakness.is_some() || MISSING.contains(&keyword) => {
-            Err(Unreadable::new(format!("`{keyword}` is not supported yet"), ""))
-        }
-        _ => Ok(()),
-    }
+    let bare = proposal.encryption.iter().filter(|row| !row.encrypts());
+    let bare = bare.map(|row| format!("`{row}` encrypts nothing: whoever sees a packet can read it"));
+    let reservations = weaknesses.into_iter().chain(bare).collect();
+    Ok(Read { proposals: vec![proposal], reservations })
 }
 
 fn unreadable(fault: InvalidProposal) -> Unreadable {
     let help = match &fault {
+        InvalidProposal::UnknownKeyword(keyword) if MISSING.contains(&keyword.as_str()) => {
+            return Unreadable::new(format!("`{keyword}` is not supported yet"), "");
+        }
         InvalidProposal::UnknownKeyword(keyword) => match closest(keyword, keywords()) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => String::new(),
         },
         InvalidProposal::Misplaced { .. }
         | InvalidProposal::NoEncryption
+        | InvalidProposal::NothingForAh
         | InvalidProposal::MixedKinds { .. }
         | InvalidProposal::NoIntegrity(_)
         | InvalidProposal::NoPrf(_)
-        | InvalidProposal::NoKeyExchange => String::new(),
+        | InvalidProposal::NoKeyExchange
+        | InvalidProposal::NothingToAddTo
+        | InvalidProposal::AdditionalTwice => String::new(),
     };
     Unreadable::new(fault.to_string(), help)
 }
@@ -67,69 +73,79 @@ fn keywords() -> impl Iterator<Item = &'static str> {
     encryption.chain(integrity).chain(prf).chain(groups).copied().chain(["esn", "noesn"])
 }
 
-/// Keywords that nobody should write without knowing why not (RFC 8247, RFC 8221).
-const WEAK: &[(&[&str], &str)] = &[
-    (&["des"], "a 56-bit key is searched in a day"),
-    (
-        &["3des", "cast128", "blowfish", "blowfish128", "blowfish192", "blowfish256"],
-        "a 64-bit block gives plaintext away after some 32 GiB under one key (Sweet32)",
-    ),
-    (&["null"], "it encrypts nothing"),
-    (&["md5", "md5_128", "prfmd5"], "MD5 collides at will, and RFC 8247 forbids it"),
-    (&["sha1", "sha", "sha1_160", "prfsha1"], "SHA-1 collides for money, and RFC 8247 is phasing it out"),
-    (&["modp768"], "the 768-bit group has been broken in public"),
-    (&["modp1024"], "the 1024-bit group is within reach of states (Logjam)"),
-    (&["modp1536"], "the 1536-bit group is too close to what has been broken"),
-    (
-        &["modp1024s160", "modp2048s224", "modp2048s256"],
-        "the primes of RFC 5114 are of unknown origin and have small subgroups (RFC 8247 §2.4)",
-    ),
-    (&["ecp192", "ecp224"], "the curve is smaller than 128 bits of strength ask for"),
-];
-
-/// Keywords of swanctl.conf that are sound but not in the transform table yet.
-#[rustfmt::skip]
-const MISSING: &[&str] = &[
-    "aes128ccm8", "aes192ccm8", "aes256ccm8", "aes128ccm12", "aes192ccm12", "aes256ccm12",
-    "aes128ccm16", "aes192ccm16", "aes256ccm16", "aes128ccm", "aes192ccm", "aes256ccm",
-    "aes128ctr", "aes192ctr", "aes256ctr", "aes128gmac", "aes192gmac", "aes256gmac",
-    "camellia", "camellia128", "camellia192", "camellia256",
-    "aesxcbc", "aescmac", "prfaesxcbc", "prfaescmac", "sha256_96",
-    "modp6144", "modp8192", "ecp224bp", "ecp256bp", "ecp384bp", "ecp512bp", "curve448", "x448",
-    "mlkem512", "mlkem768", "mlkem1024",
-];
+/// Keywords of swanctl.conf that are not in the transform table yet.
+const MISSING: &[&str] = &["camelliaxcbc", "prfcamelliaxcbc"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(protocol: ProposalProtocol, text: &str, weak: WeakAlgorithms) -> Result<Read, Unreadable> {
+        proposals(protocol, text, weak, "the connection")
+    }
+
     fn complaint(text: &str, weak: WeakAlgorithms) -> String {
-        proposals(ProposalProtocol::Ike, text, weak).expect_err("faulty").message
+        read(ProposalProtocol::Ike, text, weak).expect_err("faulty").message
     }
 
     #[test]
     fn weak_algorithms_take_a_decision_and_a_reason() {
-        assert_eq!(
-            complaint("aes128-sha1-modp2048", WeakAlgorithms::Refused),
-            "`sha1` is weak: SHA-1 collides for money, and RFC 8247 is phasing it out"
-        );
-        for (keywords, why) in WEAK {
-            for keyword in *keywords {
-                assert_eq!(
-                    complaint(keyword, WeakAlgorithms::Refused),
-                    format!("`{keyword}` is weak: {why}")
-                );
-            }
+        let old = "3des-md5-modp1024";
+        let refused = read(ProposalProtocol::Ike, old, WeakAlgorithms::Refused).expect_err("weak");
+        let sentences = [
+            "`3des` is weak: a 64-bit block gives plaintext away after some 32 GiB under one key (Sweet32)",
+            "`md5` is weak: MD5 collides at will, and RFC 8247 forbids it",
+            "`modp1024` is weak: the 1024-bit group is within reach of states (Logjam)",
+        ];
+        assert_eq!(refused.message, sentences.join("; "));
+        assert!(refused.help.contains("`allow_weak = yes`, a key of Keyway's own, in the connection"));
+        let allowed = read(ProposalProtocol::Ike, old, WeakAlgorithms::Allowed).expect("a valid proposal");
+        assert_eq!(allowed.reservations, sentences);
+        assert_eq!(allowed.proposals[0].to_string(), "3des-md5-prfmd5-modp1024");
+    }
+
+    /// Whatever the table calls weak is refused, in each protocol in which it can be named; nothing else is.
+    #[test]
+    fn exactly_the_weak_rows_are_refused() {
+        let is_refused = |protocol, text: &str| match read(protocol, text, WeakAlgorithms::Refused) {
+            Ok(_) => false,
+            Err(fault) if fault.message.contains("is weak") => true,
+            Err(fault) => panic!("{text}: {}", fault.message),
+        };
+        for row in ENCRYPTION {
+            let text = format!("{row}-sha256");
+            assert_eq!(is_refused(ProposalProtocol::Esp, &text), row.weakness.is_some(), "{row}");
         }
+        for row in INTEGRITY {
+            assert_eq!(is_refused(ProposalProtocol::Ah, &row.to_string()), row.weakness.is_some(), "{row}");
+        }
+        for row in PSEUDO_RANDOM {
+            let text = format!("aes128-sha256-{row}-x25519");
+            assert_eq!(is_refused(ProposalProtocol::Ike, &text), row.weakness.is_some(), "{row}");
+        }
+        for row in GROUPS {
+            let text = format!("aes128-sha256-{row}");
+            assert_eq!(is_refused(ProposalProtocol::Ike, &text), row.weakness.is_some(), "{row}");
+        }
+    }
+
+    #[test]
+    fn what_encrypts_nothing_is_read_with_a_warning() {
+        let null = read(ProposalProtocol::Esp, "null-sha256", WeakAlgorithms::Refused).expect("not weak");
+        assert_eq!(null.reservations, ["`null` encrypts nothing: whoever sees a packet can read it"]);
+        let gmac = read(ProposalProtocol::Esp, "aes256gmac", WeakAlgorithms::Refused).expect("not weak");
+        assert_eq!(gmac.reservations, ["`aes256gmac` encrypts nothing: whoever sees a packet can read it"]);
+        let sound = read(ProposalProtocol::Esp, "aes256gcm16", WeakAlgorithms::Refused).expect("sound");
+        assert!(sound.reservations.is_empty());
     }
 
     #[test]
     fn what_is_missing_is_not_called_unknown() {
         assert_eq!(
-            complaint("aes256ccm16-x25519", WeakAlgorithms::Refused),
-            "`aes256ccm16` is not supported yet"
+            complaint("aes256ccm16-prfcamelliaxcbc-mlkem768", WeakAlgorithms::Refused),
+            "`prfcamelliaxcbc` is not supported yet"
         );
-        let unknown = proposals(ProposalProtocol::Ike, "aes256gcm61-x25519", WeakAlgorithms::Refused);
+        let unknown = read(ProposalProtocol::Ike, "aes256gcm61-x25519", WeakAlgorithms::Refused);
         let unknown = unknown.expect_err("faulty");
         assert_eq!(unknown.message, "`aes256gcm61` is not a known algorithm");
         assert_eq!(unknown.help, "did you mean `aes256gcm16`?");
@@ -145,10 +161,9 @@ mod tests {
     #[test]
     fn default_stands_for_all_defaults() {
         for protocol in [ProposalProtocol::Ike, ProposalProtocol::Esp] {
-            assert_eq!(
-                proposals(protocol, "default", WeakAlgorithms::Refused),
-                Ok(Proposal::defaults(protocol))
-            );
+            let read = read(protocol, "default", WeakAlgorithms::Refused).expect("built in");
+            assert_eq!(read.proposals, Proposal::defaults(protocol));
+            assert!(read.reservations.is_empty());
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use vici::{Entry, Node, Span, Tree, Value};
 
 use crate::fault::{Faults, is_assigned};
+use crate::material::Nowhere;
 use crate::reader::Reader;
 use crate::schema::{Arity, Name, Row, Section, Status};
 use crate::table;
@@ -28,7 +29,13 @@ pub(crate) fn audit_top(tree: &Tree, referenced: &BTreeSet<String>, faults: &Fau
     let known = |entry: &&Entry| !is_template(&entry.name) || inner(&table::ROOT, &entry.name).is_some();
     let entries = tree.entries.iter().filter(known).cloned().collect();
     audit(
-        &Reader { tree: &Tree { entries }, path: String::new(), span: Span::NOWHERE, faults },
+        &Reader {
+            tree: &Tree { entries },
+            path: String::new(),
+            span: Span::NOWHERE,
+            faults,
+            folders: &Nowhere,
+        },
         &table::ROOT,
     );
 }

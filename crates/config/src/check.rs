@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use sa::IdentityPattern;
 
 use crate::fault::Faults;
-use crate::{Child, Config, Connection};
+use crate::{Authentication, Child, Config, Connection, SecretKind, SharedSecret, Xauth};
 
 /// Complains about parts that do not fit together.
 pub(crate) fn check(config: &Config, faults: &Faults<'_>) {
     for (n, connection) in config.connections.iter().enumerate() {
         check_secret(config, connection, faults);
+        check_password(config, connection, faults);
+        check_pools(config, connection, faults);
         check_duplicate(&config.connections[..n], connection, faults);
         check_children(connection, faults);
     }
@@ -18,6 +20,10 @@ pub(crate) fn check(config: &Config, faults: &Faults<'_>) {
 }
 
 fn check_secret(config: &Config, connection: &Connection, faults: &Faults<'_>) {
+    let ends = [&connection.local_authentication, &connection.remote_authentication];
+    if !ends.contains(&&Authentication::PreSharedKey) {
+        return;
+    }
     let (local, remote) = (connection.local_identity.as_ref(), &connection.remote_identity);
     if config.secrets.iter().any(|secret| secret.could_fit(local, remote)) {
         return;
@@ -32,12 +38,37 @@ fn check_secret(config: &Config, connection: &Connection, faults: &Faults<'_>) {
     faults.error(connection.span, &format!("connections.{}", connection.name), message, help);
 }
 
+/// A pool that a connection names must be there.
+fn check_pools(config: &Config, connection: &Connection, faults: &Faults<'_>) {
+    let is_missing = |name: &&String| config.pools.iter().all(|pool| pool.name != **name);
+    for name in connection.pools.iter().filter(is_missing) {
+        let message = format!("`{}` gives addresses out of `{name}`, which is no pool", connection.name);
+        let help = format!("add `{name} {{ addrs = … }}` to `pools`");
+        faults.error(connection.span, &format!("connections.{}.pools", connection.name), message, help);
+    }
+}
+
+/// A user of ours must have a password.
+fn check_password(config: &Config, connection: &Connection, faults: &Faults<'_>) {
+    let Xauth::Ours(user) = &connection.xauth else { return };
+    let is_his = |secret: &&SharedSecret| {
+        let names_him = |owner: &IdentityPattern| owner.to_string() == *user;
+        secret.kind == SecretKind::Password && secret.owners.iter().any(names_him)
+    };
+    if !config.secrets.iter().any(|secret| is_his(&secret)) {
+        let message = format!("`{}` authenticates as user `{user}`, who has no password", connection.name);
+        let help = "add `xauth { id = …; secret = … }` to `secrets`";
+        faults.error(connection.span, &format!("connections.{}", connection.name), message, help);
+    }
+}
+
 fn check_duplicate(earlier: &[Connection], connection: &Connection, faults: &Faults<'_>) {
     let is_same = |other: &&Connection| {
         other.local_addresses == connection.local_addresses
             && other.remote_addresses == connection.remote_addresses
             && other.local_identity == connection.local_identity
             && other.remote_identity == connection.remote_identity
+            && other.xauth == connection.xauth
     };
     if let Some(other) = earlier.iter().find(is_same) {
         let message = format!(
@@ -70,7 +101,8 @@ fn check_unused_secrets(config: &Config, faults: &Faults<'_>) {
         let is_for = |connection: &Connection| {
             secret.could_fit(connection.local_identity.as_ref(), &connection.remote_identity)
         };
-        if names.insert(&secret.name)
+        if secret.kind == SecretKind::PreSharedKey
+            && names.insert(&secret.name)
             && !config.connections.iter().any(is_for)
             && !config.connections.is_empty()
         {

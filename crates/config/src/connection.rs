@@ -1,12 +1,14 @@
 //! A connection: the words for what it may be configured to do. How it is read is in [`read`](crate::read).
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use sa::{Identity, IdentityPattern, Proposal};
+use sa::{Identity, IdentityPattern, InvalidSignatureTerms, Proposal, SignatureTerms};
 use vici::Span;
 
 use crate::AddressSpec;
 use crate::child::Child;
+use crate::material::Material;
 use crate::schema::Shape;
 use crate::value::{Unreadable, choice, yes_or_no};
 
@@ -15,6 +17,10 @@ use crate::value::{Unreadable, choice, yes_or_no};
 pub struct Connection {
     /// Its name, unique in the configuration.
     pub name: String,
+    /// The versions of IKE that it speaks.
+    pub versions: Versions,
+    /// How phase 1 of version 1 goes.
+    pub phase_1: Phase1Mode,
     /// Our addresses; never empty.
     pub local_addresses: Vec<AddressSpec>,
     /// The peer's addresses; never empty. The first that [is single](AddressSpec::is_single) is the one to call.
@@ -25,14 +31,30 @@ pub struct Connection {
     pub local_identity: Option<Identity>,
     /// Who the peer must be.
     pub remote_identity: IdentityPattern,
-    /// How both ends prove who they are.
-    pub authentication: Authentication,
+    /// How we prove who we are.
+    pub local_authentication: Authentication,
+    /// How the peer must.
+    pub remote_authentication: Authentication,
+    /// Which end's user gives a name and a password besides (XAuth).
+    pub xauth: Xauth,
+    /// The virtual addresses that we want of the peer; an unspecified one is any of its family.
+    pub virtual_addresses: Vec<IpAddr>,
+    /// The pools out of which the peer gets virtual addresses.
+    pub pools: Vec<String>,
+    /// Which end begins to speak of virtual addresses.
+    pub configuration: ConfigurationMode,
+    /// The certificates and keys that we prove ourselves by.
+    pub own: OwnCredentials,
+    /// Those that the peer may.
+    pub peer: PeerCredentials,
     /// What we offer and accept for the IKE SA, best first; never empty.
     pub proposals: Vec<Proposal>,
     /// Whether ESP goes in UDP though there is no NAT.
     pub encap: Encap,
-    /// Whether messages are cut into fragments (RFC 7383).
+    /// Whether messages are cut into fragments: those of RFC 7383, or in version 1 those of payload 132.
     pub fragmentation: Fragmentation,
+    /// Whether probes find out how long a packet the path to the peer takes.
+    pub path_mtu_probing: PathProbing,
     /// What happens to older IKE SAs with the same peer identity.
     pub unique: Unique,
     /// How often an attempt to come up is made; 0 is without end.
@@ -54,6 +76,26 @@ impl Connection {
     }
 }
 
+/// Which versions of IKE a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// Version 1 only.
+    V1,
+    /// Version 2 only.
+    V2,
+    /// It begins with version 2, and answers both.
+    Either,
+}
+
+/// How phase 1 of IKEv1 goes, whoever begins it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase1Mode {
+    /// Six messages that hide who the ends are.
+    Main,
+    /// Three messages, the first two in the clear.
+    Aggressive,
+}
+
 /// When an SA is replaced, and when it ends if nothing replaced it (RFC 7296 §2.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
@@ -65,11 +107,69 @@ pub struct Lifetimes {
     pub life: Duration,
 }
 
-/// How the two ends prove who they are (RFC 7296 §2.15).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How an end proves who it is (RFC 7296 §2.15).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authentication {
     /// By a secret that both know.
     PreSharedKey,
+    /// By a signature with a key that is known to be its own.
+    Signature(SignatureTerms),
+}
+
+/// Which end's user gives a name and a password after phase 1 of IKEv1 (XAuth).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Xauth {
+    /// Neither's.
+    None,
+    /// Ours, and by this name.
+    Ours(String),
+    /// The peer's.
+    Theirs,
+}
+
+/// Which end begins to speak of virtual addresses (Mode Config).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigurationMode {
+    /// The client asks.
+    Pull,
+    /// The server gives unasked.
+    Push,
+}
+
+/// The certificates and keys that we prove ourselves by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnCredentials {
+    /// Our certificates, the best first; none is any that fits.
+    pub certificates: Vec<Material>,
+    /// Our public keys that the peer knows without a certificate.
+    pub keys: Vec<Material>,
+}
+
+/// The certificates and keys that the peer may prove itself by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerCredentials {
+    /// The certificates of which it must have one; none is any.
+    pub certificates: Vec<Material>,
+    /// The public keys of which it may have one without a certificate.
+    pub keys: Vec<Material>,
+    /// The CAs of which one must have certified it; none is all that are trusted.
+    pub authorities: Vec<Material>,
+    /// The certificate policies of which one must hold, as numbers with dots; none is any.
+    pub policies: Vec<String>,
+    /// What follows where nobody knows whether its certificate is revoked.
+    pub revocation: Revocation,
+}
+
+/// What follows where nobody knows whether a certificate is revoked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Revocation {
+    /// It is refused.
+    Strict,
+    /// It is refused if it says where to ask.
+    IfUri,
+    /// It is accepted.
+    #[default]
+    Relaxed,
 }
 
 /// Whether ESP is carried in UDP.
@@ -90,6 +190,17 @@ pub enum Fragmentation {
     Yes,
     /// Announced, so that the peer may; never used by us.
     Accept,
+    /// In version 1, used from the first message on, whether the peer announces them or not.
+    Force,
+}
+
+/// Whether probes find out how long a packet the path to the peer takes (RFC 8899).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathProbing {
+    /// Routers are expected to tell.
+    No,
+    /// They do.
+    Yes,
 }
 
 /// What happens to older IKE SAs between the same two identities.
@@ -125,41 +236,47 @@ pub(crate) enum WeakAlgorithms {
 }
 
 /// What `auth` may say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     PreSharedKey,
-    Certificate,
+    Signature(SignatureTerms),
     Eap,
     Xauth,
 }
 
-/// The one version that is spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Version2;
-
-pub(crate) const VERSION: Shape<Version2> = Shape {
-    words: "0 or 2",
+pub(crate) const VERSION: Shape<Versions> = Shape {
+    words: "0, 1 or 2",
     read: |text| match text {
-        "0" | "2" => Ok(Version2),
-        "1" => Err(Unreadable::new("IKEv1 is not supported yet", "write `version = 2`")),
+        "0" => Ok(Versions::Either),
+        "1" => Ok(Versions::V1),
+        "2" => Ok(Versions::V2),
         _ => Err(Unreadable::new(format!("`{text}` is not a version of IKE"), "write `version = 2`")),
     },
+};
+
+pub(crate) const PHASE_1: Shape<Phase1Mode> =
+    Shape { words: "yes or no", read: |text| yes_or_no(text, Phase1Mode::Aggressive, Phase1Mode::Main) };
+
+pub(crate) const PULL: Shape<ConfigurationMode> = Shape {
+    words: "yes or no",
+    read: |text| yes_or_no(text, ConfigurationMode::Pull, ConfigurationMode::Push),
 };
 
 pub(crate) const ENCAP: Shape<Encap> =
     Shape { words: "yes or no", read: |text| yes_or_no(text, Encap::Always, Encap::WhenNat) };
 
 pub(crate) const FRAGMENTATION: Shape<Fragmentation> = Shape {
-    words: "yes, accept or no",
+    words: "yes, accept, force or no",
     read: |text| match text {
         "accept" => Ok(Fragmentation::Accept),
-        "force" => {
-            Err(Unreadable::new("`force` exists in IKEv1 only (RFC 7383 §3)", "write `fragmentation = yes`"))
-        }
+        "force" => Ok(Fragmentation::Force),
         _ => yes_or_no(text, Fragmentation::Yes, Fragmentation::No)
-            .map_err(|_| Unreadable::new(format!("`{text}` is none of yes, accept, no"), "")),
+            .map_err(|_| Unreadable::new(format!("`{text}` is none of yes, accept, force, no"), "")),
     },
 };
+
+pub(crate) const PATH_PROBING: Shape<PathProbing> =
+    Shape { words: "yes or no", read: |text| yes_or_no(text, PathProbing::Yes, PathProbing::No) };
 
 pub(crate) const UNIQUE: Shape<Unique> = Shape {
     words: "never, no, keep or replace",
@@ -176,23 +293,40 @@ pub(crate) const WEAK: Shape<WeakAlgorithms> = Shape {
     read: |text| yes_or_no(text, WeakAlgorithms::Allowed, WeakAlgorithms::Refused),
 };
 
-pub(crate) const METHOD: Shape<Method> = Shape { words: "psk", read: method };
+pub(crate) const REVOCATIONS: Shape<Revocation> = Shape {
+    words: "strict, ifuri or relaxed",
+    read: |text| {
+        let words =
+            [("strict", Revocation::Strict), ("ifuri", Revocation::IfUri), ("relaxed", Revocation::Relaxed)];
+        choice(text, &words)
+    },
+};
 
-/// Signature methods carry key types, strengths and hashes behind a dash, EAP and XAuth the name of a method.
+pub(crate) const POLICY: Shape<String> = Shape {
+    words: "numbers with dots",
+    read: |text| {
+        let is_number = |arc: &str| !arc.is_empty() && arc.bytes().all(|digit| digit.is_ascii_digit());
+        if text.contains('.') && text.split('.').all(is_number) {
+            Ok(text.to_owned())
+        } else {
+            Err(Unreadable::new(format!("`{text}` is no policy"), "write it as 1.3.6.1.4.1.99999.1"))
+        }
+    },
+};
+
+pub(crate) const METHOD: Shape<Method> =
+    Shape { words: "psk, pubkey, kinds of signatures, or xauth", read: method };
+
+/// Signatures are said by key types, strengths and hashes with dashes between, EAP and XAuth by the name of a method.
 fn method(text: &str) -> Result<Method, Unreadable> {
-    let first = text.split(['-', ':', '/']).next().unwrap_or_default();
-    choice(
-        first,
-        &[
-            ("psk", Method::PreSharedKey),
-            ("pubkey", Method::Certificate),
-            ("rsa", Method::Certificate),
-            ("ecdsa", Method::Certificate),
-            ("ed25519", Method::Certificate),
-            ("ed448", Method::Certificate),
-            ("ike", Method::Certificate),
-            ("eap", Method::Eap),
-            ("xauth", Method::Xauth),
-        ],
-    )
+    match text.split(['-', ':']).next().unwrap_or_default() {
+        "psk" => return Ok(Method::PreSharedKey),
+        "eap" => return Ok(Method::Eap),
+        "xauth" => return Ok(Method::Xauth),
+        _ => {}
+    }
+    text.parse().map(Method::Signature).map_err(|fault: InvalidSignatureTerms| {
+        let help = "write psk, pubkey, or as in rsa-3072-sha256-sha384, ecdsa-sha256 or ed25519";
+        Unreadable::new(fault.to_string(), help)
+    })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vici::Tree;
 
-use crate::connection::Authentication;
+use crate::connection::{Authentication, Versions};
 use crate::{Child, Connection};
 
 impl Connection {
@@ -13,7 +13,7 @@ impl Connection {
         let mut tree = Tree::new()
             .with_list("local_addrs", self.local_addresses.iter().map(ToString::to_string))
             .with_list("remote_addrs", self.remote_addresses.iter().map(ToString::to_string))
-            .with_value("version", "IKEv2")
+            .with_value("version", version(self.versions))
             .with_value("reauth_time", "0")
             .with_value("rekey_time", secs(self.lifetimes.rekey))
             .with_value("unique", self.unique.keyword());
@@ -21,8 +21,8 @@ impl Connection {
             tree.push_value("dpd_delay", secs(self.dpd_delay));
         }
         let local = self.local_identity.as_ref().map_or_else(|| "%any".to_owned(), ToString::to_string);
-        tree.push_section("local-1", round(self.authentication, local));
-        tree.push_section("remote-1", round(self.authentication, self.remote_identity.to_string()));
+        tree.push_section("local-1", round(&self.local_authentication, local));
+        tree.push_section("remote-1", round(&self.remote_authentication, self.remote_identity.to_string()));
         let children = self
             .children
             .iter()
@@ -46,9 +46,18 @@ impl Child {
     }
 }
 
-fn round(authentication: Authentication, identity: String) -> Tree {
+fn version(versions: Versions) -> &'static str {
+    match versions {
+        Versions::V1 => "IKEv1",
+        Versions::V2 => "IKEv2",
+        Versions::Either => "IKEv1/2",
+    }
+}
+
+fn round(authentication: &Authentication, identity: String) -> Tree {
     let class = match authentication {
         Authentication::PreSharedKey => "pre-shared key",
+        Authentication::Signature(_) => "public key",
     };
     Tree::new().with_value("class", class).with_value("id", identity)
 }

@@ -207,7 +207,8 @@ fn word_end(line: &str, word: &str) -> Option<usize> {
     line.match_indices(word).find(|(at, _)| is_apart(*at)).map(|(at, _)| at + word.len())
 }
 
-const SECRET_KEYS: [&str; 2] = ["secret", "pin"];
+const SECRET_KEYS: [&str; 6] =
+    ["secret", "pin", "encryption_key_in", "encryption_key_out", "integrity_key_in", "integrity_key_out"];
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,8 @@
 //! a configuration is made of them.
 //!
 //! # The table
-//! See `table/connection.rs`, `table/authentication.rs`, `table/child.rs` and `table/credentials.rs`.
+//! See `table/connection.rs`, `table/authentication.rs`, `table/child.rs`, `table/credentials.rs` and
+//! `table/manual_keying.rs`.
 
 #![forbid(unsafe_code)]
 
@@ -27,10 +28,15 @@ mod connection;
 mod export;
 mod fault;
 mod files;
+mod handling;
 mod identity;
+mod interface;
 pub mod limits;
 mod load;
 pub mod manual;
+mod manual_keying;
+mod material;
+mod pool;
 mod read;
 mod reader;
 mod schema;
@@ -40,17 +46,31 @@ mod toml;
 mod value;
 
 pub use address::{AddressSpec, Selector};
-pub use child::{Child, CloseAction, StartAction, Treatment, Volume};
-pub use connection::{Authentication, Connection, Encap, Fragmentation, Lifetimes, Unique};
+pub use child::{Child, CloseAction, Compress, StartAction, Treatment, Truncation, Volume};
+pub use connection::{
+    Authentication, ConfigurationMode, Connection, Encap, Fragmentation, Lifetimes, OwnCredentials,
+    PathProbing, PeerCredentials, Phase1Mode, Revocation, Unique, Versions, Xauth,
+};
 pub use fault::{Fault, Place, Severity};
+pub use handling::Handling;
+pub use interface::Interface;
 pub use load::{Loaded, Syntax, load_connections, load_file, load_shared, load_text};
-pub use secret::SharedSecret;
+pub use manual_keying::{BothWays, ManualKeys, ManualSa};
+pub use material::{Authority, KeyMaterial, Material, Materials};
+pub use pool::Pool;
+pub use secret::{SecretKind, SharedSecret};
 
 /// A whole configuration, every default in place.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// The connections, in the order of the text.
     pub connections: Vec<Connection>,
-    /// The pre-shared keys.
+    /// The pre-shared keys and passwords.
     pub secrets: Vec<SharedSecret>,
+    /// The pools of virtual addresses.
+    pub pools: Vec<Pool>,
+    /// The SAs without IKE.
+    pub manual: Vec<ManualSa>,
+    /// The certificates and keys in the folders beside the configuration.
+    pub materials: Materials,
 }

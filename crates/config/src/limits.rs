@@ -1,7 +1,7 @@
 //! Every bound that the configuration checks, with its reason.
 
 /// The widest anti-replay window in packets that the data plane has.
-pub const MAX_REPLAY_WINDOW: u32 = 4096;
+pub const MAX_REPLAY_WINDOW: u32 = 65_536;
 
 /// Characters of a pre-shared key below which it is called short.
 ///
@@ -10,3 +10,12 @@ pub const SHORT_SECRET_LEN: usize = 16;
 
 /// Bytes of a configuration file; what is larger is something else.
 pub const MAX_FILE_LEN: u64 = 16 * 1024 * 1024;
+
+/// Bytes of a file with certificates, keys or a list; the list of a large CA has tens of millions.
+pub const MAX_MATERIAL_LEN: u64 = 32 * 1024 * 1024;
+
+/// Files of one folder that are read.
+pub const MAX_MATERIAL_FILES: usize = 10_000;
+
+/// Dummy packets of one SA in a second: what hides a megabit a second.
+pub const DUMMIES_A_SECOND: u16 = 1000;

@@ -10,8 +10,9 @@ use crate::audit::audit_top;
 use crate::check::check;
 use crate::fault::{Fault, Faults, Place, Severity};
 use crate::files::{self, Disk};
+use crate::material::{Folders, In, Nowhere};
 use crate::reader::Reader;
-use crate::{Config, SharedSecret, read, toml};
+use crate::{Config, SecretKind, SharedSecret, read, toml};
 
 /// A configuration as far as it could be read, and all that is wrong with it.
 #[derive(Clone, Debug)]
@@ -55,7 +56,9 @@ impl Syntax {
 /// Loads a configuration file and what it includes.
 pub fn load_file(path: &Path) -> Loaded {
     match files::read(path) {
-        Ok(text) => load(&path.display().to_string(), &text, Syntax::of(path, &text), &mut Disk),
+        Ok(text) => {
+            load(&path.display().to_string(), &text, Syntax::of(path, &text), &mut Disk, &folders(path))
+        }
         Err(fault) => Loaded {
             config: Config::default(),
             faults: vec![Fault {
@@ -71,10 +74,27 @@ pub fn load_file(path: &Path) -> Loaded {
 
 /// Loads a configuration text, which can include no other. Faults call it `name`.
 pub fn load_text(name: &str, text: &str, syntax: Syntax) -> Loaded {
-    load(name, text, syntax, &mut NoIncludes)
+    load(name, text, syntax, &mut NoIncludes, &Nowhere)
 }
 
-fn load(name: &str, text: &str, syntax: Syntax, includes: &mut dyn Includes) -> Loaded {
+/// Loads a configuration text whose files are in these folders.
+#[cfg(test)]
+pub(crate) fn load_text_in(folders: &dyn Folders, text: &str) -> Loaded {
+    load("test", text, Syntax::Swanctl, &mut NoIncludes, folders)
+}
+
+/// Gives the folders beside a configuration.
+fn folders(path: &Path) -> In {
+    In(path.parent().unwrap_or(Path::new("")).to_owned())
+}
+
+fn load(
+    name: &str,
+    text: &str,
+    syntax: Syntax,
+    includes: &mut dyn Includes,
+    folders: &dyn Folders,
+) -> Loaded {
     let mut sources = Sources::default();
     let file = sources.add(name, text);
     let settings = match syntax {
@@ -87,7 +107,7 @@ fn load(name: &str, text: &str, syntax: Syntax, includes: &mut dyn Includes) -> 
     };
     let faults = Faults::new(&sources);
     let config = match settings {
-        Ok(settings) => load_settings(&settings, &sources, &faults),
+        Ok(settings) => load_settings(&settings, &sources, &faults, folders),
         Err(found) => {
             for fault in found {
                 faults.error(fault.span, &fault.section, fault.message, fault.help);
@@ -98,14 +118,19 @@ fn load(name: &str, text: &str, syntax: Syntax, includes: &mut dyn Includes) -> 
     Loaded { config, faults: faults.into_vec() }
 }
 
-fn load_settings(settings: &Settings, sources: &Sources, faults: &Faults<'_>) -> Config {
+fn load_settings(
+    settings: &Settings,
+    sources: &Sources,
+    faults: &Faults<'_>,
+    folders: &dyn Folders,
+) -> Config {
     for overridden in &settings.overridden {
         let line = sources.locate(overridden.later).map_or(0, |location| location.line);
         let message = format!("this has no effect: line {line} sets it again");
         faults.warning(overridden.earlier, &overridden.key, message, "");
     }
     audit_top(&settings.tree, &settings.referenced, faults);
-    let config = read::config(&settings.tree, faults);
+    let config = read::config(&settings.tree, faults, folders);
     if !faults.has_error_in("") {
         // What is left out would be missed by everything that refers to it.
         check(&config, faults);
@@ -117,7 +142,8 @@ fn load_settings(settings: &Settings, sources: &Sources, faults: &Faults<'_>) ->
 pub fn load_connections(message: &Tree) -> Loaded {
     let sources = Sources::default();
     let faults = Faults::new(&sources);
-    let root = Reader { tree: message, path: "connections".to_owned(), span: Span::NOWHERE, faults: &faults };
+    let path = "connections".to_owned();
+    let root = Reader { tree: message, path, span: Span::NOWHERE, faults: &faults, folders: &Nowhere };
     for entry in &message.entries {
         match entry.node {
             Node::Section(_) => {}
@@ -127,7 +153,7 @@ pub fn load_connections(message: &Tree) -> Loaded {
         }
     }
     let connections = root.sections("").iter().filter_map(read::audited_connection).collect();
-    Loaded { config: Config { connections, secrets: Vec::new() }, faults: faults.into_vec() }
+    Loaded { config: Config { connections, ..Config::default() }, faults: faults.into_vec() }
 }
 
 /// Loads the message of a `load-shared` command: `type`, `data`, `owners` and perhaps `id`.
@@ -138,14 +164,16 @@ pub fn load_shared(message: &Tree) -> Result<SharedSecret, Vec<Fault>> {
     let sources = Sources::default();
     let faults = Faults::new(&sources);
     let kind = message.text("type").unwrap_or_default();
-    if !kind.eq_ignore_ascii_case("ike") {
-        faults.error(
-            Span::NOWHERE,
-            "type",
-            format!("secrets of type `{kind}` are not used yet"),
-            "only ike is",
-        );
-    }
+    let kind = match kind.to_ascii_lowercase().as_str() {
+        "xauth" => SecretKind::Password,
+        lower => {
+            if lower != "ike" {
+                let message = format!("secrets of type `{kind}` are not used yet");
+                faults.error(Span::NOWHERE, "type", message, "only ike and xauth are");
+            }
+            SecretKind::PreSharedKey
+        }
+    };
     let secret = message.value("data").map(|value| value.bytes.clone()).unwrap_or_default();
     if secret.is_empty() {
         faults.error(Span::NOWHERE, "data", "the secret is empty", "");
@@ -160,7 +188,7 @@ pub fn load_shared(message: &Tree) -> Result<SharedSecret, Vec<Fault>> {
     let name = message.text("id").unwrap_or_default().to_owned();
     match faults.into_vec() {
         faults if faults.is_empty() => {
-            Ok(SharedSecret { name, owners, secret: secret.into(), span: Span::NOWHERE })
+            Ok(SharedSecret { name, kind, owners, secret: secret.into(), span: Span::NOWHERE })
         }
         faults => Err(faults),
     }

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
+use sa::transform::{ENCRYPTION, GROUPS, INTEGRITY, PSEUDO_RANDOM};
+
 use crate::schema::{Absent, Row, Section, Status};
 use crate::table;
 
@@ -17,6 +19,7 @@ fn write_page(roff: &mut String) -> fmt::Result {
     for (_, section) in table::ROOT.sections {
         write_section(roff, section)?;
     }
+    write_algorithms(roff)?;
     roff.push_str(TAIL);
     Ok(())
 }
@@ -68,6 +71,45 @@ fn unless(harmless: &[&str]) -> String {
         [] => String::new(),
         words => format!(" unless {}", text(&words.join(" or "))),
     }
+}
+
+fn write_algorithms(roff: &mut String) -> fmt::Result {
+    roff.push_str(ALGORITHMS);
+    roff.push_str(".SS Encryption\n");
+    for row in ENCRYPTION {
+        let use_only = if row.serves_ike() { "" } else { "ESP only. " };
+        let bare = if row.encrypts() { "" } else { "Encrypts nothing. " };
+        write_algorithm(roff, row.keywords, &format!("{use_only}{bare}"), row.weakness)?;
+    }
+    roff.push_str(".SS Integrity\n");
+    for row in INTEGRITY {
+        let use_only = if row.is_for_ah_alone() { "AH only. " } else { "" };
+        write_algorithm(roff, row.keywords, use_only, row.weakness)?;
+    }
+    writeln!(roff, ".SS {}", quoted("Pseudo-random functions, for IKE"))?;
+    for row in PSEUDO_RANDOM {
+        write_algorithm(roff, row.keywords, "", row.weakness)?;
+    }
+    writeln!(roff, ".SS {}", quoted("Key exchange"))?;
+    for row in GROUPS {
+        write_algorithm(roff, row.keywords, "", row.weakness)?;
+    }
+    Ok(())
+}
+
+fn write_algorithm(
+    roff: &mut String,
+    keywords: &[&str],
+    remark: &str,
+    weakness: Option<&'static str>,
+) -> fmt::Result {
+    let weakness = weakness.map_or(String::new(), |why| format!("Weak: {why}."));
+    // What has no remark still needs something to stand beside it.
+    let remark = match format!("{remark}{weakness}") {
+        nothing if nothing.is_empty() => "\\&".to_owned(),
+        remark => text(remark.trim_end()),
+    };
+    writeln!(roff, ".TP\n.B {}\n{remark}", text(&keywords.join(", ")))
 }
 
 /// Escapes what roff would take for a command.
@@ -135,6 +177,19 @@ Times are seconds, or carry s, m, h or d.
 .SH KEYS
 "#;
 
+const ALGORITHMS: &str = r#".SH ALGORITHMS
+Keywords of proposals, those of one algorithm on one line, the best first within a kind. A cipher that does not bring its
+own integrity needs an integrity algorithm beside it; in an IKE proposal that names no pseudo\-random function, the
+integrity algorithm implies one.
+.B esn
+and
+.B noesn
+are the widths of sequence numbers in ESP and AH. A weak algorithm needs
+.B \%allow_weak
+in the connection.
+"#;
+
 const TAIL: &str = r#".SH SEE ALSO
-.BR keyway (1)
+.BR keyway (1),
+.BR keyway-traffic (7)
 "#;

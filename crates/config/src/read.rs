@@ -1,35 +1,50 @@
-//! From a tree to connections and secrets: what the values mean together.
+//! From a tree to connections, secrets and manually keyed SAs: what the values mean together.
+
+mod authentication;
+mod interface;
+mod manual_keying;
+mod materials;
+mod version_1;
 
 use std::time::Duration;
 
-use sa::{Identity, IdentityPattern, Proposal, ProposalProtocol};
+use sa::{FlowPadding, Mode, Proposal, ProposalProtocol};
 use vici::{Span, Tree};
 
 use crate::algorithm;
 use crate::audit::audit;
-use crate::child::{Child, StartAction, Treatment, Volume};
-use crate::connection::{Authentication, Connection, Lifetimes, Method, WeakAlgorithms};
+use crate::child::{Bundle, Child, StartAction, Treatment, Volume};
+use crate::connection::{Connection, Lifetimes, Versions, WeakAlgorithms};
 use crate::fault::Faults;
+use crate::handling::Handling;
 use crate::limits::SHORT_SECRET_LEN;
+use crate::material::Folders;
 use crate::reader::Reader;
 use crate::schema::{Key, ListKey, OptionalKey, Row};
-use crate::secret::SharedSecret;
-use crate::table::authentication::{LOCAL_AUTH, LOCAL_ID, REMOTE_AUTH, REMOTE_ID};
+use crate::secret::{SecretKind, SharedSecret};
 use crate::table::child::*;
 use crate::table::connection::*;
-use crate::table::credentials::{SECRET_ID, SECRET_VALUE};
-use crate::{Config, Selector};
+use crate::table::credentials::{
+    POOL_ADDRESSES, POOL_BANNER, POOL_DNS, POOL_DOMAIN, POOL_NBNS, POOL_NETMASK, POOL_SPLIT, SECRET_ID,
+    SECRET_VALUE,
+};
+use crate::table::handling::*;
+use crate::{Config, Pool, Selector};
+use materials::inside;
 
 /// Reads a whole configuration. What has an error is left out.
-pub(crate) fn config(tree: &Tree, faults: &Faults<'_>) -> Config {
-    let root = Reader { tree, path: String::new(), span: Span::NOWHERE, faults };
-    let inside = |name: &str, prefix: &str| -> Vec<Reader<'_>> {
-        let named = root.sections(name).into_iter().filter(|section| section.path == name);
-        named.flat_map(|section| section.sections(prefix)).collect()
-    };
+pub(crate) fn config(tree: &Tree, faults: &Faults<'_>, folders: &dyn Folders) -> Config {
+    let root = Reader { tree, path: String::new(), span: Span::NOWHERE, faults, folders };
     Config {
-        connections: inside("connections", "").iter().filter_map(connection).collect(),
-        secrets: inside("secrets", "ike").iter().filter_map(shared_secret).collect(),
+        connections: inside(&root, "connections", "").iter().filter_map(connection).collect(),
+        secrets: ["ike", "xauth"]
+            .into_iter()
+            .flat_map(|kind| inside(&root, "secrets", kind))
+            .filter_map(|secret| shared_secret(&secret))
+            .collect(),
+        pools: inside(&root, "pools", "").iter().filter_map(pool).collect(),
+        manual: inside(&root, "manual", "").iter().filter_map(manual_keying::manual_sa).collect(),
+        materials: materials::all(&root),
     }
 }
 
@@ -40,19 +55,30 @@ pub(crate) fn audited_connection(reader: &Reader<'_>) -> Option<Connection> {
 }
 
 fn connection(reader: &Reader<'_>) -> Option<Connection> {
-    reader.one(&SPOKEN);
+    let versions = reader.one(&SPOKEN);
     let weak = reader.one(&ALLOW_WEAK);
+    let (local, remote) = (authentication::local(reader, weak), authentication::remote(reader, weak));
     let connection = Connection {
         name: reader.name().to_owned(),
+        versions,
+        phase_1: version_1::phase_1(reader, versions, weak),
         local_addresses: reader.many(&LOCAL_ADDRS),
         remote_addresses: reader.many(&REMOTE_ADDRS),
         remote_port: reader.one(&REMOTE_PORT),
-        local_identity: local_identity(reader),
-        remote_identity: remote_identity(reader),
-        authentication: Authentication::PreSharedKey,
-        proposals: proposals(reader, &PROPOSALS, ProposalProtocol::Ike, weak),
+        local_identity: local.identity,
+        remote_identity: remote.identity,
+        local_authentication: local.authentication,
+        remote_authentication: remote.authentication,
+        virtual_addresses: reader.many(&VIPS),
+        pools: reader.many(&POOLS),
+        configuration: reader.one(&CONFIGURATION),
+        xauth: authentication::xauth(reader, versions),
+        own: local.credentials,
+        peer: remote.credentials,
+        proposals: ike_proposals(reader, versions, weak),
         encap: reader.one(&ENCAPSULATION),
         fragmentation: reader.one(&FRAGMENTED),
+        path_mtu_probing: reader.one(&PATH_MTU_PROBING),
         unique: reader.one(&UNIQUENESS),
         keying_tries: reader.one(&KEYINGTRIES),
         dpd_delay: reader.one(&DPD_DELAY),
@@ -61,56 +87,18 @@ fn connection(reader: &Reader<'_>) -> Option<Connection> {
         span: reader.span,
     };
     check_reach(reader, &connection);
+    version_1::check(reader, &connection);
     (!reader.faults.has_error_in(&reader.path)).then_some(connection)
 }
 
-fn local_identity(connection: &Reader<'_>) -> Option<Identity> {
-    let round = only_round(connection, "local")?;
-    check_method(&round, &LOCAL_AUTH.row, round.one(&LOCAL_AUTH));
-    match round.maybe(&LOCAL_ID)? {
-        IdentityPattern::Any => None,
-        IdentityPattern::Exact(identity) => Some(identity),
-        pattern => {
-            round.error(&LOCAL_ID.row, format!("`{pattern}` stands for many, but we can be only one"), "");
-            None
+/// A version 1 of old boxes takes no message as long as our defaults would make it.
+fn ike_proposals(reader: &Reader<'_>, versions: Versions, weak: WeakAlgorithms) -> Vec<Proposal> {
+    match versions {
+        Versions::V1 if !reader.has(&PROPOSALS.row) => Proposal::defaults_of_version_1(),
+        Versions::V1 | Versions::V2 | Versions::Either => {
+            proposals(reader, &PROPOSALS, ProposalProtocol::Ike, weak)
         }
     }
-}
-
-fn remote_identity(connection: &Reader<'_>) -> IdentityPattern {
-    let Some(round) = only_round(connection, "remote") else { return IdentityPattern::Any };
-    check_method(&round, &REMOTE_AUTH.row, round.one(&REMOTE_AUTH));
-    round.one(&REMOTE_ID)
-}
-
-/// Finds the one section that says how an end authenticates.
-fn only_round<'a>(connection: &Reader<'a>, end: &str) -> Option<Reader<'a>> {
-    let rounds = connection.sections(end);
-    if let Some(second) = rounds.get(1) {
-        second.section_error("a second round of authentication (RFC 4739) is not supported yet", "");
-    }
-    if rounds.is_empty() {
-        connection.section_error(
-            format!("`{}` does not say how its {end} end authenticates", connection.name()),
-            format!("add `{end} {{ auth = psk }}`"),
-        );
-    }
-    rounds.into_iter().next()
-}
-
-fn check_method(round: &Reader<'_>, row: &Row, method: Method) {
-    let name = match method {
-        Method::PreSharedKey => return,
-        Method::Certificate => "certificates are",
-        Method::Eap => "EAP is",
-        Method::Xauth => "XAuth is",
-    };
-    let message = if round.has(row) {
-        format!("{name} not supported yet")
-    } else {
-        format!("`{}` without `auth` means pubkey, and {name} not supported yet", round.name())
-    };
-    round.error(row, message, "write `auth = psk`");
 }
 
 /// Reads proposals; each faulty one is complained about where it stands.
@@ -122,12 +110,17 @@ fn proposals(
 ) -> Vec<Proposal> {
     let mut proposals: Vec<Proposal> = Vec::new();
     for item in reader.items(key) {
-        match algorithm::proposals(protocol, &item.text, weak) {
-            Ok(read) if read.iter().all(|proposal| proposals.contains(proposal)) => {
+        match algorithm::proposals(protocol, &item.text, weak, "the connection") {
+            Ok(read) if read.proposals.iter().all(|proposal| proposals.contains(proposal)) => {
                 let message = format!("`{}` says nothing that was not said before", item.text);
                 reader.faults.warning(item.span, &reader.key(key.row.name), message, "");
             }
-            Ok(read) => proposals.extend(read),
+            Ok(read) => {
+                for reservation in read.reservations {
+                    reader.faults.warning(item.span, &reader.key(key.row.name), reservation, "");
+                }
+                proposals.extend(read.proposals);
+            }
             Err(fault) => reader.unreadable(item.span, &key.row, fault),
         }
     }
@@ -165,16 +158,23 @@ fn children(connection: &Reader<'_>, weak: WeakAlgorithms) -> Vec<Child> {
 }
 
 fn child(reader: &Reader<'_>, weak: WeakAlgorithms) -> Child {
+    let (proposals, wrapping) = child_proposals(reader, weak);
     let child = Child {
         name: reader.name().to_owned(),
         treatment: reader.one(&MODE),
         local_selectors: reader.many(&LOCAL_TS),
         remote_selectors: reader.many(&REMOTE_TS),
-        proposals: proposals(reader, &ESP_PROPOSALS, ProposalProtocol::Esp, weak),
+        proposals,
+        wrapping,
+        compress: reader.one(&IPCOMP),
+        truncation: reader.one(&SHA256_96),
         lifetimes: child_lifetimes(reader),
         bytes: volume(reader, &REKEY_BYTES, &LIFE_BYTES, &RAND_BYTES),
         packets: volume(reader, &REKEY_PACKETS, &LIFE_PACKETS, &RAND_PACKETS),
         replay_window: reader.one(&WINDOW),
+        handling: handling(reader),
+        interface: interface::interface(reader),
+        inactivity: reader.one(&INACTIVITY),
         priority: reader.one(&PRIORITY),
         start_action: reader.one(&ON_START),
         close_action: reader.one(&ON_CLOSE),
@@ -182,8 +182,31 @@ fn child(reader: &Reader<'_>, weak: WeakAlgorithms) -> Child {
         span: reader.span,
     };
     check_shunt(reader, &child);
+    check_mode(reader, &child);
     check_families(reader, &child);
+    interface::check(reader, &child.interface, child.treatment);
     child
+}
+
+/// Reads what a Child SA may be made of, and AH around it; the default is for ESP, and stands in for neither protocol
+/// alone.
+fn child_proposals(reader: &Reader<'_>, weak: WeakAlgorithms) -> (Vec<Proposal>, Vec<Proposal>) {
+    let (has_ah, has_esp) = (reader.has(&AH_PROPOSALS.row), reader.has(&ESP_PROPOSALS.row));
+    let ah = if has_ah { proposals(reader, &AH_PROPOSALS, ProposalProtocol::Ah, weak) } else { Vec::new() };
+    match reader.one(&BUNDLE) {
+        Bundle::AhAroundEsp => {
+            if !has_ah {
+                reader.error(&BUNDLE.row, "AH is to go around ESP, and `ah_proposals` is missing", "");
+            }
+            (proposals(reader, &ESP_PROPOSALS, ProposalProtocol::Esp, weak), ah)
+        }
+        Bundle::No if !ah.is_empty() && !has_esp => (ah, Vec::new()),
+        Bundle::No => {
+            let mut both = proposals(reader, &ESP_PROPOSALS, ProposalProtocol::Esp, weak);
+            both.extend(ah);
+            (both, Vec::new())
+        }
+    }
 }
 
 fn child_lifetimes(reader: &Reader<'_>) -> Lifetimes {
@@ -217,6 +240,19 @@ fn volume(
     Volume { rekey, rand: rand.unwrap_or(life.saturating_sub(rekey)).min(rekey), life }
 }
 
+fn handling(reader: &Reader<'_>) -> Handling {
+    Handling {
+        dscp: reader.one(&DSCP),
+        ecn: reader.one(&ECN),
+        dont_fragment: reader.one(&DF),
+        fragmenting: reader.one(&FRAGMENTS),
+        segment_size: reader.one(&MSS),
+        padding: reader.one(&PADDING),
+        dummies: reader.one(&DUMMIES),
+        mark: reader.one(&SET_MARK),
+    }
+}
+
 /// Complains about a life that is over before its keys are renewed.
 fn ends_too_early(reader: &Reader<'_>, life: &Row, rekey: &Row) {
     let message = format!("`{}` ends the Child SA before `{}` can renew it", life.name, rekey.name);
@@ -234,6 +270,41 @@ fn check_shunt(reader: &Reader<'_>, child: &Child) {
         if selectors.iter().any(|selector| matches!(selector, Selector::Dynamic(..))) {
             let message = format!("`dynamic` stands for no address in a child with `mode = {keyword}`");
             reader.error(&key.row, message, format!("write addresses as `{}`", key.row.name));
+        }
+    }
+}
+
+/// Complains about what a mode or AH cannot do.
+fn check_mode(reader: &Reader<'_>, child: &Child) {
+    let Treatment::Protect(mode) = child.treatment else { return };
+    let is_possible =
+        |proposal: &Proposal| mode == Mode::Tunnel && proposal.protocol == ProposalProtocol::Esp;
+    if child.handling.padding != FlowPadding::None && !child.proposals.iter().any(is_possible) {
+        reader.error(
+            &PADDING.row,
+            "only ESP in tunnel mode can hide the length of packets (RFC 4303 §2.7)",
+            "",
+        );
+    }
+    for (key, selectors) in [(&LOCAL_TS, &child.local_selectors), (&REMOTE_TS, &child.remote_selectors)] {
+        let is_wide = |selector: &&Selector| match selector {
+            Selector::Fixed(selector) => selector.addresses.start() != selector.addresses.end(),
+            Selector::Dynamic(..) => false,
+        };
+        let Some(wide) = selectors.iter().find(is_wide) else { continue };
+        match mode {
+            Mode::Tunnel => {}
+            Mode::Transport => {
+                let message =
+                    format!("of `{wide}` only the end's own address is carried: this is transport mode");
+                let help = "write `dynamic`, perhaps with [protocol/port]";
+                reader.faults.warning(reader.place(&key.row), &reader.key(key.row.name), message, help);
+            }
+            Mode::Beet => reader.error(
+                &key.row,
+                format!("`{wide}` cannot be carried: BEET mode has one inner address at each end"),
+                "write an address, or `mode = tunnel`",
+            ),
         }
     }
 }
@@ -284,6 +355,24 @@ fn check_reach(reader: &Reader<'_>, connection: &Connection) {
     }
 }
 
+fn pool(reader: &Reader<'_>) -> Option<Pool> {
+    if !reader.has(&POOL_ADDRESSES.row) {
+        reader.section_error(format!("`{}` has no addresses", reader.name()), "add `addrs = 10.3.0.0/24`");
+    }
+    let pool = Pool {
+        name: reader.name().to_owned(),
+        addresses: reader.maybe(&POOL_ADDRESSES)?,
+        netmask: reader.maybe(&POOL_NETMASK),
+        dns: reader.many(&POOL_DNS),
+        nbns: reader.many(&POOL_NBNS),
+        split_include: reader.many(&POOL_SPLIT),
+        domain: reader.maybe(&POOL_DOMAIN),
+        banner: reader.maybe(&POOL_BANNER),
+        span: reader.span,
+    };
+    (!reader.faults.has_error_in(&reader.path)).then_some(pool)
+}
+
 fn shared_secret(reader: &Reader<'_>) -> Option<SharedSecret> {
     let owners = reader.family(&SECRET_ID);
     let secret = reader.maybe(&SECRET_VALUE);
@@ -291,7 +380,13 @@ fn shared_secret(reader: &Reader<'_>) -> Option<SharedSecret> {
         reader.section_error(format!("`{}` has no `secret`", reader.name()), "");
     }
     let secret = secret?;
-    if secret.len() < SHORT_SECRET_LEN {
+    let kind =
+        if reader.name().starts_with("xauth") { SecretKind::Password } else { SecretKind::PreSharedKey };
+    if kind == SecretKind::Password && owners.is_empty() {
+        reader
+            .section_error(format!("`{}` does not say whose password it is", reader.name()), "add `id = …`");
+    }
+    if kind == SecretKind::PreSharedKey && secret.len() < SHORT_SECRET_LEN {
         reader.faults.warning(
             reader.place(&SECRET_VALUE.row),
             &reader.key(SECRET_VALUE.row.name),
@@ -299,6 +394,6 @@ fn shared_secret(reader: &Reader<'_>) -> Option<SharedSecret> {
             "`openssl rand -base64 24` makes a good one",
         );
     }
-    let shared = SharedSecret { name: reader.name().to_owned(), owners, secret, span: reader.span };
+    let shared = SharedSecret { name: reader.name().to_owned(), kind, owners, secret, span: reader.span };
     (!reader.faults.has_error_in(&reader.path)).then_some(shared)
 }

@@ -3,6 +3,7 @@
 use vici::{Entry, Node, Span, Tree, Value};
 
 use crate::fault::Faults;
+use crate::material::Folders;
 use crate::schema::{Key, ListKey, OptionalKey, Row};
 use crate::value::Unreadable;
 
@@ -17,6 +18,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) span: Span,
     /// Where complaints go.
     pub(crate) faults: &'a Faults<'a>,
+    /// Where the files are that it names.
+    pub(crate) folders: &'a dyn Folders,
 }
 
 /// One of the values of a list key.
@@ -28,7 +31,7 @@ pub(crate) struct Item {
 impl<'a> Reader<'a> {
     /// Gives a section inside this one.
     pub(crate) fn inner(&self, entry: &'a Entry, tree: &'a Tree) -> Reader<'a> {
-        Reader { tree, path: self.key(&entry.name), span: entry.span, faults: self.faults }
+        Reader { tree, path: self.key(&entry.name), span: entry.span, ..self.clone() }
     }
 
     /// Gives the sections inside whose names start with `prefix`.
@@ -102,6 +105,15 @@ impl<'a> Reader<'a> {
         items
     }
 
+    /// Gives the values of a key, whether they are text or not.
+    pub(crate) fn values(&self, row: &Row) -> &'a [Value] {
+        match self.entry(row).map(|entry| &entry.node) {
+            Some(Node::Value(value)) => std::slice::from_ref(value),
+            Some(Node::List(values)) => values,
+            Some(Node::Section(_)) | None => &[],
+        }
+    }
+
     /// Gives the place of a key's value, or of the section's name if the key is not there.
     pub(crate) fn place(&self, row: &Row) -> Span {
         match self.entry(row).map(|entry| (&entry.node, entry.span)) {
@@ -114,6 +126,14 @@ impl<'a> Reader<'a> {
     /// Tells whether a key is there.
     pub(crate) fn has(&self, row: &Row) -> bool {
         self.entry(row).is_some()
+    }
+
+    /// Tells whether a key is there and its value is such; one that cannot be read is not.
+    pub(crate) fn says(&self, row: &Row, is_such: impl Fn(&str) -> bool) -> bool {
+        match self.entry(row).map(|entry| &entry.node) {
+            Some(Node::Value(value)) => value.text().is_some_and(is_such),
+            Some(Node::List(_) | Node::Section(_)) | None => false,
+        }
     }
 
     /// Complains about a key.

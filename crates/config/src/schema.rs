@@ -204,11 +204,13 @@ impl<T> ListKey<T> {
     }
 }
 
-/// Writes a kind of section: its honoured keys as typed statics, and the section that lists them all.
+/// Writes a kind of section: its honoured keys as typed statics, and the section that lists them all, with those that it
+/// shares with another.
 macro_rules! section {
     (
         $SECTION:ident = $path:literal, $status:expr, $doc:literal;
         keys { $($KEY:ident: $type:ty = $value:expr;)* }
+        $(shared [ $($shared:path,)* ])?
         others [ $($other:expr,)* ]
         sections [ $(($name:expr, $inner:expr),)* ]
     ) => {
@@ -216,7 +218,7 @@ macro_rules! section {
         pub(crate) static $SECTION: $crate::schema::Section = $crate::schema::Section {
             path: $path,
             doc: $doc,
-            keys: &[$(&$KEY.row),*],
+            keys: &[$(&$KEY.row,)* $($(&$shared.row,)*)?],
             others: &[$($other),*],
             sections: &[$(($name, &$inner)),*],
             status: $status,

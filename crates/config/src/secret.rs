@@ -7,11 +7,22 @@ use vici::Span;
 use crate::schema::Shape;
 use crate::value::Unreadable;
 
-/// A pre-shared key and those who share it.
+/// What a secret is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretKind {
+    /// It proves who an end is.
+    PreSharedKey,
+    /// It proves who a user is (XAuth).
+    Password,
+}
+
+/// A secret and those who share it.
 #[derive(Clone, Debug)]
 pub struct SharedSecret {
     /// Its name, unique in the configuration; in a management message perhaps empty.
     pub name: String,
+    /// What it is for.
+    pub kind: SecretKind,
     /// Whom it is for; none means anybody.
     pub owners: Vec<IdentityPattern>,
     /// The secret.
@@ -23,6 +34,9 @@ pub struct SharedSecret {
 impl SharedSecret {
     /// Tells whether the secret could fit a peer of a connection with these identities.
     pub(crate) fn could_fit(&self, local: Option<&Identity>, remote: &IdentityPattern) -> bool {
+        if self.kind == SecretKind::Password {
+            return false;
+        }
         let IdentityPattern::Exact(remote) = remote else {
             return true;
         };
@@ -51,7 +65,7 @@ fn secret(text: &str) -> Result<Secret<Vec<u8>>, Unreadable> {
 }
 
 /// An odd number of digits is taken as if a zero stood before them.
-fn hexadecimal(digits: &str) -> Option<Vec<u8>> {
+pub(crate) fn hexadecimal(digits: &str) -> Option<Vec<u8>> {
     let mut nibbles = digits.chars().map(|digit| digit.to_digit(16)).collect::<Option<Vec<_>>>()?;
     if nibbles.len() % 2 == 1 {
         nibbles.insert(0, 0);
@@ -60,7 +74,7 @@ fn hexadecimal(digits: &str) -> Option<Vec<u8>> {
 }
 
 /// RFC 4648 §4, with or without padding.
-fn base64(encoded: &str) -> Option<Vec<u8>> {
+pub(crate) fn base64(encoded: &str) -> Option<Vec<u8>> {
     let symbols = encoded.trim_end_matches('=').bytes().map(|symbol| match symbol {
         b'A'..=b'Z' => Some(symbol - b'A'),
         b'a'..=b'z' => Some(symbol - b'a' + 26),

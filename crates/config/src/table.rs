@@ -8,6 +8,9 @@ pub(crate) mod authentication;
 pub(crate) mod child;
 pub(crate) mod connection;
 pub(crate) mod credentials;
+pub(crate) mod handling;
+pub(crate) mod interface;
+pub(crate) mod manual_keying;
 
 use crate::schema::{Name, Status, section};
 
@@ -20,6 +23,7 @@ section! {
         (Name::Exactly("secrets"), credentials::SECRETS),
         (Name::Exactly("pools"), credentials::POOLS),
         (Name::Exactly("authorities"), credentials::AUTHORITIES),
+        (Name::Exactly("manual"), manual_keying::MANUAL),
     ]
 }
 
@@ -35,8 +39,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::Severity;
+    use crate::load::load_text_in;
+    use crate::material::Everywhere;
     use crate::schema::{Absent, Arity, Section};
-    use crate::{Severity, Syntax, load_text};
 
     /// Every section of the table, each once.
     fn sections(section: &'static Section, found: &mut Vec<&'static Section>) {
@@ -57,22 +63,45 @@ mod tests {
         let at = |section: &str| if section == path { format!("{line}\n") } else { String::new() };
         format!(
             "connections {{ c {{\n remote_addrs = 192.0.2.1\n {}
-                local {{ auth = psk\n {} }}
-                remote {{ auth = psk\n {} }}
+                local {{ auth = psk\n {}
+                    cert {{ file = gw.pem\n {} }} }}
+                remote {{ auth = psk\n {}
+                    cert {{ file = peer.pem\n {} }} }}
                 children {{ net {{\n {} }} }}
             }} }}
-            secrets {{ ike {{ secret = correct-horse-battery-staple\n {} }} }}",
+            secrets {{ ike {{ secret = correct-horse-battery-staple\n {} }}
+                private {{ file = gw.key\n {} }} }}
+            pools {{ p {{ addrs = 10.3.0.0/24\n {} }} }}
+            authorities {{ ca {{ cacert = ca.pem\n {} }} }}
+            manual {{ m {{ local_addr = 192.0.2.2\n remote_addr = 192.0.2.1\n {}
+                esp {{ proposal = aes128-sha256\n spi_in = 0x1001\n spi_out = 0x1002
+                    encryption_key_in = 0x{KEY}\n integrity_key_in = 0x{KEY}{KEY}
+                    encryption_key_out = 0x{KEY}\n integrity_key_out = 0x{KEY}{KEY} }}
+            }} }}",
             at("connections.<conn>"),
             at("connections.<conn>.local<suffix>"),
+            at("connections.<conn>.local<suffix>.cert<suffix>"),
             at("connections.<conn>.remote<suffix>"),
+            at("connections.<conn>.remote<suffix>.[ca]cert<suffix>"),
             at("connections.<conn>.children.<child>"),
             at("secrets.ike<suffix>"),
+            at("secrets.private<suffix>"),
+            at("pools.<pool>"),
+            at("authorities.<name>"),
+            at("manual.<name>"),
         )
     }
 
+    const KEY: &str = "000102030405060708090a0b0c0d0e0f";
+
+    /// The faults of a configuration, but for what manually keyed SAs are always warned of.
     fn faults(path: &str, line: &str) -> Vec<(Severity, String)> {
-        let loaded = load_text("test", &configuration(path, line), Syntax::Swanctl);
-        loaded.faults.into_iter().map(|fault| (fault.severity, fault.message)).collect()
+        let loaded = load_text_in(&Everywhere, &configuration(path, line));
+        let faults = loaded.faults.into_iter();
+        faults
+            .filter(|fault| !fault.key.starts_with("manual.m") || fault.severity == Severity::Error)
+            .map(|fault| (fault.severity, fault.message))
+            .collect()
     }
 
     #[test]

@@ -19,6 +19,9 @@ impl Unreadable {
     }
 }
 
+/// A name or an address of something, whatever it looks like.
+pub(crate) const NAME: Shape<String> = Shape { words: "name", read: |text| Ok(text.to_owned()) };
+
 /// A time; zero is written `0`.
 pub(crate) const TIME: Shape<Duration> = Shape { words: "time", read: time };
 

@@ -4,11 +4,15 @@ use std::fs;
 use std::time::Duration;
 
 use config::{
-    AddressSpec, CloseAction, Config, Encap, Fragmentation, Loaded, Place, Severity, StartAction, Syntax,
-    Treatment, Unique, load_connections, load_file, load_shared, load_text,
+    AddressSpec, BothWays, CloseAction, Compress, Config, Encap, Fragmentation, Handling, Loaded, ManualSa,
+    Place, Severity, StartAction, Syntax, Treatment, Unique, load_connections, load_file, load_shared,
+    load_text,
 };
 use proptest::prelude::*;
-use sa::{Identity, IdentityPattern, Mode, Proposal, ProposalProtocol};
+use sa::{
+    CopyDscp, CopyEcn, Cpi, DontFragment, Esn, FlowPadding, Fragmenting, Identity, IdentityPattern, Mode,
+    Proposal, ProposalProtocol, SegmentSize, Spi,
+};
 use vici::Tree;
 
 const SITE_TO_SITE: &str = r#"connections {
@@ -62,6 +66,104 @@ fn faults_of_connection(lines: &str) -> Vec<String> {
 
 fn faults_of_child(lines: &str) -> Vec<String> {
     faults_of_connection(&format!(" remote_addrs = 192.0.2.1\n children {{ net {{\n{lines}\n}} }}"))
+}
+
+#[test]
+fn aggressive_mode_is_a_decision() {
+    let lines = |more: &str| {
+        format!(
+            " version = 1\n aggressive = yes\n remote_addrs = 192.0.2.1\n {more}\n children {{ net {{ remote_ts = 10.2.0.0/16 }} }}"
+        )
+    };
+    let refused = faults_of_connection(&lines(""));
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert!(
+        refused[0]
+            .starts_with("error: connections.c.aggressive: aggressive mode shows everybody who asks a hash"),
+        "{refused:?}"
+    );
+    let allowed = faults_of_connection(&lines("allow_weak = yes"));
+    assert_eq!(allowed.len(), 1, "{allowed:?}");
+    assert!(
+        allowed[0].starts_with("warning: connections.c.aggressive: aggressive mode shows everybody"),
+        "{allowed:?}"
+    );
+    let version_2 = faults_of_connection(&lines("allow_weak = yes").replace("version = 1", ""));
+    assert!(version_2[0].contains("which this connection does not speak"), "{version_2:?}");
+}
+
+#[test]
+fn ah_around_esp_is_for_version_1_only() {
+    let lines = |version: u8, more: &str| {
+        format!(
+            " version = {version}\n remote_addrs = 192.0.2.1\n children {{ net {{\n remote_ts = 10.2.0.0/16\n \
+             esp_proposals = aes128-sha256\n {more}\n }} }}"
+        )
+    };
+    let bundle = "ah_proposals = sha256\n bundle = yes";
+    assert_eq!(faults_of_connection(&lines(1, bundle)), [] as [String; 0]);
+    assert_eq!(
+        faults_of_connection(&lines(2, bundle)),
+        [
+            "error: connections.c.children.net.bundle: IKEv2 cannot agree on AH around ESP; write `version = 1`, or \
+          leave `bundle` out"
+        ]
+    );
+    assert_eq!(
+        faults_of_connection(&lines(1, "bundle = yes")),
+        ["error: connections.c.children.net.bundle: AH is to go around ESP, and `ah_proposals` is missing"]
+    );
+    assert_eq!(faults_of_connection(&lines(2, "ah_proposals = sha256")), [] as [String; 0]);
+}
+
+#[test]
+fn force_is_for_version_1_only() {
+    let lines = |version: u8| {
+        format!(
+            " version = {version}\n fragmentation = force\n remote_addrs = 192.0.2.1\n children {{ net {{ remote_ts = 10.2.0.0/16 }} }}"
+        )
+    };
+    assert_eq!(faults_of_connection(&lines(1)), [] as [String; 0]);
+    assert_eq!(
+        faults_of_connection(&lines(2)),
+        [
+            "error: connections.c.fragmentation: `force` exists in IKEv1 only (RFC 7383 §3); write `fragmentation = \
+          yes`"
+        ]
+    );
+}
+
+#[test]
+fn a_user_is_a_second_round_of_version_1() {
+    let text = |version: &str, rounds: &str, secret: &str| {
+        format!(
+            "connections {{ c {{\n {version}\n local-1 {{ auth = psk }}\n remote-1 {{ auth = psk }}\n{rounds}\n \
+             children {{ net {{ remote_ts = 10.2.0.0/16 }} }} }} }}\n\
+             secrets {{ ike {{ secret = correct-horse-battery-staple }}\n{secret} }}"
+        )
+    };
+    let ours = "local-2 { auth = xauth\n xauth_id = carol }";
+    let password = "xauth-carol { id = carol\n secret = sesame }";
+    let config = sound(&text("version = 1", ours, password), Syntax::Swanctl);
+    assert_eq!(config.connections[0].xauth, config::Xauth::Ours("carol".to_owned()));
+    assert_eq!(config.secrets[1].kind, config::SecretKind::Password);
+    let theirs = sound(&text("version = 1", "remote-2 { auth = xauth }", password), Syntax::Swanctl);
+    assert_eq!(theirs.connections[0].xauth, config::Xauth::Theirs);
+    for (text, sentence) in [
+        (text("", ours, password), "XAuth belongs to IKEv1, and the connection speaks IKEv2"),
+        (text("version = 1", ours, ""), "`c` authenticates as user `carol`, who has no password"),
+        (
+            text("version = 1", "local-2 { auth = xauth }", password),
+            "`local-2` does not say which user gives a password",
+        ),
+        (text("version = 1", ours, "xauth { secret = x }"), "`xauth` does not say whose password it is"),
+        (
+            text("version = 1", &format!("{ours}\n remote-2 {{ auth = xauth }}"), password),
+            "only one end's user can give a password",
+        ),
+    ] {
+        assert!(faults(&text).contains(sentence), "{}", faults(&text));
+    }
 }
 
 #[test]
@@ -128,8 +230,11 @@ fn the_manual_has_every_key() {
         ".BR \"remote_addrs\" \" = \\fIaddresses, networks, ranges or names\\fR\"",
         "Default: \\fB1h\\fR. Bounds what one stolen key discloses.",
         "Default: rekey_time and a tenth of it.",
-        "Accepted with a warning unless no: packets are protected but not compressed.",
-        "Refused unless 0: padding is not supported yet",
+        "Accepted with a warning unless no: it is for updown scripts, which are not supported yet.",
+        ".SS \"manual.<name>.esp\"",
+        ".B aes128gcm16, aes128gcm128, aes128gcm, aesgcm16\n",
+        ".B aes256gmac\nESP only. Encrypts nothing.\n",
+        ".B modp768\nWeak: the 768\\-bit group has been broken in public.\n",
     ] {
         assert!(page.contains(wanted), "{wanted}");
     }
@@ -163,6 +268,17 @@ fn everything_can_be_configured() {
                 local_ts = 10.1.0.0/16[tcp/80-90], fd01::/64
                 remote_ts = dynamic[udp], fd02::/64
                 esp_proposals = aes256gcm16-x25519-esn
+                ah_proposals = sha384-x25519
+                ipcomp = yes
+                copy_df = set
+                copy_dscp = in
+                copy_ecn = no
+                fragment = after
+                mss = 1200
+                tfc_padding = mtu
+                tfc_dummies = 5
+                set_mark_out = 0x2a
+                inactivity = 10m
                 rekey_time = 30m
                 life_time = 40m
                 rand_time = 2m
@@ -216,6 +332,23 @@ fn everything_can_be_configured() {
     assert_eq!((one.packets.rekey, one.packets.rand, one.packets.life), (1_000_000, 1_000, 2_000_000));
     assert_eq!((one.start_action, one.close_action), (StartAction::TrapAndStart, CloseAction::Start));
     assert_eq!((one.replay_window, one.priority), (4096, 7));
+    assert_eq!(
+        one.proposals.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["aes256gcm16-x25519-esn", "sha384-x25519-noesn"]
+    );
+    assert_eq!((one.compress, one.inactivity), (Compress::Deflate, Duration::from_secs(600)));
+    let expected = Handling {
+        dscp: CopyDscp::In,
+        ecn: CopyEcn::No,
+        dont_fragment: DontFragment::Set,
+        fragmenting: Fragmenting::AfterSealing,
+        segment_size: SegmentSize::AtMost(1200),
+        padding: FlowPadding::ToPathMtu,
+        dummies: 5,
+        mark: 42,
+    };
+    assert_eq!(one.handling, expected);
+    assert_eq!((&all.children[1].handling, all.children[1].compress), (&Handling::default(), Compress::No));
     assert_eq!(all.children[1].treatment, Treatment::Pass);
     let secret = &config.secrets[0];
     assert!(secret.secret.ct_eq(b"secret secret secret"));
@@ -231,7 +364,7 @@ connections {
     local_ts = 10.0.0.0/8
     proposals = default, aes256-sha1-modp2048
     local { auth = psk }
-    remote { auth = pubkey }
+    remote { auth = rsa-sha3 }
     children {
       net {
         local_ts = 10.1.0.0/16, 10.400.0.0/16
@@ -259,10 +392,10 @@ site.conf:4:5: error: unknown key `local_ts`
       |     ^^^^^^^^ `local_ts` belongs in connections.<conn>.children.<child>
 site.conf:5:26: error: `sha1` is weak: SHA-1 collides for money, and RFC 8247 is phasing it out
     5 |     proposals = default, aes256-sha1-modp2048
-      |                          ^^^^^^^^^^^^^^^^^^^^ choose another, or write `allow_weak = yes` in the connection
-site.conf:7:21: error: certificates are not supported yet
-    7 |     remote { auth = pubkey }
-      |                     ^^^^^^ write `auth = psk`
+      |                          ^^^^^^^^^^^^^^^^^^^^ choose another, or write `allow_weak = yes`, a key of Keyway's own, in the connection
+site.conf:7:21: error: `sha3` is no key type, hash or number of bits
+    7 |     remote { auth = rsa-sha3 }
+      |                     ^^^^^^^^ write psk, pubkey, or as in rsa-3072-sha256-sha384, ecdsa-sha256 or ed25519
 site.conf:10:33: error: \"10.400.0.0/16\" is not an address, a prefix (10.1.0.0/16) or a range (10.1.0.1-10.1.0.9)
    10 |         local_ts = 10.1.0.0/16, 10.400.0.0/16
       |                                 ^^^^^^^^^^^^^
@@ -293,7 +426,7 @@ fn faults_of_toml_have_places_too() {
     let text = "\
 [connections.east]
 remote_adrs = \"192.0.2.2\"
-version = 1
+version = 3
 local.auth = \"psk\"
 remote.auth = \"psk\"
 dpd_delay = 1.5
@@ -309,8 +442,8 @@ site.toml:6:13: error: no key takes a value of type float
 site.toml:2:1: error: unknown key `remote_adrs`
     2 | remote_adrs = \"192.0.2.2\"
       | ^^^^^^^^^^^ did you mean `remote_addrs`?
-site.toml:3:11: error: IKEv1 is not supported yet
-    3 | version = 1
+site.toml:3:11: error: `3` is not a version of IKE
+    3 | version = 3
       |           ^ write `version = 2`
 site.toml:6:41: error: a prefix of 40 bits is longer than an IPv4 address
     6 | children.net.remote_ts = [\"10.0.0.0/8\", \"10.0.0.0/40\"]
@@ -366,11 +499,6 @@ site.conf:1:15: error: `c` does not say how its remote end authenticates
         faults_of_connection(""),
         ["warning: connections.c: `c` has no children, so it protects nothing; add `children { … }`"]
     );
-    let without_auth = SITE_TO_SITE.replace("local { auth = psk }", "local { id = west }");
-    assert!(
-        faults(&without_auth)
-            .contains("error: `local` without `auth` means pubkey, and certificates are not supported yet")
-    );
 }
 
 #[test]
@@ -404,13 +532,30 @@ fn children_that_cannot_work_are_refused() {
         ]
     );
     assert_eq!(faults_of_child("local_ts = dynamic\nremote_ts = ::/0, 10.0.0.0/8"), Vec::<String>::new());
+    assert_eq!(faults_of_child("mode = transport\nlocal_ts = dynamic[gre]"), Vec::<String>::new());
     assert_eq!(
-        faults_of_child("mode = transport"),
+        faults_of_child("mode = transport\nremote_ts = 10.0.0.0/8"),
         [
-            "error: connections.c.children.net.mode: `transport` mode is not supported yet: the child would carry other \
-          packets than you expect; only `mode = tunnel` protects traffic so far"
+            "warning: connections.c.children.net.remote_ts: of `10.0.0.0/8` only the end's own address is carried: this is \
+          transport mode; write `dynamic`, perhaps with [protocol/port]"
         ]
     );
+    assert_eq!(
+        faults_of_child("mode = beet\nlocal_ts = 10.0.0.1\nremote_ts = 10.0.0.2/31"),
+        [
+            "error: connections.c.children.net.remote_ts: `10.0.0.2/31` cannot be carried: BEET mode has one inner address \
+          at each end; write an address, or `mode = tunnel`"
+        ]
+    );
+    for lines in ["mode = transport\ntfc_padding = mtu", "ah_proposals = sha256\ntfc_padding = 100"] {
+        assert_eq!(
+            faults_of_child(lines),
+            [
+                "error: connections.c.children.net.tfc_padding: only ESP in tunnel mode can hide the length of packets (RFC \
+              4303 §2.7)"
+            ]
+        );
+    }
 }
 
 #[test]
@@ -463,8 +608,153 @@ site.conf:14:26: warning: a secret of fewer than 16 characters can be found by t
     assert!(faults("secrets { ike { id = x } }").contains("error: `ike` has no `secret`"));
     assert!(
         faults("secrets { eap-1 { secret = x } }")
-            .contains("warning: `eap-1` has no effect: only ike secrets are used")
+            .contains("warning: `eap-1` has no effect: only pre-shared keys and passwords of files are used")
     );
+}
+
+/// AES-256 and HMAC-SHA-256 take 32 octets each.
+fn key(octet: &str) -> String {
+    format!("0x{}", octet.repeat(32))
+}
+
+fn manual_esp(lines: &str) -> String {
+    let [a, b, c, d] = ["0a", "0b", "0c", "0d"].map(key);
+    format!(
+        "esp {{ proposal = aes256-sha256
+                spi_in = 0x1001\n spi_out = 0x1002
+                encryption_key_in = {a}\n encryption_key_out = {b}
+                integrity_key_in = {c}\n integrity_key_out = {d}\n {lines} }}"
+    )
+}
+
+const MANUAL_AH: &str = "ah { proposal = sha256-esn\n spi_in = 4097\n spi_out = 4098
+    integrity_key_in = 0sAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=
+    integrity_key_out = 0sAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI= }";
+
+fn manual(lines: &str) -> Loaded {
+    let text = format!("manual {{ lab {{ local_addr = 192.0.2.1\n remote_addr = 192.0.2.2\n {lines} }} }}");
+    load_text("site.conf", &text, Syntax::Swanctl)
+}
+
+/// What is said of a section beyond the warning that each of them has.
+fn faults_of_manual(lines: &str) -> Vec<String> {
+    let faults =
+        manual(lines).faults.into_iter().map(|fault| format!("{}: {}", fault.severity, fault.sentence()));
+    faults.filter(|fault| !fault.contains(ManualSa::DANGER)).collect()
+}
+
+#[test]
+fn keys_may_be_configured_without_ike() {
+    let loaded = manual(&format!(
+        "mode = transport\n remote_ts = dynamic[gre]\n cpi_in = 2\n cpi_out = 0x1234\n copy_df = no\n priority = 3\n \
+         {} {MANUAL_AH}",
+        manual_esp("")
+    ));
+    assert!(loaded.is_sound(), "{}", rendered(&loaded));
+    assert!(rendered(&loaded).contains("warning: `lab` has keys that nobody renews"));
+    let lab = &loaded.config.manual[0];
+    assert_eq!(
+        (lab.name.as_str(), lab.mode, lab.replay_window, lab.priority),
+        ("lab", Mode::Transport, 0, 3)
+    );
+    assert_eq!(lab.local_selectors[0].to_string(), "192.0.2.1/32");
+    assert_eq!(lab.remote_selectors[0].to_string(), "192.0.2.2/32[gre]");
+    assert_eq!(lab.compression, Some(BothWays { inbound: Cpi(2), outbound: Cpi(0x1234) }));
+    assert_eq!(lab.handling.dont_fragment, DontFragment::Clear);
+    let esp = lab.esp.as_ref().expect("it is there");
+    assert_eq!((esp.protection.to_string().as_str(), esp.esn), ("aes256-sha256", Esn::No));
+    assert_eq!(esp.spi, BothWays { inbound: Spi(0x1001), outbound: Spi(0x1002) });
+    assert!(esp.key.outbound.ct_eq(&[[0x0b; 32], [0x0d; 32]].concat()));
+    let ah = lab.ah.as_ref().expect("it is there");
+    assert_eq!((ah.protection.to_string().as_str(), ah.esn, ah.spi.inbound), ("sha256", Esn::Yes, Spi(4097)));
+    assert!(ah.key.inbound.ct_eq(&[1; 32]));
+}
+
+#[test]
+fn the_same_keys_in_toml() {
+    let [a, b, c, d] = ["0a", "0b", "0c", "0d"].map(key);
+    let text = format!(
+        "[manual.lab]\nlocal_addr = \"192.0.2.1\"\nremote_addr = \"192.0.2.2\"\n[manual.lab.esp]\nproposal = \
+         \"aes256-sha256\"\nspi_in = 0x1001\nspi_out = 0x1002\nencryption_key_in = \"{a}\"\nencryption_key_out = \
+         \"{b}\"\nintegrity_key_in = \"{c}\"\nintegrity_key_out = \"{d}\"\n"
+    );
+    let toml = load_text("site.toml", &text, Syntax::Toml);
+    assert!(toml.is_sound(), "{}", rendered(&toml));
+    assert!(toml.config.manual[0].is_same(&manual(&manual_esp("")).config.manual[0]));
+}
+
+#[test]
+fn what_counts_needs_consent_where_keys_are_never_renewed() {
+    let key = |octet: &str| format!("0x{}", octet.repeat(36));
+    let gcm = format!(
+        "esp {{ proposal = aes256gcm16\n spi_in = 0x1001\n spi_out = 0x1002\n encryption_key_in = {}\n \
+         encryption_key_out = {} }}",
+        key("0a"),
+        key("0b")
+    );
+    let sentence = "manual.lab.esp.proposal: `aes256gcm16` counts, and after a restart counts the same again: two packets \
+                    under one key and count give their plaintexts or the key of their authentication away (RFC 8221 §3)";
+    let refused =
+        format!("error: {sentence}; choose aes256-sha256, or write `allow_weak = yes` in the section above");
+    assert_eq!(faults_of_manual(&gcm), [refused]);
+    let warned = format!("warning: {sentence}; change the keys with each restart");
+    assert_eq!(faults_of_manual(&format!("allow_weak = yes\n {gcm}")), [warned]);
+}
+
+#[test]
+fn manual_keys_that_cannot_work_are_refused() {
+    let one = |lines: &str| match faults_of_manual(lines).as_slice() {
+        [one] => one.clone(),
+        other => panic!("{lines}: {other:?}"),
+    };
+    assert_eq!(
+        one(""),
+        "error: manual.lab: `lab` says neither how ESP nor how AH protects; add `esp { … }` or `ah { … }`"
+    );
+    assert_eq!(
+        one(&manual_esp("").replace(&key("0d"), "0x0d")),
+        "error: manual.lab.esp.integrity_key_out: `sha256` needs 32 octets, not 1; `openssl rand -hex 32` makes one"
+    );
+    assert_eq!(
+        one(&manual_esp("").replace(&format!("encryption_key_in = {}", key("0a")), "")),
+        "error: manual.lab.esp: `aes256` needs `encryption_key_in` of 32 octets; `openssl rand -hex 32` makes one"
+    );
+    assert_eq!(
+        one(&manual_esp("").replace("aes256-sha256", "aes256-aes128-sha256")),
+        "error: manual.lab.esp.proposal: `aes256-aes128-sha256` leaves a choice, and there is nobody to agree on it with; \
+         write one, such as aes256-sha256"
+    );
+    assert_eq!(
+        one(&format!("mode = transport\n local_ts = 10.1.0.0/16\n {}", manual_esp(""))),
+        "error: manual.lab.local_ts: `10.1.0.0/16` cannot be carried: transport mode protects what the two ends say \
+         themselves, which is `192.0.2.1` here"
+    );
+    assert_eq!(
+        one(&format!("encap = yes\n {} {}", manual_esp(""), MANUAL_AH.replace("-esn", ""))),
+        "error: manual.lab.encap: AH protects the addresses that a NAT changes, and does not go in UDP"
+    );
+    assert_eq!(one(&format!("cpi_in = 2\n {}", manual_esp(""))), "error: manual.lab: `lab` has no `cpi_out`");
+    assert_eq!(
+        one(&format!("tfc_padding = mtu\n {}", MANUAL_AH.replace("-esn", ""))),
+        "error: manual.lab.tfc_padding: only ESP in tunnel mode can hide the length of packets (RFC 4303 §2.7)"
+    );
+    assert!(one(MANUAL_AH).contains("64-bit sequence numbers are followed by the anti-replay window"));
+    assert!(
+        one(&format!("replay_window = 64\n {}", manual_esp("")))
+            .starts_with("warning: manual.lab.replay_window")
+    );
+    assert!(
+        one(&manual_esp("").replace(&key("0b"), &key("0a")).replace(&key("0d"), &key("0c")))
+            .contains("both directions have the same keys")
+    );
+}
+
+#[test]
+fn configured_keys_are_never_shown() {
+    let loaded = manual(&manual_esp("").replace(&key("0d"), "0xswordfish"));
+    assert!(!loaded.is_sound());
+    let said = format!("{}{loaded:?}", rendered(&loaded));
+    assert!(!said.contains("swordfish") && !said.contains("0a0a"), "{said}");
 }
 
 #[test]
@@ -619,7 +909,7 @@ fn a_load_shared_message_is_a_secret() {
     let sentences: Vec<_> = faults.iter().map(config::Fault::sentence).collect();
     assert_eq!(
         sentences,
-        ["type: secrets of type `EAP` are not used yet; only ike is", "data: the secret is empty"]
+        ["type: secrets of type `EAP` are not used yet; only ike and xauth are", "data: the secret is empty"]
     );
 }
 

@@ -15,6 +15,10 @@ fn main() {
         aead::AES_256_GCM_16,
         aead::AES_128_GCM_8,
         aead::CHACHA20_POLY1305,
+        aead::AES_128_CCM_16,
+        aead::AES_256_CCM_16,
+        aead::CAMELLIA_128_CCM_16,
+        aead::NULL_AES_128_GMAC,
     ] {
         let key =
             algorithm.key(&vec![1; algorithm.key_len() + algorithm.salt_len()]).expect("the length fits");
@@ -27,15 +31,25 @@ fn main() {
         (cipher::AES_128_CBC, mac::HMAC_SHA2_256_128),
         (cipher::AES_192_CBC, mac::HMAC_SHA2_384_192),
         (cipher::AES_256_CBC, mac::HMAC_SHA2_512_256),
+        (cipher::AES_128_CTR, mac::HMAC_SHA2_256_128),
+        (cipher::CAMELLIA_128_CBC, mac::HMAC_SHA2_256_128),
+        (cipher::CAMELLIA_128_CTR, mac::HMAC_SHA2_256_128),
+        (cipher::NULL, mac::HMAC_SHA1_96),
+        (cipher::NULL, mac::HMAC_MD5_96),
+        (cipher::NULL, mac::AES_XCBC_96),
+        (cipher::NULL, mac::AES_CMAC_96),
+        (cipher::DES_CBC, mac::HMAC_MD5_96),
+        (cipher::TRIPLE_DES_CBC, mac::HMAC_SHA1_96),
+        (cipher::CAST_128_CBC, mac::HMAC_SHA1_96),
+        (cipher::BLOWFISH_128_CBC, mac::HMAC_SHA1_96),
     ] {
-        let cipher_key = cipher.key(&vec![1; cipher.key_len()]).expect("the length fits");
+        let cipher_key = cipher.key(&vec![1; cipher.key_len() + cipher.salt_len()]).expect("the length fits");
         let mac_key = mac.key(&vec![1; mac.key_len()]).expect("the length fits");
         let mut icv = vec![0; mac.icv_len()];
         row(&format!("{} + {}", cipher.name(), mac.name().trim_start_matches("AUTH_")), |data, packet| {
-            let whole_blocks = data.len() / 16 * 16;
-            cipher_key
-                .encrypt(&u128::from(packet).to_be_bytes(), &mut data[..whole_blocks])
-                .expect("whole blocks");
+            let whole_blocks = data.len() / cipher.block_len() * cipher.block_len();
+            let iv = &u128::from(packet).to_be_bytes()[16 - cipher.iv_len()..];
+            cipher_key.encrypt(iv, &mut data[..whole_blocks]).expect("whole blocks");
             mac_key.sign(&[&[0; 8], data], &mut icv);
         });
     }
@@ -46,9 +60,17 @@ fn main() {
         key_exchange::ECP_256,
         key_exchange::ECP_384,
         key_exchange::ECP_521,
+        key_exchange::CURVE448,
+        key_exchange::BRAINPOOL_P256R1,
+        key_exchange::BRAINPOOL_P384R1,
+        key_exchange::BRAINPOOL_P512R1,
+        key_exchange::MODP_1024,
         key_exchange::MODP_2048,
+        key_exchange::MODP_2048_256,
         key_exchange::MODP_3072,
         key_exchange::MODP_4096,
+        key_exchange::MODP_6144,
+        key_exchange::MODP_8192,
     ] {
         let peer = method.generate().expect("the library works");
         let generate = time(|_| drop(black_box(method.generate())));

@@ -44,6 +44,9 @@ pub enum InvalidPublicValue {
     /// A Curve25519 value gives the all-zero shared secret, whatever our private key (RFC 8031 §2).
     #[error("it gives the all-zero shared secret")]
     SmallOrder,
+    /// An ML-KEM encapsulation key has coefficients that are not reduced (FIPS 203 §7.2).
+    #[error("it is not an encapsulation key")]
+    NotEncapsulationKey,
 }
 
 /// Says that an integrity check value does not fit what it should protect; deliberately nothing more.

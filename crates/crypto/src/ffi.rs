@@ -1,11 +1,17 @@
-//! The C library where `aws-lc-rs` exposes too little: AEADs with short tags and no per-packet set-up, AES-CBC
-//! without padding, and modular exponentiation.
+//! The C library where `aws-lc-rs` exposes too little: AEADs with short tags and no per-packet set-up, AES block by
+//! block, in CBC mode without padding and in counter mode, and modular exponentiation.
 //!
 //! Everything `unsafe` is here. Each type owns one C object, checks every length before a pointer leaves Rust, and
 //! wipes its memory when dropped: AWS-LC's `OPENSSL_free` cleanses what it frees.
 
+pub(crate) mod ec;
+#[cfg(test)]
+pub(crate) mod ml_kem;
+pub(crate) mod modp;
+pub(crate) mod rsa;
+
+use std::ffi::CStr;
 use std::ptr::{self, NonNull};
-use std::sync::LazyLock;
 
 use aws_lc_sys as c;
 use zeroize::Zeroize;
@@ -43,26 +49,52 @@ impl AeadAlgorithm {
     }
 }
 
-/// An AEAD key schedule with a fixed ICV length.
-pub(crate) struct AeadContext {
-    context: NonNull<c::EVP_AEAD_CTX>,
-    icv_len: usize,
+/// Octets of a cache line.
+#[cfg(target_arch = "x86_64")]
+const CACHE_LINE: usize = 64;
+
+/// An AEAD key schedule with a fixed ICV length, and what else belongs to the key: one piece of memory, so that a packet
+/// waits for it once.
+#[repr(C)]
+pub(crate) struct AeadContext<Beside> {
+    context: c::EVP_AEAD_CTX,
+    icv_len: u8,
+    pub(crate) beside: Beside,
 }
 
 // SAFETY: the context is plain memory that belongs to no thread.
-unsafe impl Send for AeadContext {}
+unsafe impl<Beside: Send> Send for AeadContext<Beside> {}
 // SAFETY: sealing and opening take the context as const, and aead.h (at EVP_AEAD_CTX_seal) lists AES-GCM and
 // ChaCha20-Poly1305 among the AEADs for which they may run concurrently on one context.
-unsafe impl Sync for AeadContext {}
+unsafe impl<Beside: Sync> Sync for AeadContext<Beside> {}
 
 /// Every AEAD here takes a nonce of 96 bits.
 pub(crate) type Nonce = [u8; 12];
 
-impl AeadContext {
-    pub(crate) fn new(algorithm: AeadAlgorithm, key: &[u8], icv_len: usize) -> Result<Self, Error> {
-        // SAFETY: `key` is readable for its length; the library checks that length and the ICV's, and copies the key.
-        let context = unsafe { c::EVP_AEAD_CTX_new(algorithm.table(), key.as_ptr(), key.len(), icv_len) };
-        Ok(Self { context: NonNull::new(context).ok_or(Error::Library)?, icv_len })
+impl<Beside> AeadContext<Beside> {
+    /// Expands a key. The context stays where it is, since the library may keep pointers into it.
+    pub(crate) fn new(
+        algorithm: AeadAlgorithm,
+        key: &[u8],
+        icv_len: usize,
+        beside: Beside,
+    ) -> Result<Box<Self>, Error> {
+        let icv_octets = u8::try_from(icv_len).map_err(|_| Error::Length)?;
+        let context = c::EVP_AEAD_CTX::default();
+        let mut made = Box::new(Self { context, icv_len: icv_octets, beside });
+        // SAFETY: the context is ours and zero; `key` is readable for its length; the library checks that length and the
+        // ICV's, and copies the key. If it fails it leaves a context that may be cleaned up.
+        let status = unsafe {
+            c::EVP_AEAD_CTX_init(
+                &mut made.context,
+                algorithm.table(),
+                key.as_ptr(),
+                key.len(),
+                icv_len,
+                ptr::null_mut(),
+            )
+        };
+        if status == 1 { Ok(made) } else { Err(Error::Library) }
     }
 
     pub(crate) fn seal(
@@ -72,7 +104,7 @@ impl AeadContext {
         data: &mut [u8],
         icv: &mut [u8],
     ) -> Result<(), Error> {
-        if icv.len() != self.icv_len {
+        if icv.len() != usize::from(self.icv_len) {
             return Err(Error::Length);
         }
         let mut written = 0;
@@ -80,7 +112,7 @@ impl AeadContext {
         // library allows; at most `icv.len()` octets are written to `icv`; there is no extra input.
         let status = unsafe {
             c::EVP_AEAD_CTX_seal_scatter(
-                self.context.as_ptr(),
+                &self.context,
                 data.as_mut_ptr(),
                 icv.as_mut_ptr(),
                 &mut written,
@@ -107,14 +139,14 @@ impl AeadContext {
         icv: &[u8],
     ) -> Result<(), Forged> {
         // A shorter ICV would be easier to guess, so the length is part of the check.
-        if icv.len() != self.icv_len {
+        if icv.len() != usize::from(self.icv_len) {
             return Err(Forged);
         }
         // SAFETY: each pointer goes with its slice's own length; output and input are the same buffer, which the
         // library allows.
         let status = unsafe {
             c::EVP_AEAD_CTX_open_gather(
-                self.context.as_ptr(),
+                &self.context,
                 data.as_mut_ptr(),
                 nonce.as_ptr(),
                 nonce.len(),
@@ -128,12 +160,26 @@ impl AeadContext {
         };
         if status == 1 { Ok(()) } else { Err(Forged) }
     }
+
+    /// Asks the processor for the context's cache lines.
+    pub(crate) fn prefetch(&self) {
+        #[cfg(target_arch = "x86_64")]
+        for line in 0..size_of::<Self>().div_ceil(CACHE_LINE) {
+            let at = ptr::from_ref(self).cast::<i8>().wrapping_add(line * CACHE_LINE);
+            // SAFETY: a prefetch reads nothing and faults on no address.
+            unsafe { core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(at) };
+        }
+    }
 }
 
-impl Drop for AeadContext {
+impl<Beside> Drop for AeadContext<Beside> {
     fn drop(&mut self) {
-        // SAFETY: the pointer came from EVP_AEAD_CTX_new and is freed once.
-        unsafe { c::EVP_AEAD_CTX_free(self.context.as_ptr()) }
+        let context = ptr::from_mut(&mut self.context);
+        // SAFETY: the context was initialised, if in vain, and is used no more; it is plain memory of this size.
+        unsafe {
+            c::EVP_AEAD_CTX_cleanup(context);
+            c::OPENSSL_cleanse(context.cast(), size_of::<c::EVP_AEAD_CTX>());
+        }
     }
 }
 
@@ -154,6 +200,33 @@ impl AesEncrypt {
     /// Encrypts in CBC mode, in place.
     pub(crate) fn cbc(&self, iv: AesBlock, blocks: &mut [AesBlock]) {
         self.0.cbc(iv, blocks, c::AES_ENCRYPT);
+    }
+
+    /// Encrypts or decrypts in counter mode, in place; `counter` is the first counter block.
+    pub(crate) fn ctr(&self, mut counter: AesBlock, data: &mut [u8]) {
+        let mut key_stream = [0; 16];
+        let mut used = 0;
+        // SAFETY: output and input are the same buffer, which the library allows; it reads the schedule, counts on in
+        // `counter`, and keeps what is left of the last block of key stream in `key_stream`, all of which are ours.
+        unsafe {
+            c::AES_ctr128_encrypt(
+                data.as_ptr(),
+                data.as_mut_ptr(),
+                data.len(),
+                &self.0.0,
+                counter.as_mut_ptr(),
+                key_stream.as_mut_ptr(),
+                &mut used,
+            );
+        }
+        key_stream.zeroize();
+    }
+
+    /// Encrypts one block.
+    pub(crate) fn block(&self, mut block: AesBlock) -> AesBlock {
+        // SAFETY: output and input are the same block, which the library allows; it reads the schedule.
+        unsafe { c::AES_encrypt(block.as_ptr(), block.as_mut_ptr(), &self.0.0) };
+        block
     }
 }
 
@@ -211,86 +284,6 @@ impl Drop for AesSchedule {
     }
 }
 
-/// The primes of RFC 3526, which the library knows by heart.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum ModpPrime {
-    Bits2048,
-    Bits3072,
-    Bits4096,
-}
-
-impl ModpPrime {
-    /// Gives the prime's arithmetic, prepared once for the life of the process.
-    pub(crate) fn modulus(self) -> Result<&'static Modulus, Error> {
-        type Prepared = LazyLock<Result<Modulus, Error>>;
-        static BITS_2048: Prepared = LazyLock::new(|| Modulus::new(c::BN_get_rfc3526_prime_2048));
-        static BITS_3072: Prepared = LazyLock::new(|| Modulus::new(c::BN_get_rfc3526_prime_3072));
-        static BITS_4096: Prepared = LazyLock::new(|| Modulus::new(c::BN_get_rfc3526_prime_4096));
-        let prepared = match self {
-            Self::Bits2048 => &BITS_2048,
-            Self::Bits3072 => &BITS_3072,
-            Self::Bits4096 => &BITS_4096,
-        };
-        prepared.as_ref().map_err(|&error| error)
-    }
-}
-
-/// Arithmetic modulo one odd public prime.
-pub(crate) struct Modulus {
-    prime: Bignum,
-    montgomery: NonNull<c::BN_MONT_CTX>,
-}
-
-// SAFETY: both objects are plain memory that belongs to no thread.
-unsafe impl Send for Modulus {}
-// SAFETY: after `new`, both objects are only read; every call brings its own BN_CTX.
-unsafe impl Sync for Modulus {}
-
-impl Modulus {
-    fn new(prime: unsafe extern "C" fn(*mut c::BIGNUM) -> *mut c::BIGNUM) -> Result<Self, Error> {
-        // SAFETY: given null, these functions return a new number for the caller to free, or null.
-        let prime = Bignum::own(unsafe { prime(ptr::null_mut()) })?;
-        let scratch = Scratch::new()?;
-        // SAFETY: both pointers are live; the prime is odd.
-        let montgomery = unsafe { c::BN_MONT_CTX_new_for_modulus(prime.0.as_ptr(), scratch.0.as_ptr()) };
-        Ok(Self { prime, montgomery: NonNull::new(montgomery).ok_or(Error::Library)? })
-    }
-
-    /// Gives the prime, big-endian and as long as `octets`.
-    pub(crate) fn write_prime(&self, octets: &mut [u8]) -> Result<(), Error> {
-        self.prime.write(octets)
-    }
-
-    /// Computes `base ^ exponent mod prime`, in a time that depends on the lengths only.
-    ///
-    /// All numbers are big-endian; `base` is less than the prime, and `result` as long as the prime.
-    pub(crate) fn power(&self, base: &[u8], exponent: &[u8], result: &mut [u8]) -> Result<(), Error> {
-        let base = Bignum::read(base)?;
-        let exponent = Bignum::read(exponent)?;
-        let power = Bignum::read(&[])?;
-        let scratch = Scratch::new()?;
-        // SAFETY: all pointers are live and distinct; the Montgomery context was made for this prime.
-        let status = unsafe {
-            c::BN_mod_exp_mont_consttime(
-                power.0.as_ptr(),
-                base.0.as_ptr(),
-                exponent.0.as_ptr(),
-                self.prime.0.as_ptr(),
-                scratch.0.as_ptr(),
-                self.montgomery.as_ptr(),
-            )
-        };
-        if status == 1 { power.write(result) } else { Err(Error::Library) }
-    }
-}
-
-impl Drop for Modulus {
-    fn drop(&mut self) {
-        // SAFETY: the pointer came from BN_MONT_CTX_new_for_modulus and is freed once.
-        unsafe { c::BN_MONT_CTX_free(self.montgomery.as_ptr()) }
-    }
-}
-
 struct Bignum(NonNull<c::BIGNUM>);
 
 impl Bignum {
@@ -303,6 +296,13 @@ impl Bignum {
     fn read(octets: &[u8]) -> Result<Self, Error> {
         // SAFETY: `octets` is readable for its length; given null, the function returns a new number or null.
         Self::own(unsafe { c::BN_bin2bn(octets.as_ptr(), octets.len(), ptr::null_mut()) })
+    }
+
+    fn from_hexadecimal(digits: &CStr) -> Result<Self, Error> {
+        let mut number = ptr::null_mut();
+        // SAFETY: `digits` ends with a zero; given a place with null, the function stores a new number there.
+        let read = unsafe { c::BN_hex2bn(&mut number, digits.as_ptr()) };
+        if read == 0 { Err(Error::Library) } else { Self::own(number) }
     }
 
     /// Writes the number big-endian, padded on the left.

@@ -1,8 +1,10 @@
-//! Plain hash functions: the NAT detection payloads need SHA-1 (RFC 7296 §2.23), signatures the others (RFC 7427).
+//! Plain hash functions: NAT detection needs SHA-1 (RFC 7296 §2.23), signatures SHA-2 (RFC 7427), and IKEv1 whatever was
+//! negotiated, MD5 as well (RFC 2409 §4).
 
 use std::fmt;
 
 use aws_lc_rs::digest::{self, Algorithm};
+use md5::Digest;
 
 /// Computes digests with one hash function.
 pub trait Hash: Send + Sync {
@@ -18,6 +20,8 @@ pub trait Hash: Send + Sync {
 
 /// SHA-1 (FIPS 180-4): 20 octets. Broken against collisions, and used only where a protocol fixes it.
 pub static SHA1: &dyn Hash = &Sha { name: "SHA-1", algorithm: &digest::SHA1_FOR_LEGACY_USE_ONLY };
+/// MD5 (RFC 1321): 16 octets. Broken against collisions, and used only where IKEv1 negotiated it.
+pub static MD5: &dyn Hash = &Md5;
 /// SHA-256 (FIPS 180-4): 32 octets.
 pub static SHA2_256: &dyn Hash = &Sha { name: "SHA-256", algorithm: &digest::SHA256 };
 /// SHA-384 (FIPS 180-4): 48 octets.
@@ -45,6 +49,26 @@ impl Hash for Sha {
             context.update(part);
         }
         context.finish().as_ref().to_vec()
+    }
+}
+
+struct Md5;
+
+impl Hash for Md5 {
+    fn name(&self) -> &'static str {
+        "MD5"
+    }
+
+    fn output_len(&self) -> usize {
+        16
+    }
+
+    fn digest(&self, parts: &[&[u8]]) -> Vec<u8> {
+        let mut hash = md5::Md5::new();
+        for part in parts {
+            hash.update(part);
+        }
+        hash.finalize().to_vec()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Ciphers, MACs, PRFs and key exchanges behind small traits; the only crate that names a cryptographic library.
+//! Ciphers, MACs, PRFs, key exchanges and signatures behind small traits; the only crate that names a cryptographic library.
 //!
 //! Each kind of algorithm is a trait, and each algorithm a static that implements it:
 //!
@@ -9,6 +9,7 @@
 //! | [`Cipher`] | [`cipher::AES_128_CBC`] … | the same, together with a [`Mac`] |
 //! | [`Mac`] | [`mac::HMAC_SHA2_256_128`] … | the same, together with a [`Cipher`] |
 //! | [`KeyExchange`] | [`key_exchange::CURVE25519`] … | KE payloads |
+//! | [`SigningKey`], [`VerifyingKey`] | made by [`signature::signing_key`] … | AUTH payloads, certificates |
 //! | [`Hash`] | [`hash::SHA1`] … | NAT detection, signature input |
 //!
 //! An algorithm knows its sizes; given key octets it makes a key object (`AeadKey`, `CipherKey`, `MacKey`) that
@@ -26,22 +27,28 @@ mod constant_time;
 mod error;
 #[allow(unsafe_code, reason = "the one module that calls the C library")]
 mod ffi;
+mod gmac;
 pub mod hash;
 pub mod key_exchange;
 pub mod mac;
 pub mod prf;
 mod random;
+mod salt;
 mod secret;
+pub mod signature;
+mod tag;
 #[cfg(test)]
 mod vectors;
+mod xcbc;
 
 pub use aead::{Aead, AeadKey};
-pub use cipher::{Cipher, CipherKey};
+pub use cipher::{Cipher, CipherKey, IvRule};
 pub use constant_time::constant_time_eq;
 pub use error::{Error, Forged, InvalidPublicValue};
 pub use hash::Hash;
 pub use key_exchange::{KeyExchange, KeyExchangePrivate};
 pub use mac::{Mac, MacKey};
-pub use prf::{Prf, prf_plus};
+pub use prf::{KeyRule, Prf, prf_plus};
 pub use random::{Random, SystemRandom};
 pub use secret::Secret;
+pub use signature::{SigningKey, VerifyingKey};

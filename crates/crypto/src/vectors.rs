@@ -94,3 +94,93 @@ pub(crate) static HMAC_SHA2_512: [HmacVector; 4] = [
          7eae4a2a2e660dc0e86b931d65503fd2",
     },
 ];
+
+/// RFC 2202 §2: HMAC-MD5 with keys of several lengths.
+pub(crate) static HMAC_MD5: [HmacVector; 7] = [
+    HmacVector {
+        key: "0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b",
+        data: "4869205468657265",
+        output: "9294727a3638bb1c13f48ef8158bfc9d",
+    },
+    HmacVector {
+        key: "4a656665",
+        data: "7768617420646f2079612077616e7420666f72206e6f7468696e673f",
+        output: "750c783e6ab0b503eaa86e310a5db738",
+    },
+    HmacVector {
+        key: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        data: "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd\
+         dddddddddd",
+        output: "56be34521d144c88dbb8c733f0e8b3f6",
+    },
+    HmacVector {
+        key: "0102030405060708090a0b0c0d0e0f10111213141516171819",
+        data: "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd\
+         cdcdcdcdcd",
+        output: "697eaf0aca3a3aea3a75164746ffaa79",
+    },
+    HmacVector {
+        key: "0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c",
+        data: "546573742057697468205472756e636174696f6e",
+        output: "56461ef2342edc00f9bab995690efd4c",
+    },
+    HmacVector {
+        key: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\
+         aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        data: "54657374205573696e67204c6172676572205468616e20426c6f636b2d53697a65204b6579202d204861736820\
+         4b6579204669727374",
+        output: "6b1ab7fe4bd7bf8f0b62e6ce61b9d0cd",
+    },
+    HmacVector {
+        key: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\
+         aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        data: "54657374205573696e67204c6172676572205468616e20426c6f636b2d53697a65204b657920616e64204c6172\
+         676572205468616e204f6e6520426c6f636b2d53697a652044617461",
+        output: "6f630fad67cda0ee1fb1f562db3aa53e",
+    },
+];
+
+/// RFC 2202 §3: HMAC-SHA-1 with keys of several lengths.
+pub(crate) static HMAC_SHA1: [HmacVector; 7] = [
+    HmacVector {
+        key: "0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b",
+        data: "4869205468657265",
+        output: "b617318655057264e28bc0b6fb378c8ef146be00",
+    },
+    HmacVector {
+        key: "4a656665",
+        data: "7768617420646f2079612077616e7420666f72206e6f7468696e673f",
+        output: "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79",
+    },
+    HmacVector {
+        key: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        data: "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd\
+         dddddddddd",
+        output: "125d7342b9ac11cd91a39af48aa17b4f63f175d3",
+    },
+    HmacVector {
+        key: "0102030405060708090a0b0c0d0e0f10111213141516171819",
+        data: "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd\
+         cdcdcdcdcd",
+        output: "4c9007f4026250c6bc8414f9bf50c86c2d7235da",
+    },
+    HmacVector {
+        key: "0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c",
+        data: "546573742057697468205472756e636174696f6e",
+        output: "4c1a03424b55e07fe7f27be1d58bb9324a9a5a04",
+    },
+    HmacVector {
+        key: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\
+         aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        data: "54657374205573696e67204c6172676572205468616e20426c6f636b2d53697a65204b6579202d204861736820\
+         4b6579204669727374",
+        output: "aa4ae5e15272d00e95705637ce8a3b55ed402112",
+    },
+    HmacVector {
+        key: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\
+         aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        data: "54657374205573696e67204c6172676572205468616e20426c6f636b2d53697a65204b657920616e64204c6172\
+         676572205468616e204f6e6520426c6f636b2d53697a652044617461",
+        output: "e8e99d0f45237d786d6bbaa7965c7808bbff1a91",
+    },
+];

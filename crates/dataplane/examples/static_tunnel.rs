@@ -5,9 +5,11 @@
 //! static_tunnel b udp 192.0.2.2 192.0.2.1 10.2.0.0/16 10.1.0.0/16 /run/b.journal
 //! ```
 //!
-//! `a` and `b` tell the ends apart (so do `c` and `d`, those of another tunnel), `udp` or `esp` says what carries the packets; selectors may be lists with commas. With
+//! `a` and `b` tell the ends apart (so do `c` and `d`, those of another tunnel), `udp` or `esp` says what carries the packets; `udp/aes128-sha256` names algorithms, too,
+//! and `udp/null` has none at all, to measure what all but cryptography costs. Selectors may be lists with commas. With
 //! `trap` as an eighth argument the SAs are installed when the first packet asks for them; with `and` and six more
-//! arguments this end has a second tunnel. The program prints `ready`, answers `usage` and `drops` on its standard input, and takes everything back when that ends.
+//! arguments this end has a second tunnel. The program prints `ready`, answers `usage` and `drops` on its standard input, takes
+//! the tunnel's policy away at `down`, and ends when its input does; what a policy protects then stays blocked.
 //!
 //! The keys are in this file: never use it for anything but tests.
 
@@ -20,9 +22,15 @@ use std::{env, process, thread};
 
 use dataplane::{Dataplane, Delivery, PlaneEvent, Settings};
 use sa::{
-    Direction, Encapsulation, Esn, Lifetime, Mode, Outer, PolicyAction, PolicyId, PolicySpec, Protection,
-    Protocol, SaEvent, SaId, SaOp, SaSpec, SelectorPair, Spi, TrafficSelector,
+    Direction, Encapsulation, Esn, Handling, Lifetime, Mode, Outer, PolicyAction, PolicyId, PolicySpec,
+    Proposal, ProposalProtocol, Protection, Protocol, SaEvent, SaId, SaOp, SaSpec, SelectorPair, Spi,
+    TrafficSelector,
 };
+
+use crate::null::NULL;
+
+#[path = "static_tunnel/null.rs"]
+mod null;
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -78,6 +86,10 @@ fn converse(plane: &Dataplane, tunnel: &Tunnel) -> io::Result<()> {
                 }
             }
             "drops" => println!("drops {:?}", plane.drops()),
+            "down" => {
+                plane.apply(SaOp::RemovePolicy(tunnel.policy));
+                println!("down");
+            }
             other => println!("cannot answer {other:?}"),
         }
         io::stdout().flush()?;
@@ -87,6 +99,7 @@ fn converse(plane: &Dataplane, tunnel: &Tunnel) -> io::Result<()> {
 
 struct Tunnel {
     outer: Outer,
+    protection: Protection,
     pairs: Vec<SelectorPair>,
     inbound: Spi,
     outbound: Spi,
@@ -123,7 +136,8 @@ fn read_tunnel(arguments: &[String]) -> Result<Tunnel, Box<dyn Error>> {
         "d" => (SPI_TO_D, SPI_TO_C, SECOND_POLICY),
         other => return Err(format!("{other} is none of a, b, c and d").into()),
     };
-    let encapsulation = match carrier.as_str() {
+    let (carrier, suite) = carrier.split_once('/').unwrap_or((carrier, "aes128gcm16"));
+    let encapsulation = match carrier {
         "udp" => Encapsulation::Udp,
         "esp" => Encapsulation::None,
         other => return Err(format!("{other} is neither udp nor esp").into()),
@@ -137,7 +151,19 @@ fn read_tunnel(arguments: &[String]) -> Result<Tunnel, Box<dyn Error>> {
         .zip(selectors(remote_selectors)?)
         .map(|(local, remote)| SelectorPair { local, remote })
         .collect();
-    Ok(Tunnel { outer, pairs, inbound, outbound, policy })
+    Ok(Tunnel { outer, protection: read_suite(suite)?, pairs, inbound, outbound, policy })
+}
+
+fn read_suite(text: &str) -> Result<Protection, Box<dyn Error>> {
+    if text == "null" {
+        return Ok(Protection::Combined(&NULL));
+    }
+    let proposal = Proposal::parse(ProposalProtocol::Esp, text)?;
+    match (&proposal.encryption[..], &proposal.integrity[..]) {
+        ([encryption], []) => Ok(Protection::Combined(encryption)),
+        ([encryption], [integrity]) => Ok(Protection::Separate { encryption, integrity }),
+        _ => Err(format!("{text} names more than one suite").into()),
+    }
 }
 
 impl Tunnel {
@@ -148,7 +174,7 @@ impl Tunnel {
     }
 
     fn policy(&self, action: PolicyAction) -> PolicySpec {
-        PolicySpec { id: self.policy, priority: 1000, selectors: self.pairs.clone(), action }
+        PolicySpec { id: self.policy, priority: 1000, selectors: self.pairs.clone(), action, device: None }
     }
 
     fn install_sas(&self, plane: &Dataplane) {
@@ -167,28 +193,25 @@ impl Tunnel {
             Direction::Inbound => self.inbound,
             Direction::Outbound => self.outbound,
         };
-        let aes_128_gcm = sa::transform::ENCRYPTION
-            .iter()
-            .find(|row| row.keywords.contains(&"aes128gcm16"))
-            .expect("the transform table has AES-128-GCM");
         SaSpec {
             direction,
             protocol: Protocol::Esp,
             spi,
             mode: Mode::Tunnel,
             outer: self.outer,
-            protection: Protection::Combined(aes_128_gcm),
-            key: Arc::new(vec![spi.0 as u8; KEY_AND_SALT].into()),
+            protection: self.protection,
+            key: Arc::new(vec![spi.0 as u8; self.protection.key_len()].into()),
             esn: Esn::Yes,
             replay_window: 1024,
             selectors: self.pairs.clone(),
             lifetime: Lifetime::UNLIMITED,
             policy: self.policy,
+            handling: Handling::default(),
         }
     }
 }
 
-const USAGE: &str = "usage: static_tunnel a|b|c|d udp|esp LOCAL REMOTE LOCAL_TS REMOTE_TS JOURNAL [trap | and c|d ... REMOTE_TS]";
+const USAGE: &str = "usage: static_tunnel a|b|c|d udp|esp[/SUITE] LOCAL REMOTE LOCAL_TS REMOTE_TS JOURNAL [trap | and c|d ... REMOTE_TS]";
 
 const FIRST_POLICY: PolicyId = PolicyId(1);
 const SECOND_POLICY: PolicyId = PolicyId(2);
@@ -196,6 +219,3 @@ const SPI_TO_A: Spi = Spi(0x0010_000a);
 const SPI_TO_B: Spi = Spi(0x0010_000b);
 const SPI_TO_C: Spi = Spi(0x0010_000c);
 const SPI_TO_D: Spi = Spi(0x0010_000d);
-
-/// RFC 4106 §8.1: the key, then four octets of salt.
-const KEY_AND_SALT: usize = 16 + 4;

@@ -17,6 +17,8 @@ pub enum DropReason {
     HoldQueueFull,
     /// Its SA did not come in time.
     HeldTooLong,
+    /// It is longer than its path takes once it is sealed, and must not be cut; its sender is told.
+    TooBig,
     /// The kernel would not send it: no route, too long, a firewall.
     SendRefused,
     /// The kernel gave it to us, or would not take it from us, in a form that a TUN device does not carry.
@@ -32,6 +34,7 @@ impl DropReason {
             DropReason::MalformedDatagram => "malformed-datagram",
             DropReason::HoldQueueFull => "hold-queue-full",
             DropReason::HeldTooLong => "held-too-long",
+            DropReason::TooBig => "too-big",
             DropReason::SendRefused => "send-refused",
             DropReason::TunRefused => "tun-refused",
         }
@@ -47,6 +50,7 @@ impl fmt::Display for DropReason {
             DropReason::MalformedDatagram => "a datagram on the NAT port is neither IKE nor ESP",
             DropReason::HoldQueueFull => "too many packets wait for an SA",
             DropReason::HeldTooLong => "the packet's SA did not come in time",
+            DropReason::TooBig => "the packet is longer than its path takes, and must not be cut",
             DropReason::SendRefused => "the kernel would not send the packet",
             DropReason::TunRefused => "the TUN device would not carry the packet",
         })
@@ -58,6 +62,12 @@ impl fmt::Display for DropReason {
 pub struct Drops(pub BTreeMap<DropReason, u64>);
 
 impl Drops {
+    /// Takes the counts of the IPsec tables, or of one SA.
+    pub(crate) fn of_ipsec(counters: &ipsec::DropCounters) -> Drops {
+        let counts = counters.iter().filter(|(_, count)| *count > 0);
+        Drops(counts.map(|(reason, count)| (DropReason::Ipsec(reason), count)).collect())
+    }
+
     /// Counts the drops of all reasons.
     pub fn total(&self) -> u64 {
         self.0.values().sum()
@@ -79,16 +89,18 @@ impl PlaneDrops {
     /// Gives these counts and the tables'.
     pub(crate) fn with(&self, ipsec: &ipsec::DropCounters) -> Drops {
         let own = OWN.iter().zip(&self.0).map(|(reason, count)| (*reason, count.load(Ordering::Relaxed)));
-        let all = ipsec.iter().map(|(reason, count)| (DropReason::Ipsec(reason), count)).chain(own);
-        Drops(all.filter(|(_, count)| *count > 0).collect())
+        let mut drops = Drops::of_ipsec(ipsec);
+        drops.0.extend(own.filter(|(_, count)| *count > 0));
+        drops
     }
 }
 
-const OWN: [DropReason; 6] = [
+const OWN: [DropReason; 7] = [
     DropReason::IkeQueueFull,
     DropReason::MalformedDatagram,
     DropReason::HoldQueueFull,
     DropReason::HeldTooLong,
+    DropReason::TooBig,
     DropReason::SendRefused,
     DropReason::TunRefused,
 ];

@@ -2,28 +2,33 @@
 //!
 //! ```text
 //!   1  super-packet          as the kernel gave it, its checksum only begun
-//!   2  flow, verdict         once for all of its segments: they differ in nothing that a policy sees
+//!   2  flow, verdict         once for all of its segments: they differ in nothing that a policy sees; fragments are put
+//!                            together first where a policy looks at ports, and for SAs that take whole packets
 //!   3  segment               headers fixed, checksum complete, into a buffer with room around it
-//!   4  seal                  in place
-//!   5  train                 equal lengths, same SA, back to back: one message of one sendmmsg
+//!   4  fit                   what is too long for the path is cut, or its sender told (egress/long.rs)
+//!   5  segment size          what TCP announces as it opens a connection fits the path, too
+//!   6  seal                  in place
+//!   7  train                 equal lengths, same SA, back to back: one message of one sendmmsg
 //! ```
 //!
 //! Packets without an SA wait in [`Hold`](crate::hold::Hold) or are dropped; those of a bypass policy leave as they are.
+//! So do those that no policy selects, if the host's blocks look at them once more: a route led them here, and routes know
+//! nothing of protocols and ports.
 
-use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice};
-use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+mod long;
 
-use ipsec::{OutboundSa, PacketBuf, Verdict};
-use sa::{AcquiredFlow, Encapsulation, IpProtocol, Outer, PolicyId, SaEvent, SaId};
-use wire::ip::{Flow, Ports};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 
-use crate::device::{Carries, Socket, Train};
+use ipsec::{Form, OutboundSa, PacketBuf, Reassembled, Sealed, TooBigAnswers, Verdict, Way};
+use sa::{AcquiredFlow, DeviceId, IpProtocol, PolicyId, SaEvent};
+use wire::ip::{Flow, Packet, Part, Ports, clamp_mss, opens_connection};
+
+use crate::activity::Recent;
+use crate::departures::{Departure, Departures, Gso};
+use crate::device::Socket;
+use crate::dummies::length_up_to;
 use crate::hold::{Kept, Question};
-use crate::limits::{
-    PACKET_BUFFERS, REFUSING_DESTINATIONS, SEND_BATCH, TRAIN_DATAGRAMS, TRAIN_OCTETS, TRAIN_PAUSE,
-};
 use crate::offload::VnetHeader;
 use crate::offload::split::SuperPacket;
 use crate::shared::Batch;
@@ -31,141 +36,175 @@ use crate::{DropReason, PlaneEvent};
 
 /// Packets on their way out, gathered until [`Egress::flush`] sends them.
 pub(crate) struct Egress {
-    packets: Vec<PacketBuf>,
-    /// How each of the first packets leaves; the other buffers are free.
-    departures: Vec<Departure>,
-    last_sa: Option<SaId>,
-    trains: Trains,
+    departures: Departures,
+    recent: Recent,
+    too_big: TooBigAnswers,
+    /// ICMP errors for hosts on our side, to be written to the device that is carried at the moment.
+    answers: Vec<Vec<u8>>,
 }
 
-/// Where trains may go.
-#[derive(Debug)]
-struct Trains {
-    gso: Gso,
-    /// Destinations that refused one, and when; the oldest first.
-    refusals: VecDeque<(SocketAddr, Instant)>,
-}
-
-/// How a packet leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Departure {
-    carries: Carries,
-    source: IpAddr,
-    destination: SocketAddr,
-    traffic_class: u8,
-}
-
-/// Whether the kernel cuts trains into datagrams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gso {
-    /// It does (`UDP_SEGMENT`).
-    Offered,
-    /// It does not: every datagram is a message of its own.
-    Absent,
+/// What is known of a packet beside its octets.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    device: Option<DeviceId>,
+    flow: &'a Flow,
+    /// If it came in fragments: what they were.
+    came_as: Option<&'a Reassembled>,
 }
 
 impl Egress {
     /// Makes buffers for inner packets of up to `mtu` octets.
     pub(crate) fn new(mtu: usize, gso: Gso) -> Egress {
         Egress {
-            packets: (0..PACKET_BUFFERS).map(|_| PacketBuf::new(mtu)).collect(),
-            departures: Vec::with_capacity(PACKET_BUFFERS),
-            last_sa: None,
-            trains: Trains { gso, refusals: VecDeque::with_capacity(REFUSING_DESTINATIONS) },
+            departures: Departures::new(mtu, gso),
+            recent: Recent::new(),
+            too_big: TooBigAnswers::new(),
+            answers: Vec::new(),
         }
     }
 
-    /// Tells whether the buffers are used up: time to [`flush`](Self::flush).
-    pub(crate) fn is_full(&self) -> bool {
-        self.departures.len() == PACKET_BUFFERS
+    /// Makes the buffers large enough for inner packets of up to `mtu` octets; nothing may be under way.
+    pub(crate) fn make_room(&mut self, mtu: usize) {
+        self.departures.make_room(mtu);
     }
 
-    /// Takes a packet in, sealed or not as the tables say.
-    pub(crate) fn take<S: Socket>(&mut self, packet: &SuperPacket<'_>, batch: &Batch<'_, S>) {
+    /// Takes a packet of a device in, sealed or not as the tables say; `None` is the common device.
+    pub(crate) fn take<S: Socket>(
+        &mut self,
+        packet: &SuperPacket<'_>,
+        device: Option<DeviceId>,
+        batch: &Batch<'_, S>,
+    ) {
         let Ok(flow) = Flow::of(packet.octets()) else {
             return batch.drop_by_tables(ipsec::DropReason::MalformedInner);
         };
-        match batch.tables.classify(&flow) {
-            Verdict::Protect(sa) => {
-                if self.last_sa.replace(sa.id()) != Some(sa.id()) {
-                    // What we send proves nothing about the peer: of an outbound SA only the time is kept.
-                    let _ = batch.activity.note(sa.id(), batch.now);
+        let verdict = batch.tables.classify_packet(packet.octets(), &flow, device);
+        if packet.is_fragment() && is_wanted_whole(&verdict, device, batch) {
+            return self.put_together(packet.octets(), device, batch);
+        }
+        self.carry(packet, Origin { device, flow: &flow, came_as: None }, &verdict, batch);
+    }
+
+    /// Does with a packet as the tables say.
+    fn carry<S: Socket>(
+        &mut self,
+        packet: &SuperPacket<'_>,
+        origin: Origin<'_>,
+        verdict: &Verdict<'_>,
+        batch: &Batch<'_, S>,
+    ) {
+        match *verdict {
+            Verdict::Protect(sa) => self.protect(packet, origin, sa, batch),
+            Verdict::Bypass => self.pass(packet, Departure::in_the_clear(origin.flow.destination), batch),
+            Verdict::Unselected => match passing_mark(origin, batch) {
+                Some(mark) => {
+                    self.pass(packet, Departure::unselected(origin.flow.destination, mark), batch);
                 }
-                for index in 0..packet.segments() {
-                    self.seal(packet, index, sa, batch);
-                }
-            }
-            Verdict::Bypass => {
-                for index in 0..packet.segments() {
-                    self.pass(packet, index, flow.destination, batch);
-                }
-            }
-            Verdict::Discard(reason) => {
-                (0..packet.segments()).for_each(|_| batch.drop_by_tables(reason));
-            }
+                None => discard(packet, ipsec::DropReason::NoPolicy, origin, batch),
+            },
+            Verdict::Discard(reason) => discard(packet, reason, origin, batch),
             Verdict::Acquire(policy) => {
                 for index in 0..packet.segments() {
-                    self.hold(packet, index, policy, &flow, batch);
+                    self.hold(packet, index, policy, origin, batch);
                 }
             }
         }
+    }
+
+    fn protect<S: Socket>(
+        &mut self,
+        packet: &SuperPacket<'_>,
+        origin: Origin<'_>,
+        sa: &OutboundSa,
+        batch: &Batch<'_, S>,
+    ) {
+        if self.recent.is_due(sa.id(), batch.now) {
+            // What we send proves nothing about the peer: of an outbound SA only the time is kept.
+            let _ = batch.activity.note(sa.id(), batch.now);
+        }
+        let room = sa.room();
+        for index in 0..packet.segments() {
+            if packet.segment_len(index) > room.longest || origin.came_as.is_some() {
+                self.protect_long(packet, index, origin, sa, batch);
+            } else if let Some(buffer) = self.write_segment(packet, index, batch) {
+                if packet.segments() == 1 && opens_connection(buffer.as_slice()) {
+                    let Origin { device, flow, .. } = origin;
+                    let (rule, longest) = (sa.segment_size(), room.longest);
+                    if let Some(most) = batch.shared.segment_size(rule, longest, device, flow.source) {
+                        clamp_mss(buffer.as_mut_slice(), most);
+                    }
+                }
+                let sealed = sa.seal(buffer);
+                self.depart_sealed(sa, sealed, batch);
+            }
+        }
+    }
+
+    /// Takes a fragment whose packet must be seen whole, and carries that if this was the last that it lacked.
+    fn put_together<S: Socket>(&mut self, fragment: &[u8], device: Option<DeviceId>, batch: &Batch<'_, S>) {
+        let drops = batch.tables.drops();
+        let whole = batch.shared.reassembler().put(Way::Out(device), fragment, batch.now, drops);
+        let Some(whole) = whole else { return };
+        let Ok(flow) = Flow::of(&whole.packet) else {
+            return batch.drop_by_tables(ipsec::DropReason::MalformedInner);
+        };
+        let verdict = batch.tables.classify_packet(&whole.packet, &flow, device);
+        let origin = Origin { device, flow: &flow, came_as: Some(&whole) };
+        match verdict {
+            Verdict::Protect(sa) => self.protect(&SuperPacket::whole(&whole.packet), origin, sa, batch),
+            // What does not go into an SA goes on as it came.
+            Verdict::Bypass | Verdict::Unselected | Verdict::Discard(_) | Verdict::Acquire(_) => {
+                for fragment in whole.fragments() {
+                    self.carry(&SuperPacket::whole(&fragment), origin, &verdict, batch);
+                }
+            }
+        }
+    }
+
+    /// Sends a dummy packet of an SA, of any length up to `longest` that its path takes.
+    pub(crate) fn send_dummy<S: Socket>(&mut self, sa: &OutboundSa, longest: usize, batch: &Batch<'_, S>) {
+        let longest = longest.min(sa.longest_inner());
+        let Some(buffer) = self.departures.buffer(longest, batch) else { return };
+        let sealed = sa.seal_dummy(buffer, length_up_to(longest));
+        self.depart_sealed(sa, sealed, batch);
     }
 
     /// Sends everything that was taken.
     pub(crate) fn flush<S: Socket>(&mut self, batch: &Batch<'_, S>) {
-        let mut parts = [IoSlice::new(&[]); PACKET_BUFFERS];
-        for (part, packet) in parts.iter_mut().zip(&self.packets).take(self.departures.len()) {
-            *part = IoSlice::new(packet.as_slice());
-        }
-        let mut trains = [Train::NONE; SEND_BATCH];
-        let (mut waiting, mut lane) = (0, None);
-        let mut start = 0;
-        while start < self.departures.len() {
-            let departure = self.departures[start];
-            let end = self.train_end(start, &parts, batch.now);
-            let socket = batch.sockets.iter().position(|socket| departure.suits(socket));
-            if waiting == SEND_BATCH || socket != lane {
-                send(lane.map(|lane| &batch.sockets[lane]), &trains[..waiting], batch, &mut self.trains);
-                (waiting, lane) = (0, socket);
-            }
-            trains[waiting] = departure.train(&parts[start..end]);
-            waiting += 1;
-            start = end;
-        }
-        send(lane.map(|lane| &batch.sockets[lane]), &trains[..waiting], batch, &mut self.trains);
-        self.departures.clear();
-        self.last_sa = None;
+        self.departures.flush(batch);
     }
 
-    fn seal<S: Socket>(
+    /// Gives the ICMP errors for hosts on our side that have come up since the last time.
+    pub(crate) fn answers(&mut self) -> impl Iterator<Item = Vec<u8>> + '_ {
+        self.answers.drain(..)
+    }
+
+    /// Lets the packet in the buffer that was taken last leave, if it could be sealed.
+    fn depart_sealed<S: Socket>(
         &mut self,
-        packet: &SuperPacket<'_>,
-        index: usize,
         sa: &OutboundSa,
+        sealed: Result<Sealed, ipsec::DropReason>,
         batch: &Batch<'_, S>,
     ) {
-        let Some(buffer) = self.write_segment(packet, index, batch) else { return };
-        match sa.seal(buffer) {
+        match sealed {
             Ok(sealed) => {
-                self.departures.push(Departure::of_sealed(sa.outer(), sealed.traffic_class));
-                if let Some(expiry) = sealed.expiry {
-                    batch.shared.tell_expiry(sa.id(), expiry);
-                }
+                let departure = match sealed.form {
+                    Form::Payload(header) => Departure::of_sealed(sa, header),
+                    Form::Packet => Departure::of_whole(sa),
+                };
+                self.departures.depart(departure, batch);
+                tell_expiries(sa, &sealed, batch);
             }
-            Err(reason) => batch.drop_by_tables(reason),
+            Err(reason) => batch.drop_sealing(reason, &sa.id()),
         }
     }
 
     /// Lets a packet leave as it is.
-    fn pass<S: Socket>(
-        &mut self,
-        packet: &SuperPacket<'_>,
-        index: usize,
-        destination: IpAddr,
-        batch: &Batch<'_, S>,
-    ) {
-        if self.write_segment(packet, index, batch).is_some() {
-            self.departures.push(Departure::in_the_clear(destination));
+    fn pass<S: Socket>(&mut self, packet: &SuperPacket<'_>, departure: Departure, batch: &Batch<'_, S>) {
+        for index in 0..packet.segments() {
+            if self.write_segment(packet, index, batch).is_some() {
+                self.departures.depart(departure, batch);
+            }
         }
     }
 
@@ -174,14 +213,15 @@ impl Egress {
         packet: &SuperPacket<'_>,
         index: usize,
         policy: PolicyId,
-        flow: &Flow,
+        origin: Origin<'_>,
         batch: &Batch<'_, S>,
     ) {
+        let Origin { device, flow, .. } = origin;
         let mut octets = vec![0; packet.segment_len(index)];
         packet.write_segment(index, &mut octets);
-        let kept = batch.shared.hold.keep(policy, &octets, batch.now, || batch.is_current());
+        let kept = batch.shared.hold.keep(policy, device, &octets, batch.now, || batch.is_current());
         match kept {
-            Kept::Outdated => self.take(&SuperPacket::whole(&octets), &batch.renewed()),
+            Kept::Outdated => self.take(&SuperPacket::whole(&octets), device, &batch.renewed()),
             Kept::Full(_) => batch.drop(DropReason::HoldQueueFull),
             Kept::Waits(_) => {}
         }
@@ -201,153 +241,62 @@ impl Egress {
         index: usize,
         batch: &Batch<'_, S>,
     ) -> Option<&mut PacketBuf> {
-        if self.is_full() {
-            self.flush(batch);
-        }
-        let buffer = &mut self.packets[self.departures.len()];
         let length = packet.segment_len(index);
-        let Some(room) = buffer.room_mut().get_mut(..length) else {
+        self.write(length, |room| packet.write_segment(index, room), batch)
+    }
+
+    /// Writes a packet of `length` octets to the next free buffer.
+    fn write<S: Socket>(
+        &mut self,
+        length: usize,
+        write: impl FnOnce(&mut [u8]),
+        batch: &Batch<'_, S>,
+    ) -> Option<&mut PacketBuf> {
+        let Some(buffer) = self.departures.buffer(length, batch) else {
             batch.drop_by_tables(ipsec::DropReason::TooLong);
             return None;
         };
-        packet.write_segment(index, room);
+        write(&mut buffer.room_mut()[..length]);
         buffer.set_len(length);
         Some(buffer)
     }
-
-    /// Finds the end of the train that starts with packet `start`.
-    fn train_end(&self, start: usize, parts: &[IoSlice<'_>], now: Instant) -> usize {
-        let (first, length) = (self.departures[start], parts[start].len());
-        if first.carries != Carries::IkeAndEsp || !self.trains.may_go_to(first.destination, now) {
-            return start + 1;
-        }
-        let (mut end, mut total) = (start + 1, length);
-        while end < self.departures.len()
-            && end - start < TRAIN_DATAGRAMS
-            && self.departures[end] == first
-            && parts[end].len() <= length
-            && parts[end - 1].len() == length
-            && total + parts[end].len() <= TRAIN_OCTETS
-        {
-            total += parts[end].len();
-            end += 1;
-        }
-        end
-    }
 }
 
-impl Trains {
-    fn may_go_to(&self, destination: SocketAddr, now: Instant) -> bool {
-        let refuses = |(refusing, since): &(SocketAddr, Instant)| {
-            *refusing == destination && now.saturating_duration_since(*since) < TRAIN_PAUSE
-        };
-        self.gso == Gso::Offered && !self.refusals.iter().any(refuses)
-    }
-
-    /// Learns from the kernel's refusal of a train.
-    fn learn(&mut self, error: &io::Error, destination: SocketAddr, now: Instant) {
-        match error.raw_os_error() {
-            Some(libc::EIO) => {
-                // udp(7): no device that the packets leave by computes checksums, which trains need.
-                tracing::info!("sending UDP datagrams one by one from now on");
-                self.gso = Gso::Absent;
-            }
-            // The path takes no datagrams of this length, or its device no trains.
-            Some(libc::EMSGSIZE | libc::EINVAL) => {
-                self.refusals.retain(|(refusing, _)| *refusing != destination);
-                if self.refusals.len() == REFUSING_DESTINATIONS {
-                    self.refusals.pop_front();
-                }
-                self.refusals.push_back((destination, now));
-            }
-            _ => {}
-        }
-    }
-}
-
-impl Departure {
-    fn of_sealed(outer: Outer, traffic_class: u8) -> Departure {
-        match outer.encapsulation {
-            Encapsulation::Udp => Departure {
-                carries: Carries::IkeAndEsp,
-                source: outer.local.ip(),
-                destination: outer.remote,
-                traffic_class,
-            },
-            Encapsulation::None => Departure {
-                carries: Carries::Esp,
-                source: outer.local.ip(),
-                destination: SocketAddr::new(outer.remote.ip(), 0),
-                traffic_class,
-            },
-        }
-    }
-
-    fn in_the_clear(destination: IpAddr) -> Departure {
-        let source = sa::Family::of(destination).unspecified();
-        let destination = SocketAddr::new(destination, 0);
-        Departure { carries: Carries::WholePackets, source, destination, traffic_class: 0 }
-    }
-
-    fn suits(&self, socket: &impl Socket) -> bool {
-        let bound = socket.bound();
-        socket.carries() == self.carries
-            && bound.is_ipv4() == self.destination.is_ipv4()
-            && (bound.ip().is_unspecified() || self.source.is_unspecified() || bound.ip() == self.source)
-    }
-
-    fn train<'a>(&self, parts: &'a [IoSlice<'a>]) -> Train<'a> {
-        let segment_size = match parts {
-            [first, _, ..] => u16::try_from(first.len()).ok(),
-            _ => None,
-        };
-        Train {
-            source: self.source,
-            destination: self.destination,
-            segment_size,
-            traffic_class: self.traffic_class,
-            parts,
-        }
-    }
-}
-
-/// Sends all trains through one socket; what the kernel refuses is counted, and the next goes out.
-fn send<S: Socket>(socket: Option<&S>, mut trains: &[Train<'_>], batch: &Batch<'_, S>, memory: &mut Trains) {
-    let Some(socket) = socket else {
-        let packets = trains.iter().map(|train| train.parts.len()).sum();
-        return batch.shared.drops.count(DropReason::SendRefused, packets);
+/// Tells whether a fragment has to be put together with the rest of its packet before it goes anywhere: a policy wants to
+/// see ports, or the SA takes whole packets only.
+fn is_wanted_whole<S>(verdict: &Verdict<'_>, device: Option<DeviceId>, batch: &Batch<'_, S>) -> bool {
+    let by_sa = match verdict {
+        Verdict::Protect(sa) => !sa.takes_fragments(),
+        Verdict::Bypass | Verdict::Unselected | Verdict::Discard(_) | Verdict::Acquire(_) => false,
     };
-    while let [first, rest @ ..] = trains {
-        match socket.send(trains) {
-            Ok(sent) => trains = &trains[sent.clamp(1, trains.len())..],
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => {
-                refused(socket, first, &error, batch, memory);
-                trains = rest;
-            }
-        }
+    by_sa || batch.tables.looks_at_ports(device)
+}
+
+/// Gives the mark with which a packet that no policy selects may pass. What is for the neighbours on our device leads
+/// nowhere else (RFC 3927 §7, RFC 4291 §2.5.6), and what is routed to a tunnel's own device has no other way.
+fn passing_mark<S>(origin: Origin<'_>, batch: &Batch<'_, S>) -> Option<NonZeroU32> {
+    let Flow { source, destination, .. } = origin.flow;
+    let stays = destination.is_multicast() || is_of_one_link(destination) || is_of_one_link(source);
+    if stays || origin.device.is_some() { None } else { batch.shared.passing_mark() }
+}
+
+fn is_of_one_link(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast() || address.is_unspecified(),
+        IpAddr::V6(address) => address.is_unicast_link_local() || address.is_unspecified(),
     }
 }
 
-/// Sends the datagrams of a refused train one by one: a path may take them though it takes no train.
-fn refused<S: Socket>(
-    socket: &S,
-    train: &Train<'_>,
-    error: &io::Error,
-    batch: &Batch<'_, S>,
-    memory: &mut Trains,
-) {
-    tracing::debug!(%error, destination = %train.destination, packets = train.parts.len(), "send refused");
-    if train.segment_size.is_none() {
-        return batch.drop(DropReason::SendRefused);
+fn discard<S>(packet: &SuperPacket<'_>, reason: ipsec::DropReason, origin: Origin<'_>, batch: &Batch<'_, S>) {
+    (0..packet.segments()).for_each(|_| batch.drop_departure(reason, origin.flow));
+}
+
+fn tell_expiries<S>(sa: &OutboundSa, sealed: &Sealed, batch: &Batch<'_, S>) {
+    if let Some(expiry) = sealed.expiry {
+        batch.shared.tell_expiry(sa.id(), expiry);
     }
-    memory.learn(error, train.destination, batch.now);
-    for part in train.parts.chunks(1) {
-        let alone = Train { segment_size: None, parts: part, ..*train };
-        if let Err(error) = socket.send(&[alone]) {
-            tracing::debug!(%error, destination = %train.destination, "send refused");
-            batch.drop(DropReason::SendRefused);
-        }
+    if let (Some(wrapper), Some(expiry)) = (sa.wrapper(), sealed.wrapper_expiry) {
+        batch.shared.tell_expiry(wrapper.id(), expiry);
     }
 }
 
@@ -371,29 +320,9 @@ impl<'a> SuperPacket<'a> {
         SuperPacket::new(VnetHeader::default(), packet)
             .expect("a header that asks for nothing fits every packet")
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_destination_that_refused_a_train_is_spared_for_a_while() {
-        let start = Instant::now();
-        let peer = |port| SocketAddr::from(([192, 0, 2, 1], port));
-        let refusal = |code| io::Error::from_raw_os_error(code);
-        let mut trains = Trains { gso: Gso::Offered, refusals: VecDeque::new() };
-        trains.learn(&refusal(libc::EMSGSIZE), peer(0), start);
-        trains.learn(&refusal(libc::ENOBUFS), peer(1), start);
-        assert!(!trains.may_go_to(peer(0), start));
-        assert!(trains.may_go_to(peer(1), start));
-        assert!(trains.may_go_to(peer(0), start + TRAIN_PAUSE));
-        for port in 1..1000 {
-            trains.learn(&refusal(libc::EINVAL), peer(port), start);
-        }
-        assert_eq!(trains.refusals.len(), REFUSING_DESTINATIONS);
-        assert!(!trains.may_go_to(peer(999), start));
-        trains.learn(&refusal(libc::EIO), peer(0), start);
-        assert!(!trains.may_go_to(peer(0), start + TRAIN_PAUSE));
+    /// Tells whether the packet is a part of another.
+    pub(crate) fn is_fragment(&self) -> bool {
+        self.segments() == 1 && Packet::new(self.octets()).and_then(|packet| Part::of(&packet)) != Ok(None)
     }
 }

@@ -6,6 +6,50 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+/// Why a tunnel device is not there; what was there before is as it was.
+#[derive(Debug, Error)]
+pub enum DeviceError {
+    /// Another device runs under this id.
+    #[error("the tunnel device {name} has the same number")]
+    IdTaken {
+        /// Its name.
+        name: String,
+    },
+    /// The name is that of the device that all other policies share.
+    #[error("{name} is the device that all other tunnels share")]
+    Common {
+        /// Its name.
+        name: String,
+    },
+    /// The name belongs to another device, or TUN devices cannot be had.
+    #[error(transparent)]
+    Tun(#[from] StartError),
+    /// There is no such network namespace, or it cannot be entered.
+    #[error("cannot enter the network namespace {namespace}: {source}")]
+    Namespace {
+        /// Its name, as `ip netns` has it.
+        namespace: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// There is no such device to belong to.
+    #[error("cannot find {master}, which the tunnel device is to belong to: {source}")]
+    Master {
+        /// The VRF's name.
+        master: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel refuses something.
+    #[error("cannot {action}: {source}")]
+    Refused {
+        /// What was attempted, as in "switch it on".
+        action: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
 /// Why [`Dataplane::start`](crate::Dataplane::start) failed; nothing is left behind on the host.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -50,11 +94,22 @@ pub enum StartError {
     /// Another data plane with the same journal runs.
     #[error("another Keyway is running: it holds {}", .0.display())]
     AlreadyRunning(PathBuf),
+    /// The journal is that of a run in another network namespace.
+    #[error("{} tells of another network namespace; do it there, as with `ip netns exec`", .0.display())]
+    Elsewhere(PathBuf),
     /// Our routing rule stands already, though our journal is free.
     #[error("the routing rule {priority} is already there: another Keyway runs in this network namespace")]
     RuleTaken {
         /// The rule's priority.
         priority: u32,
+    },
+    /// A table of blocks with our name stands already, though our journal does not know it.
+    #[error(
+        "the packet filter has a table inet {table} already, which no journal of ours tells of; `nft delete table inet {table}` removes it"
+    )]
+    BlocksTaken {
+        /// Its name, that of the TUN device.
+        table: String,
     },
     /// The journal cannot be read or written.
     #[error("cannot use the journal {}: {source}", path.display())]

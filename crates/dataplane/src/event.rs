@@ -11,9 +11,11 @@ pub enum PlaneEvent {
     Ike(IkeDatagram),
     /// Something happened to an SA or a policy; see [`SaEvent`].
     Sa(SaEvent),
-    /// This host would not take or give up a route, rule or device; the sentence says what and why.
+    /// This host would not take or give up a route, rule, block or device, or another hand took one away; the sentence says
+    /// what and why.
     ///
-    /// Traffic that such a route should have led to us may pass in the clear: whoever hears this should say so loudly.
+    /// Traffic that such a route should have led to us is blocked, or passes in the clear where blocks are what was refused:
+    /// whoever hears this should say so loudly.
     HostFault(String),
 }
 

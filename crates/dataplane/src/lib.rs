@@ -19,9 +19,13 @@
 #![deny(unsafe_code)]
 
 mod activity;
+mod audit;
+mod blocks;
 mod control;
+mod departures;
 mod device;
 mod drops;
+mod dummies;
 mod egress;
 mod error;
 mod event;
@@ -31,11 +35,13 @@ mod ingress;
 pub mod limits;
 mod offload;
 mod plane;
+mod raw_filter;
 mod settings;
 mod shared;
 mod socket;
 mod sys;
 mod tun;
+mod tunnel_device;
 mod worker;
 
 #[cfg(test)]
@@ -44,9 +50,11 @@ mod twin;
 #[cfg(test)]
 mod tests;
 
+pub use blocks::{Block, Blocks, LeftDevice};
 pub use drops::{DropReason, Drops};
-pub use error::StartError;
+pub use error::{DeviceError, StartError};
 pub use event::{Delivery, IkeDatagram, PlaneEvent};
 pub use ipsec::SpisExhausted;
-pub use plane::{Dataplane, Usage, sweep};
+pub use plane::{Dataplane, Usage, blocks, sweep, unblock};
 pub use settings::{DEFAULT_TUN_MTU, HoldBounds, Listen, Settings};
+pub use tunnel_device::{Persistence, TunnelDevice};

@@ -8,6 +8,9 @@ pub const HELD_PER_POLICY: usize = 64;
 /// Packets that all policies together may hold.
 pub const HELD_IN_TOTAL: usize = 1024;
 
+/// Octets of all packets that are held: as many of Ethernet's length as may be held, and a few super-packets.
+pub const HELD_OCTETS: usize = 2 << 20;
+
 /// The longest that a packet is held for its SA; TCP has retransmitted a SYN twice by then.
 pub const LONGEST_HOLD: Duration = Duration::from_secs(5);
 
@@ -18,8 +21,17 @@ pub const ACQUIRE_INTERVAL: Duration = Duration::from_secs(5);
 /// of one inbound SA.
 pub const SA_EVENT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The longest that a worker goes on with tables that have been replaced.
+pub const LONGEST_BATCH: Duration = Duration::from_secs(1);
+
+/// How exactly it is known when an SA last carried a packet.
+pub const ACTIVITY_RESOLUTION: Duration = Duration::from_millis(100);
+
 /// Workers at most, whatever the number of processors.
 pub const MOST_WORKERS: usize = 16;
+
+/// Workers that receive ESP and AH without UDP: each costs every such packet a look, and one carries a gigabit a second.
+pub const RAW_WORKERS: usize = 4;
 
 /// Packets that a worker seals, or opens, before it must send, or write, them: two and a half full super-packets.
 pub const PACKET_BUFFERS: usize = 128;
@@ -59,3 +71,17 @@ pub const SOCKET_BUFFER: i32 = 4 << 20;
 
 /// How often packets that wait for their SA are looked at.
 pub const HOLD_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Boxes that one pair of traffic selectors may be cut into for the kernel's packet filter; one that needs more (both its
+/// ends are odd ranges) is blocked by a single wider box.
+pub const BLOCK_BOXES_OF_A_PAIR: usize = 4096;
+
+/// The shortest time between two looks whether what is ours on this host still stands: another program that takes it away
+/// again and again is not fought more often.
+pub const HOST_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Lines that the log gives at once to packets dropped for one reason.
+pub const AUDIT_BURST: u32 = 5;
+
+/// How long until it gives them another line.
+pub const AUDIT_INTERVAL: Duration = Duration::from_secs(10);

@@ -1,25 +1,29 @@
 //! The data plane as the daemon sees it.
 
-use std::io::IoSlice;
-use std::net::SocketAddr;
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ipsec::SpisExhausted;
-use sa::{PolicyId, PolicySpec, SaEvent, SaId, SaOp, Spi};
+use ipsec::{OuterHeader, SpisExhausted};
+use sa::{DeviceId, Direction, PolicyId, PolicySpec, SaEvent, SaId, SaOp, Spi};
 use wire::udp::{KEEPALIVE, NON_ESP_MARKER};
 
 use crate::activity::Activity;
 use crate::control::Control;
-use crate::device::{Carries, Socket, Train};
-use crate::host::{Host, SweptHost};
+use crate::device::{self, Carries, Socket, Train};
+use crate::dummies::Ticker;
+use crate::host::{self, Host, SweptHost, Watch};
 use crate::shared::Shared;
 use crate::socket::{self, HostSocket};
 use crate::worker::{Duty, Pipeline, Worker};
-use crate::{Delivery, Drops, IkeDatagram, PlaneEvent, Settings, StartError, limits, tun};
+use crate::{
+    Blocks, Delivery, DeviceError, Drops, IkeDatagram, PlaneEvent, Settings, StartError, TunnelDevice,
+    limits, tun,
+};
 
 /// A running data plane: its worker threads, its devices and what it changed on the host.
 ///
@@ -27,12 +31,16 @@ use crate::{Delivery, Drops, IkeDatagram, PlaneEvent, Settings, StartError, limi
 /// [`Dataplane::apply`] of a policy waits for the kernel (a route, well under a millisecond). Dropping it stops it.
 #[derive(Debug)]
 pub struct Dataplane {
-    control: Mutex<Controlled>,
+    control: Arc<Mutex<Controlled>>,
     shared: Arc<Shared>,
     sockets: Vec<Arc<HostSocket>>,
     nat_port: u16,
     activities: Vec<Arc<Activity>>,
     workers: Vec<Worker>,
+    /// There while the plane runs.
+    watch: Option<Watch>,
+    /// Sends dummy packets; there while the plane runs.
+    dummies: Option<Ticker>,
 }
 
 #[derive(Debug)]
@@ -71,8 +79,15 @@ impl Dataplane {
         match Dataplane::assemble(&settings, Box::new(events)) {
             Ok((mut plane, pipelines)) => {
                 // From here on packets come to the TUN device; none is carried before a policy says how.
-                plane.control().host = Some(swept.set_up(&settings)?);
+                let (host, complaint) = swept.set_up(&settings)?;
+                plane.watch = Some(plane.watch(&host)?);
+                if host.is_blocking() {
+                    plane.shared.let_pass(settings.passing_mark);
+                }
+                plane.control().host = Some(host);
+                tell_faults(&plane.shared, complaint.into_iter().collect());
                 plane.start_workers(pipelines)?;
+                plane.dummies = Some(plane.tick_for_dummies()?);
                 tracing::info!(
                     tun = settings.tun_name,
                     mtu = settings.tun_mtu,
@@ -101,13 +116,26 @@ impl Dataplane {
             SaOp::InstallPolicy(policy) => self.install_policy(&mut control, policy),
             SaOp::RemovePolicy(policy) => self.remove_policy(&mut control, policy),
             SaOp::InstallSa(ref spec) => {
-                let id = spec.id();
+                let (id, mark) = (spec.id(), spec.handling.mark);
+                if let (Direction::Outbound, 1.., Some(host)) = (id.direction, mark, &mut control.host) {
+                    tell_faults(&self.shared, host.use_mark(mark, id));
+                }
+                let has_dummies = spec.handling.dummies > 0;
                 self.apply_to_sa(&mut control, id, op);
+                if let (true, Some(ticker)) = (has_dummies, &self.dummies) {
+                    ticker.ring();
+                }
             }
+            // Probes are no business of the tables.
+            SaOp::SetPathMtu { remote, octets } => self.shared.paths().set_probed(remote, octets),
             SaOp::UseOutbound { sa, .. } | SaOp::MoveSa { sa, .. } => self.apply_to_sa(&mut control, sa, op),
             SaOp::RemoveSa(sa) => {
                 self.apply_to_sa(&mut control, sa, op);
-                self.activities.iter().for_each(|activity| activity.forget(&sa));
+                let now = Instant::now();
+                self.activities.iter().for_each(|activity| activity.forget(sa, now));
+                if let Some(host) = &mut control.host {
+                    tell_faults(&self.shared, host.leave_mark(&sa));
+                }
             }
         }
     }
@@ -126,18 +154,33 @@ impl Dataplane {
     ///
     /// A datagram that the kernel refuses is lost like one that the network loses; the refusal is logged at DEBUG.
     pub fn send_ike(&self, datagram: IkeDatagram) {
+        // RFC 7296 §2: IKE messages may be long, and are cut on the way if need be.
+        self.send_ike_under(device::PLAIN_HEADER, &datagram);
+    }
+
+    /// Sends an IKE datagram that nobody may cut, not even this host: one that does not fit its path is lost.
+    pub fn send_probe(&self, datagram: IkeDatagram) {
+        self.send_ike_under(OuterHeader { dont_fragment: true, ..device::PLAIN_HEADER }, &datagram);
+    }
+
+    fn send_ike_under(&self, header: OuterHeader, datagram: &IkeDatagram) {
         let message = IoSlice::new(&datagram.bytes);
         if datagram.local.port() == self.nat_port {
             let parts = [IoSlice::new(&NON_ESP_MARKER), message];
-            self.send(Carries::IkeAndEsp, datagram.local, datagram.remote, &parts);
+            self.send(Carries::IkeAndEsp, header, datagram.local, datagram.remote, &parts);
         } else {
-            self.send(Carries::Ike, datagram.local, datagram.remote, &[message]);
+            self.send(Carries::Ike, header, datagram.local, datagram.remote, &[message]);
         }
     }
 
     /// Sends a NAT keepalive, one octet of 0xff (RFC 3948 §2.3); `local` has the NAT port.
     pub fn send_keepalive(&self, local: SocketAddr, remote: SocketAddr) {
-        self.send(Carries::IkeAndEsp, local, remote, &[IoSlice::new(&KEEPALIVE)]);
+        self.send(Carries::IkeAndEsp, device::PLAIN_HEADER, local, remote, &[IoSlice::new(&KEEPALIVE)]);
+    }
+
+    /// Tells what the first link on the way to an address takes, in octets of an IP packet; `None` if the host cannot say.
+    pub fn link_mtu(&self, remote: IpAddr) -> Option<usize> {
+        self.shared.link_mtu(remote)
     }
 
     /// Tells what an SA has carried; `None` if there is no such SA.
@@ -147,14 +190,87 @@ impl Dataplane {
         Some(Usage { bytes: usage.bytes, packets: usage.packets, idle: last.map(|last| last.elapsed()) })
     }
 
+    /// Tells how many packets of one SA were dropped, by reason; none if there is no such SA.
+    pub fn drops_of(&self, sa: SaId) -> Drops {
+        self.control().tables.drops_of(sa).map(Drops::of_ipsec).unwrap_or_default()
+    }
+
     /// Tells how many packets were dropped, by reason.
     pub fn drops(&self) -> Drops {
         self.shared.drops.with(self.control().tables.drops())
     }
 
+    /// Gives this host a virtual address, on the device of the tunnels that have none of their own. It goes with the device.
+    pub fn take_address(&self, address: IpAddr) {
+        let mut control = self.control();
+        if let Some(host) = &mut control.host {
+            tell_faults(&self.shared, host.take_address(address));
+        }
+    }
+
+    /// Takes a virtual address away.
+    pub fn drop_address(&self, address: IpAddr) {
+        let mut control = self.control();
+        if let Some(host) = &mut control.host {
+            tell_faults(&self.shared, host.drop_address(address));
+        }
+    }
+
+    /// Makes a tunnel device, or takes over one of its name that nobody reads; one that runs already gets its new addresses,
+    /// MTU and master.
+    ///
+    /// # Errors
+    /// See [`DeviceError`]; a device that was made for this is gone again.
+    pub fn add_device(&self, device: &TunnelDevice) -> Result<(), DeviceError> {
+        let mut control = self.control();
+        let Controlled { tables, host } = &mut *control;
+        let Some(host) = host else { return Ok(()) };
+        tables.add_device(device.id, device.mtu.into());
+        let Some(queues) = host.add_device(device, self.workers.len())? else { return Ok(()) };
+        for (worker, queue) in self.workers.iter().zip(queues) {
+            worker.add_device(device.id, queue, device.mtu.into());
+        }
+        Ok(())
+    }
+
+    /// Takes a tunnel device away; one that was there before us is only let go.
+    pub fn remove_device(&self, device: DeviceId) {
+        let mut control = self.control();
+        if control.host.as_ref().is_some_and(Host::is_winding_down) {
+            return;
+        }
+        self.workers.iter().for_each(|worker| worker.remove_device(device));
+        if let Some(host) = &mut control.host {
+            tell_faults(&self.shared, host.remove_device(device));
+        }
+    }
+
+    /// Tells what this host refuses to let pass unprotected.
+    pub fn blocks(&self) -> Blocks {
+        self.control().host.as_mut().map(Host::blocks).unwrap_or_default()
+    }
+
+    /// Takes away the blocks that an earlier run left and that no policy of this one covers, and the tunnel devices that it
+    /// left and nobody has [asked for](Self::add_device) since.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn unblock(&self) -> io::Result<()> {
+        self.control().host.as_mut().map_or(Ok(()), Host::unblock)
+    }
+
+    /// Lets all policies, their blocks and the tunnel devices stay from now on, whatever is ordered: to be called before
+    /// everything is taken down because the program ends, and not because somebody wants the traffic to pass.
+    pub fn wind_down(&self) {
+        if let Some(host) = &mut self.control().host {
+            host.wind_down();
+        }
+    }
+
     /// Removes the routes, the rules and the device and stops the workers.
     ///
-    /// Traffic that the policies protected then takes the host's other routes.
+    /// What the policies that are still there protect stays blocked, for the next start to take over or [`unblock`] to
+    /// take away.
     pub fn stop(self) {
         drop(self);
     }
@@ -171,7 +287,9 @@ impl Dataplane {
         let gso = socket::probe_gso(&first);
         tracing::debug!(offloads = ?queues[0].offloads(), ?gso, "offloads");
         let mtu = usize::from(settings.tun_mtu);
-        let tables = Control::new(first.clone(), mtu, gso, settings.hold, events);
+        let mark = settings.mark;
+        let link_mtu = Box::new(move |remote| host::link_mtu(remote, mark).ok());
+        let tables = Control::new(first.clone(), mtu, gso, settings.hold, link_mtu, events);
         let shared = Arc::clone(tables.shared());
         let mut activities = vec![Arc::clone(tables.activity())];
         let mut pipelines = Vec::new();
@@ -182,12 +300,14 @@ impl Dataplane {
             pipelines.push(ReadyPipeline { pipeline, received: set.received });
         }
         let plane = Dataplane {
-            control: Mutex::new(Controlled { tables, host: None }),
+            control: Arc::new(Mutex::new(Controlled { tables, host: None })),
             shared,
             sockets: first,
             nat_port: settings.nat_port,
             activities,
             workers: Vec::new(),
+            watch: None,
+            dummies: None,
         };
         Ok((plane, pipelines))
     }
@@ -200,16 +320,20 @@ impl Dataplane {
         Ok(())
     }
 
-    /// Tables first: when the route stands, the packets that it leads here meet the policy.
+    /// Tables first, then the block, then routes: when a route stands, the packets that it leads here meet the policy, and
+    /// those that it does not are blocked.
     fn install_policy(&self, control: &mut Controlled, policy: PolicySpec) {
         match control.tables.apply(SaOp::InstallPolicy(policy.clone())) {
             Ok(()) => {
-                if let Some(host) = &mut control.host {
-                    self.tell_faults(host.install_policy(&policy));
+                if let (Some(host), None) = (&mut control.host, policy.device) {
+                    tell_faults(&self.shared, host.install_policy(&policy));
                 }
             }
             Err(rejection) => {
-                self.tell_faults(vec![format!("policy {} is not carried out: {rejection}", policy.id)]);
+                tell_faults(
+                    &self.shared,
+                    vec![format!("policy {} is not carried out: {rejection}", policy.id)],
+                );
             }
         }
     }
@@ -217,7 +341,10 @@ impl Dataplane {
     /// Routes first: a packet that takes another route at once was not protected by this policy any more anyway.
     fn remove_policy(&self, control: &mut Controlled, policy: PolicyId) {
         if let Some(host) = &mut control.host {
-            self.tell_faults(host.remove_policy(policy));
+            if host.is_winding_down() {
+                return;
+            }
+            tell_faults(&self.shared, host.remove_policy(policy));
         }
         if let Err(rejection) = control.tables.apply(SaOp::RemovePolicy(policy)) {
             // Nothing to remove is nothing that could go wrong.
@@ -233,14 +360,31 @@ impl Dataplane {
         }
     }
 
-    fn tell_faults(&self, sentences: Vec<String>) {
-        for sentence in sentences {
-            tracing::warn!(sentence, "host fault");
-            self.shared.tell(PlaneEvent::HostFault(sentence));
-        }
+    /// Has dummy packets sent when they are due.
+    fn tick_for_dummies(&self) -> io::Result<Ticker> {
+        let control = Arc::downgrade(&self.control);
+        Ticker::start(move || lock(&*control.upgrade()?).tables.send_dummies(Instant::now()))
     }
 
-    fn send(&self, carries: Carries, local: SocketAddr, remote: SocketAddr, parts: &[IoSlice<'_>]) {
+    /// Watches over what is ours on this host.
+    fn watch(&self, host: &Host) -> io::Result<Watch> {
+        let (control, shared) = (Arc::downgrade(&self.control), Arc::clone(&self.shared));
+        host.watch(move |touched| {
+            let Some(control) = control.upgrade() else { return };
+            let mut control = lock(&control);
+            let sentences = control.host.as_mut().map(|host| host.look_after(touched)).unwrap_or_default();
+            tell_faults(&shared, sentences);
+        })
+    }
+
+    fn send(
+        &self,
+        carries: Carries,
+        header: OuterHeader,
+        local: SocketAddr,
+        remote: SocketAddr,
+        parts: &[IoSlice<'_>],
+    ) {
         let suits = |socket: &&Arc<HostSocket>| {
             let bound = socket.bound();
             socket.carries() == carries
@@ -251,22 +395,38 @@ impl Dataplane {
             return tracing::debug!(%local, %remote, "no socket to send from");
         };
         let train =
-            Train { source: local.ip(), destination: remote, segment_size: None, traffic_class: 0, parts };
+            Train { source: local.ip(), destination: remote, segment_size: None, header, mark: None, parts };
         if let Err(error) = socket.send(&[train]) {
             tracing::debug!(%error, %local, %remote, "the kernel refused a datagram");
         }
     }
 
     fn control(&self) -> MutexGuard<'_, Controlled> {
-        // A panic under this lock would have been a fault of an order; the tables are persistent and whole after each.
-        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.control)
+    }
+}
+
+fn lock(control: &Mutex<Controlled>) -> MutexGuard<'_, Controlled> {
+    // A panic under this lock would have been a fault of an order; the tables are persistent and whole after each.
+    control.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn tell_faults(shared: &Shared, sentences: Vec<String>) {
+    for sentence in sentences {
+        tracing::warn!(sentence, "host fault");
+        shared.tell(PlaneEvent::HostFault(sentence));
     }
 }
 
 impl Drop for Dataplane {
     /// The rules go first, so that nothing more comes to the TUN device; then the workers, and with them the device.
     fn drop(&mut self) {
-        if let Some(host) = self.control().host.take() {
+        self.dummies = None;
+        let host = self.control().host.take();
+        if let Some(watch) = self.watch.take() {
+            watch.stop();
+        }
+        if let Some(host) = host {
             host.undo_all();
         }
         for worker in self.workers.drain(..) {
@@ -275,7 +435,8 @@ impl Drop for Dataplane {
     }
 }
 
-/// Removes what the run that wrote `journal` left on this host; does nothing if that run ended properly or still runs.
+/// Removes what the run that wrote `journal` left on this host, except its blocks; does nothing if that run ended properly
+/// or still runs.
 ///
 /// [`Dataplane::start`] calls this itself.
 ///
@@ -285,11 +446,46 @@ pub fn sweep(journal: &Path) -> Result<(), StartError> {
     if !journal.exists() {
         return Ok(());
     }
-    match SweptHost::open(journal) {
-        Ok(swept) => swept.close().map_err(|source| StartError::Journal { path: journal.to_owned(), source }),
-        Err(StartError::AlreadyRunning(_)) => Ok(()),
+    match host::blocks_elsewhere(journal) {
+        Ok(None) => SweptHost::open(journal)?.close(),
+        Ok(Some(_)) | Err(StartError::AlreadyRunning(_)) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Tells what a run that has ended, or crashed, left blocked; what else a crash left is swept. What it left in another network
+/// namespace is told as its journal has it.
+///
+/// # Errors
+/// That run has not ended: its plane [tells](Dataplane::blocks). Or the journal cannot be read, or the kernel refuses.
+pub fn blocks(journal: &Path) -> Result<Blocks, StartError> {
+    if !journal.exists() {
+        return Ok(Blocks::default());
+    }
+    if let Some(blocks) = host::blocks_elsewhere(journal)? {
+        return Ok(blocks);
+    }
+    let swept = SweptHost::open(journal)?;
+    let blocks = swept.blocks();
+    swept.close().map(|()| blocks)
+}
+
+/// Takes away what a run that has ended, or crashed, left: its blocks, which it gives, and its tunnel devices; packets that
+/// were protected pass then as the host's own routes lead them.
+///
+/// # Errors
+/// As those of [`blocks`]; or it ran in another network namespace, where nobody reaches from here.
+pub fn unblock(journal: &Path) -> Result<Blocks, StartError> {
+    if !journal.exists() {
+        return Ok(Blocks::default());
+    }
+    if host::blocks_elsewhere(journal)?.is_some() {
+        return Err(StartError::Elsewhere(journal.to_owned()));
+    }
+    let mut swept = SweptHost::open(journal)?;
+    let blocks = swept.blocks();
+    swept.unblock()?;
+    swept.close().map(|()| blocks)
 }
 
 /// A pipeline before its thread starts, and how many of its sockets it receives from.

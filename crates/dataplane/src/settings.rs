@@ -1,7 +1,7 @@
 //! What a data plane is started with.
 
 use std::net::IpAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub struct Settings {
     pub tun_mtu: u16,
     /// The firewall mark that our own sockets carry, so that the rule below lets them pass.
     pub mark: u32,
+    /// The firewall mark of packets that were routed to us though no policy selects them, and that we send on as they are.
+    pub passing_mark: NonZeroU32,
     /// The number of the routing table that leads protected traffic to the TUN device.
     pub routing_table: u32,
     /// The priority of the rule that consults this table; it must lie before the main table's 32766.
@@ -50,6 +52,8 @@ pub struct HoldBounds {
     pub per_policy: usize,
     /// Packets of all policies.
     pub total: usize,
+    /// Octets of all packets of all policies.
+    pub octets: usize,
     /// The longest that a packet is kept.
     pub longest: Duration,
 }
@@ -63,6 +67,9 @@ pub const DEFAULT_TUN_MTU: u16 = (1500 - 40 - 8 - 8 - 16 - 32) / 16 * 16 - 2;
 /// Mark, table and priority share the number of the port that this is all about; 220 and 51820 are other people's.
 const DEFAULT_HOST_NUMBER: u32 = 4500;
 
+/// The one after it.
+const DEFAULT_PASSING_MARK: NonZeroU32 = NonZeroU32::new(DEFAULT_HOST_NUMBER + 1).expect("it is 4501");
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -72,6 +79,7 @@ impl Default for Settings {
             tun_name: "keyway0".to_owned(),
             tun_mtu: DEFAULT_TUN_MTU,
             mark: DEFAULT_HOST_NUMBER,
+            passing_mark: DEFAULT_PASSING_MARK,
             routing_table: DEFAULT_HOST_NUMBER,
             rule_priority: DEFAULT_HOST_NUMBER,
             journal: PathBuf::from("/run/keyway/dataplane.journal"),
@@ -86,6 +94,7 @@ impl Default for HoldBounds {
         HoldBounds {
             per_policy: limits::HELD_PER_POLICY,
             total: limits::HELD_IN_TOTAL,
+            octets: limits::HELD_OCTETS,
             longest: limits::LONGEST_HOLD,
         }
     }

@@ -1,22 +1,26 @@
-//! The kernel's sockets: UDP 500 and 4500, and raw sockets of protocol 50.
+//! The kernel's sockets: UDP 500 and 4500, and raw sockets of protocols 50 and 51.
 //!
 //! Every socket is bound to one family (IPv6 without mapped IPv4), carries the mark that our routing rule lets pass,
 //! and learns with each datagram which of our addresses it was sent to. ICMP errors do not reach an unconnected
-//! socket without `IP_RECVERR`, so a peer that is away disturbs nobody.
+//! socket without `IP_RECVERR`, so a peer that is away disturbs nobody; those that count have a socket of their own.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use libc::c_int;
 use socket2::{Domain, Protocol, SockAddr, Type};
 
-use crate::device::{Carries, ReceiveBatch, Socket, Train};
-use crate::egress::Gso;
-use crate::limits::SOCKET_BUFFER;
+use sa::Family;
+use sa::Protocol::{Ah, Esp};
+
+use crate::departures::Gso;
+use crate::device::{self, Carries, ReceiveBatch, Socket, Train};
+use crate::limits::{RAW_WORKERS, SOCKET_BUFFER};
+use crate::raw_filter::{self, Share};
 use crate::{Listen, Settings, StartError, sys};
 
 /// A socket of the kernel.
@@ -25,6 +29,17 @@ pub(crate) struct HostSocket {
     socket: socket2::Socket,
     carries: Carries,
     bound: SocketAddr,
+    /// What the kernel was last told, which it cannot be told with each packet; whoever sends holds the lock.
+    cutting: Mutex<Option<Cutting>>,
+}
+
+/// Whether the packets of a socket may be cut on their way, by this host as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cutting {
+    /// Don't Fragment is set.
+    Forbidden,
+    /// It is not.
+    Allowed,
 }
 
 /// The sockets of one worker.
@@ -36,27 +51,42 @@ pub(crate) struct SocketSet {
     pub(crate) received: usize,
 }
 
+impl SocketSet {
+    /// Joins the sockets that a worker receives from and those that it borrows to send through.
+    fn new<'a>(received: Vec<Arc<HostSocket>>, lent: impl Iterator<Item = &'a Arc<HostSocket>>) -> SocketSet {
+        let count = received.len();
+        let mut sockets = received;
+        for socket in lent {
+            if !sockets.iter().any(|there| Arc::ptr_eq(there, socket)) {
+                sockets.push(Arc::clone(socket));
+            }
+        }
+        SocketSet { sockets, received: count }
+    }
+}
+
 /// Opens the sockets of `workers` workers.
 ///
-/// Peers are spread over the workers by the kernel's hash of their addresses and ports (`SO_REUSEPORT`). That leaves port
-/// 500 and protocol 50 to the first worker: IKE is rare, and every raw socket of a protocol gets every packet of it. The
-/// others send through the first one's raw sockets.
+/// Peers are spread over the workers by the kernel's hash of their addresses and ports (`SO_REUSEPORT`), and SAs without UDP
+/// over the first few by their SPIs ([`raw_filter`]). Port 500, ICMP and whole packets are the first worker's: they are
+/// rare. Others send through its sockets, as those do through another's that have no raw sockets of their own.
 ///
 /// # Errors
 /// A port is in use, an address is not ours, a privilege is missing.
 pub(crate) fn open(settings: &Settings, workers: usize) -> Result<Vec<SocketSet>, StartError> {
+    let shares = workers.clamp(1, RAW_WORKERS);
+    let share = |index: usize| Share { index: index as u32, of: shares as u32 };
     let mut first = Vec::new();
-    let mut raw = Vec::new();
+    let mut sends_only = Vec::new();
     let mut addresses = Vec::new();
     for (address, presence) in wanted_addresses(&settings.listen) {
-        match open_all_kinds(settings, address) {
+        match open_all_kinds(settings, address, share(0)) {
             Ok(sockets) => {
-                let (sends_only, receives) = sockets
+                let (whole, received) = sockets
                     .into_iter()
                     .partition::<Vec<_>, _>(|socket| socket.carries == Carries::WholePackets);
-                raw.extend(receives.iter().filter(|socket| socket.carries == Carries::Esp).cloned());
-                raw.extend(sends_only);
-                first.extend(receives);
+                sends_only.extend(whole);
+                first.extend(received);
                 addresses.push(address);
             }
             Err(StartError::Listen { source, .. })
@@ -67,14 +97,26 @@ pub(crate) fn open(settings: &Settings, workers: usize) -> Result<Vec<SocketSet>
             Err(error) => return Err(error),
         }
     }
-    let mut sets = vec![with_raw(first, &raw)];
-    for _ in 1..workers {
-        let shared = |address: &IpAddr| {
-            open_udp(settings, *address, settings.nat_port, Carries::IkeAndEsp).map(Arc::new)
-        };
-        sets.push(with_raw(addresses.iter().map(shared).collect::<Result<_, _>>()?, &raw));
+    let mut received = vec![first];
+    for index in 1..workers {
+        let mut sockets = Vec::new();
+        for address in &addresses {
+            sockets.push(open_udp(settings, *address, settings.nat_port, Carries::IkeAndEsp)?);
+            if index < shares {
+                sockets.push(open_bare(settings, *address, Esp, share(index))?);
+                sockets.push(open_bare(settings, *address, Ah, share(index))?);
+            }
+        }
+        received.push(sockets.into_iter().map(Arc::new).collect());
     }
-    Ok(sets)
+    let lends: Vec<Vec<Arc<HostSocket>>> =
+        received.iter().take(shares).map(|sockets| bare(sockets)).collect();
+    let sets = received.into_iter().zip(lends.iter().cycle());
+    Ok(sets.map(|(received, lent)| SocketSet::new(received, lent.iter().chain(&sends_only))).collect())
+}
+
+fn bare(sockets: &[Arc<HostSocket>]) -> Vec<Arc<HostSocket>> {
+    sockets.iter().filter(|socket| matches!(socket.carries, Carries::Bare(_))).cloned().collect()
 }
 
 /// Tells whether the kernel cuts trains of datagrams for these sockets.
@@ -97,12 +139,13 @@ impl Socket for HostSocket {
 
     fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
         let count = sys::receive_batch(self.socket.as_fd(), batch)?;
-        if self.carries == Carries::Esp {
-            for (room, received) in batch.rooms().take(count) {
+        if let Carries::Bare(_) = self.carries {
+            for room in batch.rooms().take(count) {
+                let received = room.received;
                 received.source.set_port(0);
                 // raw(7): an IPv4 socket shows the IP header, an IPv6 socket does not.
                 if self.bound.is_ipv4() {
-                    received.skip = (usize::from(room[0] & 0x0f) * 4).min(received.len);
+                    received.skip = (usize::from(room.octets[0] & 0x0f) * 4).min(received.len);
                     received.len -= received.skip;
                     received.segment_size = received.len.max(1);
                 }
@@ -112,7 +155,51 @@ impl Socket for HostSocket {
     }
 
     fn send(&self, trains: &[Train<'_>]) -> io::Result<usize> {
-        sys::send_batch(self.socket.as_fd(), trains)
+        let Some(first) = trains.first() else { return Ok(0) };
+        // A packet that comes with its header says there whether it may be cut.
+        if self.carries == Carries::WholePackets {
+            return sys::send_batch(self.socket.as_fd(), trains);
+        }
+        let wanted = Cutting::of(first);
+        let alike = trains.iter().take_while(|train| Cutting::of(train) == wanted).count();
+        // No code that holds the lock can panic halfway through a change.
+        let mut told = self.cutting.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != Some(wanted) {
+            *told = None;
+            self.tell(wanted)?;
+            *told = Some(wanted);
+        }
+        sys::send_batch(self.socket.as_fd(), &trains[..alike])
+    }
+}
+
+impl Cutting {
+    fn of(train: &Train<'_>) -> Cutting {
+        if train.header.dont_fragment { Cutting::Forbidden } else { Cutting::Allowed }
+    }
+}
+
+impl HostSocket {
+    /// Tells the kernel what holds for the packets that follow.
+    ///
+    /// The kernel's own path MTUs are not looked at: it learns them from ICMP errors that anybody may have sent. Only what
+    /// it cuts itself in IPv6, long messages of IKE, it has to cut by what it knows, and that is never below 1280.
+    fn tell(&self, cutting: Cutting) -> io::Result<()> {
+        let set = |level, name, value| sys::set_option(self.socket.as_fd(), level, name, value);
+        match (self.bound, cutting) {
+            (SocketAddr::V4(_), Cutting::Forbidden) => {
+                set(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)
+            }
+            (SocketAddr::V4(_), Cutting::Allowed) => {
+                set(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)
+            }
+            (SocketAddr::V6(_), Cutting::Forbidden) => {
+                set(libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)
+            }
+            (SocketAddr::V6(_), Cutting::Allowed) => {
+                set(libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT)
+            }
+        }
     }
 }
 
@@ -142,23 +229,18 @@ fn is_absent_family(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
-fn with_raw(received: Vec<Arc<HostSocket>>, raw: &[Arc<HostSocket>]) -> SocketSet {
-    let count = received.len();
-    let mut sockets = received;
-    for socket in raw {
-        if !sockets.iter().any(|there| Arc::ptr_eq(there, socket)) {
-            sockets.push(Arc::clone(socket));
-        }
-    }
-    SocketSet { sockets, received: count }
-}
-
-fn open_all_kinds(settings: &Settings, address: IpAddr) -> Result<Vec<Arc<HostSocket>>, StartError> {
+fn open_all_kinds(
+    settings: &Settings,
+    address: IpAddr,
+    share: Share,
+) -> Result<Vec<Arc<HostSocket>>, StartError> {
     let sockets = [
         open_udp(settings, address, settings.ike_port, Carries::Ike)?,
         open_first_of_nat_port(settings, address)?,
-        open_raw(settings, address, ESP, Carries::Esp)?,
+        open_bare(settings, address, Esp, share)?,
+        open_bare(settings, address, Ah, share)?,
         open_raw(settings, address, libc::IPPROTO_RAW, Carries::WholePackets)?,
+        open_errors(settings, address)?,
     ];
     Ok(sockets.map(Arc::new).to_vec())
 }
@@ -184,6 +266,45 @@ fn open_udp(
         socket.set_reuse_port(true)?;
     }
     bind(socket, bound, carries)
+}
+
+/// Opens a raw socket of ESP or AH for a share of the SAs, which also tells what AH authenticates of the IP header.
+fn open_bare(
+    settings: &Settings,
+    address: IpAddr,
+    protocol: sa::Protocol,
+    share: Share,
+) -> Result<HostSocket, StartError> {
+    let socket = open_raw(settings, address, device::number(protocol).into(), Carries::Bare(protocol))?;
+    if share.of > 1 {
+        let program = raw_filter::program(Family::of(address), protocol, share);
+        socket.socket.attach_filter(&program)?;
+    }
+    if address.is_ipv6() {
+        for name in
+            [libc::IPV6_RECVHOPOPTS, libc::IPV6_RECVRTHDR, libc::IPV6_RECVDSTOPTS, libc::IPV6_FLOWINFO]
+        {
+            sys::set_option(socket.as_fd(), libc::IPPROTO_IPV6, name, 1)?;
+        }
+    }
+    Ok(socket)
+}
+
+/// Opens a raw socket that hears which of our packets were too long for their path.
+///
+/// `IP_RECVERR` would tell this of each socket by itself, and would let sending fail whenever there is something to tell.
+fn open_errors(settings: &Settings, address: IpAddr) -> Result<HostSocket, StartError> {
+    if address.is_ipv4() {
+        let socket = open_raw(settings, address, libc::IPPROTO_ICMP, Carries::Errors)?;
+        sys::set_option(socket.as_fd(), libc::SOL_RAW, ICMP_FILTER, !(1 << ICMP_UNREACHABLE))?;
+        Ok(socket)
+    } else {
+        let socket = open_raw(settings, address, libc::IPPROTO_ICMPV6, Carries::Errors)?;
+        let mut blocked = [u32::MAX; 8];
+        blocked[0] &= !(1 << ICMPV6_TOO_BIG);
+        sys::set_icmpv6_filter(socket.as_fd(), blocked)?;
+        Ok(socket)
+    }
 }
 
 fn open_raw(
@@ -237,10 +358,16 @@ fn new_socket(
 /// The options without which a socket is of no use, by family.
 fn wanted_options(bound: SocketAddr) -> &'static [(c_int, c_int)] {
     match bound {
-        SocketAddr::V4(_) => &[(libc::IPPROTO_IP, libc::IP_PKTINFO), (libc::IPPROTO_IP, libc::IP_RECVTOS)],
-        SocketAddr::V6(_) => {
-            &[(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO), (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS)]
-        }
+        SocketAddr::V4(_) => &[
+            (libc::IPPROTO_IP, libc::IP_PKTINFO),
+            (libc::IPPROTO_IP, libc::IP_RECVTOS),
+            (libc::IPPROTO_IP, libc::IP_RECVTTL),
+        ],
+        SocketAddr::V6(_) => &[
+            (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+            (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS),
+            (libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT),
+        ],
     }
 }
 
@@ -259,7 +386,7 @@ fn grow_buffers(socket: BorrowedFd<'_>) {
 
 fn bind(socket: socket2::Socket, bound: SocketAddr, carries: Carries) -> Result<HostSocket, StartError> {
     match socket.bind(&SockAddr::from(bound)) {
-        Ok(()) => Ok(HostSocket { socket, carries, bound }),
+        Ok(()) => Ok(HostSocket { socket, carries, bound, cutting: Mutex::new(None) }),
         Err(error) => Err(match error.kind() {
             ErrorKind::AddrInUse => StartError::PortInUse { address: bound, holder: holder_of(bound) },
             ErrorKind::PermissionDenied => StartError::Privilege {
@@ -304,7 +431,12 @@ fn inode_of_port(table: &str, port: u16) -> Option<u64> {
     })
 }
 
-const ESP: c_int = 50;
+/// An option of raw ICMP sockets: a mask of the types that are not wanted (`linux/icmp.h`).
+const ICMP_FILTER: c_int = 1;
+/// The type under which routers tell that a packet is too long, among other things (RFC 792).
+const ICMP_UNREACHABLE: u32 = 3;
+/// The type under which routers tell that a packet is too long (RFC 4443 §3.2).
+const ICMPV6_TOO_BIG: u32 = 2;
 
 #[cfg(test)]
 mod tests {

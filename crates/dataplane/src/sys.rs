@@ -7,12 +7,15 @@ use std::io::{self, IoSlice};
 use std::mem::{self, MaybeUninit};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::ptr;
+use std::{ptr, slice};
 
 use libc::{c_int, c_void, cmsghdr, in_pktinfo, in6_pktinfo, iovec, mmsghdr, msghdr, sockaddr_storage};
 use socket2::SockAddr;
 
-use crate::device::{ReceiveBatch, Received, Train};
+use wire::ip::protocol;
+
+use crate::Persistence;
+use crate::device::{Extensions, ReceiveBatch, Received, Train};
 use crate::limits::{RECEIVE_BATCH, SEND_BATCH};
 
 /// Attaches an open `/dev/net/tun` to a queue of the device `name`, which comes into being with its first queue.
@@ -31,6 +34,17 @@ pub(crate) fn attach_tun_queue(tun: BorrowedFd<'_>, name: &str, flags: c_int) ->
     succeeded(result)
 }
 
+/// Tells the kernel whether a TUN device stays when its last queue is closed.
+pub(crate) fn set_tun_persistence(tun: BorrowedFd<'_>, persistence: Persistence) -> io::Result<()> {
+    let stays: c_int = match persistence {
+        Persistence::WithPlane => 0,
+        Persistence::UntilRemoved => 1,
+    };
+    // SAFETY: TUNSETPERSIST takes its argument by value.
+    let result = unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETPERSIST as libc::Ioctl, stays) };
+    succeeded(result)
+}
+
 /// Tells the kernel which offloads we take from a TUN device.
 pub(crate) fn set_tun_offloads(tun: BorrowedFd<'_>, offloads: u32) -> io::Result<()> {
     // SAFETY: TUNSETOFFLOAD takes its argument by value.
@@ -42,6 +56,16 @@ pub(crate) fn set_tun_offloads(tun: BorrowedFd<'_>, offloads: u32) -> io::Result
 
 /// Sets a socket option whose value is an int.
 pub(crate) fn set_option(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
+    set_plain_option(socket, level, name, value)
+}
+
+/// Tells a raw ICMPv6 socket which of the 256 types it does not want, a bit each (RFC 3542 §3.2).
+pub(crate) fn set_icmpv6_filter(socket: BorrowedFd<'_>, blocked: [u32; 8]) -> io::Result<()> {
+    set_plain_option(socket, libc::IPPROTO_ICMPV6, ICMPV6_FILTER, blocked)
+}
+
+/// Sets a socket option whose value is plain data.
+fn set_plain_option<T: Copy>(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: T) -> io::Result<()> {
     // SAFETY: the pointer and the length are those of `value`, which outlives the call.
     let result = unsafe {
         libc::setsockopt(
@@ -49,27 +73,30 @@ pub(crate) fn set_option(socket: BorrowedFd<'_>, level: c_int, name: c_int, valu
             level,
             name,
             (&raw const value).cast::<c_void>(),
-            mem::size_of::<c_int>() as libc::socklen_t,
+            mem::size_of::<T>() as libc::socklen_t,
         )
     };
     succeeded(result)
 }
 
+/// `linux/icmpv6.h`.
+const ICMPV6_FILTER: c_int = 1;
+
 /// Receives up to [`RECEIVE_BATCH`] datagrams in one call, without waiting.
 pub(crate) fn receive_batch(socket: BorrowedFd<'_>, batch: &mut ReceiveBatch) -> io::Result<usize> {
     let mut names = [const { MaybeUninit::<sockaddr_storage>::uninit() }; RECEIVE_BATCH];
-    let mut controls = [ControlRoom::EMPTY; RECEIVE_BATCH];
+    let mut controls = [const { MaybeUninit::<HeardRoom>::uninit() }; RECEIVE_BATCH];
     let mut vectors = [iovec { iov_base: ptr::null_mut(), iov_len: 0 }; RECEIVE_BATCH];
     let mut messages = [EMPTY_MESSAGE; RECEIVE_BATCH];
     let rooms = batch.rooms().zip(&mut names).zip(&mut controls).zip(&mut vectors).zip(&mut messages);
-    for (((((room, _), name), control), vector), message) in rooms {
-        *vector = iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+    for ((((room, name), control), vector), message) in rooms {
+        *vector = iovec { iov_base: room.octets.as_mut_ptr().cast(), iov_len: room.octets.len() };
         message.msg_hdr.msg_name = name.as_mut_ptr().cast();
         message.msg_hdr.msg_namelen = mem::size_of::<sockaddr_storage>() as libc::socklen_t;
         message.msg_hdr.msg_iov = vector;
         message.msg_hdr.msg_iovlen = 1;
-        message.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
-        message.msg_hdr.msg_controllen = mem::size_of_val(&control.0) as _;
+        message.msg_hdr.msg_control = control.as_mut_ptr().cast();
+        message.msg_hdr.msg_controllen = mem::size_of_val(control) as _;
     }
     // SAFETY: every header points to a name, a control buffer and one vector of this stack frame, and every vector to a
     // room of `batch`, which is borrowed exclusively; each with its own length. The kernel writes within these.
@@ -83,9 +110,12 @@ pub(crate) fn receive_batch(socket: BorrowedFd<'_>, batch: &mut ReceiveBatch) ->
         )
     };
     let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-    for (((_, received), name), message) in batch.rooms().zip(&names).zip(&messages).take(count) {
+    for ((room, name), message) in batch.rooms().zip(&names).zip(&messages).take(count) {
         // SAFETY: the kernel filled the name and the control buffer of the first `count` messages.
-        *received = unsafe { describe(name, message) };
+        *room.received = unsafe { describe(name, message, room.extensions) };
+        if message.msg_hdr.msg_flags & libc::MSG_CTRUNC != 0 {
+            room.extensions.overflow();
+        }
     }
     Ok(count)
 }
@@ -122,14 +152,18 @@ pub(crate) fn send_batch(socket: BorrowedFd<'_>, trains: &[Train<'_>]) -> io::Re
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
-/// Room for the control messages of one datagram, aligned as `cmsghdr` wants it.
+/// Room for the control messages of a received datagram: address, class, hop limit, flow label, segment size, and the
+/// extension headers of IPv6 as far as we keep them.
+type HeardRoom = [u64; 64];
+
+/// Room for the control messages of one datagram that is sent, aligned as `cmsghdr` wants it.
 #[derive(Clone, Copy)]
-struct ControlRoom([u64; 16]);
+struct ControlRoom([u64; 17]);
 
 impl ControlRoom {
-    const EMPTY: ControlRoom = ControlRoom([0; 16]);
+    const EMPTY: ControlRoom = ControlRoom([0; 17]);
 
-    /// Writes source address, segment size and traffic class where they are wanted; gives the octets used.
+    /// Writes source address, segment size, traffic class, hop limit and mark where they are wanted; gives the octets used.
     fn write_for(&mut self, train: &Train<'_>) -> usize {
         let mut used = 0;
         match train.source {
@@ -148,11 +182,18 @@ impl ControlRoom {
         if let Some(size) = train.segment_size {
             self.push(&mut used, libc::SOL_UDP, libc::UDP_SEGMENT, size);
         }
-        let class = c_int::from(train.traffic_class);
-        match train.destination {
-            _ if class == 0 => {}
-            SocketAddr::V4(_) => self.push(&mut used, libc::IPPROTO_IP, libc::IP_TOS, class),
-            SocketAddr::V6(_) => self.push(&mut used, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, class),
+        let (level, class_kind, hop_limit_kind) = match train.destination {
+            SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TOS, libc::IP_TTL),
+            SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS, libc::IPV6_HOPLIMIT),
+        };
+        if train.header.traffic_class != 0 {
+            self.push(&mut used, level, class_kind, c_int::from(train.header.traffic_class));
+        }
+        if let Some(hop_limit) = train.header.hop_limit {
+            self.push(&mut used, level, hop_limit_kind, c_int::from(hop_limit));
+        }
+        if let Some(mark) = train.mark {
+            self.push(&mut used, libc::SOL_SOCKET, libc::SO_MARK, mark.get());
         }
         used
     }
@@ -161,7 +202,7 @@ impl ControlRoom {
         let value_len = mem::size_of::<T>() as libc::c_uint;
         // SAFETY: these only compute sizes.
         let (len, space) = unsafe { (libc::CMSG_LEN(value_len), libc::CMSG_SPACE(value_len)) };
-        assert!(*used + space as usize <= mem::size_of_val(&self.0), "88 octets are the most that we write");
+        assert!(*used + space as usize <= mem::size_of_val(&self.0), "136 octets are the most that we write");
         // SAFETY: the assertion keeps header and value within the room; `used` is a multiple of the alignment, because
         // CMSG_SPACE is; the value may be unaligned.
         unsafe {
@@ -185,7 +226,12 @@ const EMPTY_MESSAGE: mmsghdr = mmsghdr {
 ///
 /// # Safety
 /// `message` was filled by recvmmsg; its control buffer still exists, and `name` is its name.
-unsafe fn describe(name: &MaybeUninit<sockaddr_storage>, message: &mmsghdr) -> Received {
+unsafe fn describe(
+    name: &MaybeUninit<sockaddr_storage>,
+    message: &mmsghdr,
+    extensions: &mut Extensions,
+) -> Received {
+    *extensions = Extensions::NONE;
     let len = message.msg_len as usize;
     // SAFETY: the kernel wrote `msg_namelen` octets of the name.
     let source = unsafe { socket_address(name.as_ptr(), message.msg_hdr.msg_namelen as usize) };
@@ -199,12 +245,15 @@ unsafe fn describe(name: &MaybeUninit<sockaddr_storage>, message: &mmsghdr) -> R
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         },
         traffic_class: 0,
+        hop_limit: ipsec::limits::HOP_LIMIT,
+        flow_label: 0,
     };
     // SAFETY: the header describes the control buffer as the kernel left it.
     let mut control = unsafe { libc::CMSG_FIRSTHDR(&raw const message.msg_hdr) };
     while !control.is_null() {
         // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give whole control messages or null; a value of each kind has the type
-        // that ip(7), ipv6(7) and udp(7) document, read without assuming alignment.
+        // that ip(7), ipv6(7) and udp(7) document, read without assuming alignment, and an extension header the length
+        // that is left of its message.
         unsafe {
             let data = libc::CMSG_DATA(control);
             match ((*control).cmsg_level, (*control).cmsg_type) {
@@ -217,6 +266,22 @@ unsafe fn describe(name: &MaybeUninit<sockaddr_storage>, message: &mmsghdr) -> R
                     received.destination = Ipv6Addr::from(value.ipi6_addr.s6_addr).into();
                 }
                 (libc::IPPROTO_IP, libc::IP_TOS) => received.traffic_class = data.read(),
+                (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                    received.hop_limit = data.cast::<c_int>().read_unaligned() as u8;
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_FLOWINFO) => {
+                    let value = u32::from_be(data.cast::<u32>().read_unaligned());
+                    received.flow_label = value & FLOW_LABEL;
+                }
+                (libc::IPPROTO_IPV6, kind @ (libc::IPV6_HOPOPTS | libc::IPV6_RTHDR | libc::IPV6_DSTOPTS)) => {
+                    let len = ((*control).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+                    let protocol = match kind {
+                        libc::IPV6_HOPOPTS => protocol::HOP_BY_HOP,
+                        libc::IPV6_RTHDR => protocol::ROUTING,
+                        _ => protocol::DESTINATION_OPTIONS,
+                    };
+                    extensions.push(protocol, slice::from_raw_parts(data, len));
+                }
                 (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
                     received.traffic_class = data.cast::<c_int>().read_unaligned() as u8;
                 }
@@ -257,6 +322,9 @@ unsafe fn socket_address(name: *const sockaddr_storage, length: usize) -> Socket
         absent
     }
 }
+
+/// The bits of IPv6's flow information that are the label.
+const FLOW_LABEL: u32 = 0x000f_ffff;
 
 fn succeeded(result: c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }

@@ -1,25 +1,29 @@
 //! Two gateways in one process: real tables and real ciphers between twin devices.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use sa::{
-    AcquiredFlow, Direction, Encapsulation, Esn, ExpiryCause, Hardness, IpProtocol, Lifetime, Mode, Outer,
-    PolicyAction, PolicyId, PolicySpec, Protection, Protocol, SaEvent, SaId, SaOp, SaSpec, SelectorPair, Spi,
+    AcquiredFlow, DeviceId, Direction, Encapsulation, Esn, ExpiryCause, Handling, Hardness, IpProtocol,
+    Lifetime, Mode, Outer, PolicyAction, PolicyId, PolicySpec, Protection, Protocol, SaEvent, SaId, SaOp,
+    SaSpec, SelectorPair, Spi,
 };
-use wire::ip::{Ecn, Ipv4Header};
+use wire::ip::{Ecn, Ipv4, Ipv4Header};
 
 use crate::control::Control;
+use crate::departures::Gso;
 use crate::device::Carries;
-use crate::egress::Gso;
 use crate::offload::split::SuperPacket;
 use crate::offload::tests::streams;
 use crate::offload::{Segmentation, VnetHeader};
 use crate::twin::{Datagram, Line, Trains, TwinSocket, TwinTun};
 use crate::worker::Pipeline;
 use crate::{Delivery, DropReason, HoldBounds, IkeDatagram, PlaneEvent};
+
+mod path_mtu;
 
 /// One gateway: control, one worker, and the ends of its devices.
 struct Gateway {
@@ -28,6 +32,8 @@ struct Gateway {
     tun: TwinTun,
     sockets: Vec<TwinSocket>,
     heard: Arc<Mutex<Vec<PlaneEvent>>>,
+    /// What the first link takes, if it is known.
+    link: Arc<Mutex<Option<usize>>>,
     now: Instant,
 }
 
@@ -41,8 +47,10 @@ const MTU: usize = 1500;
 /// The indices of a gateway's sockets.
 const IKE: usize = 0;
 const NAT: usize = 1;
+const ESP: usize = 2;
 const RAW: usize = 2;
 const CLEAR: usize = 3;
+const ERRORS: usize = 4;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("the test's own address")
@@ -50,8 +58,13 @@ fn ip(text: &str) -> IpAddr {
 
 /// Joins two gateways by lines: what one sends by a socket, the other receives by the same.
 fn gateways(trains: Trains) -> (Gateway, Gateway) {
-    let kinds =
-        [(Carries::Ike, 500), (Carries::IkeAndEsp, 4500), (Carries::Esp, 0), (Carries::WholePackets, 0)];
+    let kinds = [
+        (Carries::Ike, 500),
+        (Carries::IkeAndEsp, 4500),
+        (Carries::Bare(Protocol::Esp), 0),
+        (Carries::WholePackets, 0),
+        (Carries::Errors, 0),
+    ];
     let mut left = Vec::new();
     let mut right = Vec::new();
     for (carries, port) in kinds {
@@ -83,12 +96,15 @@ impl Gateway {
             heard.push(event);
             Delivery::Taken
         };
-        let hold = HoldBounds { per_policy: 4, total: 8, longest: Duration::from_secs(2) };
-        let control = Control::new(sockets.clone(), MTU, Gso::Offered, hold, Box::new(events));
+        let hold = HoldBounds { per_policy: 4, total: 8, octets: 100_000, longest: Duration::from_secs(2) };
+        let link = Arc::<Mutex<Option<usize>>>::default();
+        let asked = Arc::clone(&link);
+        let link_mtu = Box::new(move |_| *asked.lock().expect("no test panics while it holds this"));
+        let control = Control::new(sockets.clone(), MTU, Gso::Offered, hold, link_mtu, Box::new(events));
         let tun = TwinTun::default();
         let shared = Arc::clone(control.shared());
         let pipeline = Pipeline::new(shared, Arc::default(), tun.clone(), sockets.clone(), MTU, Gso::Offered);
-        Gateway { control, pipeline, tun, sockets, heard, now: Instant::now() }
+        Gateway { control, pipeline, tun, sockets, heard, link, now: Instant::now() }
     }
 
     fn apply(&mut self, op: SaOp) {
@@ -97,8 +113,8 @@ impl Gateway {
 
     /// Lets the worker run until nothing is left to carry.
     fn run(&mut self) {
-        self.pipeline.carry_out(self.now).expect("a twin is never gone");
-        for socket in [IKE, NAT, RAW] {
+        self.pipeline.carry_out(None, self.now).expect("a twin is never gone");
+        for socket in [IKE, NAT, RAW, ERRORS] {
             self.pipeline.carry_in(socket, self.now);
         }
     }
@@ -133,7 +149,7 @@ fn pair(end: End) -> SelectorPair {
 }
 
 fn policy(end: End, action: PolicyAction) -> PolicySpec {
-    PolicySpec { id: POLICY, priority: 10, selectors: vec![pair(end)], action }
+    PolicySpec { id: POLICY, priority: 10, selectors: vec![pair(end)], action, device: None }
 }
 
 fn spec(end: End, direction: Direction, encapsulation: Encapsulation) -> SaSpec {
@@ -160,6 +176,7 @@ fn spec(end: End, direction: Direction, encapsulation: Encapsulation) -> SaSpec 
         selectors: vec![pair(end)],
         lifetime: Lifetime::UNLIMITED,
         policy: POLICY,
+        handling: Handling::default(),
     }
 }
 
@@ -243,7 +260,7 @@ proptest! {
         prop_assert_eq!(right.drops(), []);
     }
 
-    /// Whatever a host sends, nothing leaves that is not ESP of our SA, and that only for its selectors.
+    /// Whatever a host sends, what the selectors cover leaves as ESP of our SA, and nothing else does.
     #[test]
     fn nothing_leaves_in_the_clear(
         packets in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..100), 1..20),
@@ -257,8 +274,12 @@ proptest! {
         }
         left.run();
         let mut datagrams = 0;
+        let is_clear = |sent: &Datagram| sent.source.port() != 4500;
         for sent in left.sent() {
-            prop_assert_eq!(sent.source.port(), 4500);
+            if is_clear(&sent) {
+                prop_assert!(sent.destination.ip() != ip("10.2.0.9"));
+                continue;
+            }
             for datagram in sent.octets.chunks(sent.segment_size) {
                 prop_assert_eq!(&datagram[..4], &TO_RIGHT.0.to_be_bytes());
                 datagrams += 1;
@@ -295,6 +316,20 @@ fn equal_packets_of_an_sa_leave_as_one_train_with_the_inner_traffic_class() {
 }
 
 #[test]
+fn whether_a_packet_may_be_cut_is_copied_to_the_datagram() {
+    for encapsulation in [Encapsulation::Udp, Encapsulation::None] {
+        let (mut left, _right) = tunnel(encapsulation, Trains::Taken);
+        let mut packet = plain(b"may be cut");
+        Ipv4::new(&mut packet[..]).expect("a sound packet").allow_fragmentation();
+        left.tun.push(WHOLE, packet);
+        left.tun.push(WHOLE, plain(b"may not"));
+        left.run();
+        let sent: Vec<bool> = left.sent().iter().map(|datagram| datagram.dont_fragment).collect();
+        assert_eq!(sent, [false, true]);
+    }
+}
+
+#[test]
 fn a_policy_without_an_sa_drops() {
     let (mut left, _right) = gateways(Trains::Taken);
     left.apply(SaOp::InstallPolicy(policy(End::Left, PolicyAction::Protect)));
@@ -315,6 +350,32 @@ fn a_bypass_policy_lets_its_packets_leave_as_they_are() {
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].octets, plain(b"public"));
     assert_eq!(sent[0].destination.ip(), ip("10.2.0.1"));
+}
+
+/// Routes know nothing of protocols and ports: they lead more here than policies select.
+#[test]
+fn what_no_policy_selects_leaves_as_it_is_if_the_host_blocks() {
+    const TUNNEL: DeviceId = DeviceId(1);
+    let (mut left, _right) = tunnel(Encapsulation::Udp, Trains::Taken);
+    let elsewhere = packet("10.9.0.1", "10.2.0.1", Ecn::NotCapable, b"public");
+    let greetings = [("10.9.0.1", "224.0.0.5"), ("169.254.0.1", "10.2.0.1"), ("10.9.0.1", "255.255.255.255")]
+        .map(|(source, destination)| packet(source, destination, Ecn::NotCapable, b"hello"));
+    left.tun.push(WHOLE, elsewhere.clone());
+    left.run();
+    assert_eq!(left.sent(), []);
+    assert_eq!(left.drops(), [(DropReason::Ipsec(ipsec::DropReason::NoPolicy), 1)]);
+
+    left.control.shared().let_pass(NonZeroU32::MIN);
+    let device = TwinTun::default();
+    left.pipeline.add_device(TUNNEL, device.clone(), MTU);
+    left.tun.push(WHOLE, elsewhere.clone());
+    greetings.into_iter().for_each(|greeting| left.tun.push(WHOLE, greeting));
+    device.push(WHOLE, elsewhere.clone());
+    left.run();
+    left.pipeline.carry_out(Some(TUNNEL), left.now).expect("a twin is never gone");
+    let sent = left.sockets[CLEAR].sends.drain();
+    assert_eq!(sent.iter().map(|datagram| &datagram.octets).collect::<Vec<_>>(), [&elsewhere]);
+    assert_eq!(left.drops(), [(DropReason::Ipsec(ipsec::DropReason::NoPolicy), 5)]);
 }
 
 #[test]
@@ -366,6 +427,72 @@ fn packets_that_waited_for_a_trap_leave_through_the_sa_of_another_policy() {
     let arrived: Vec<Vec<u8>> = right.tun.written().into_iter().map(|(_, packet)| packet).collect();
     assert_eq!(arrived, [plain(b"first")]);
     assert_eq!(left.drops(), []);
+}
+
+/// A gateway with many traps must not ask for each of them again whenever one is served.
+#[test]
+fn packets_of_other_policies_wait_on_and_are_not_asked_for_again() {
+    let (mut left, _right) = gateways(Trains::Taken);
+    let selectors = [("10.1.0.0/16", "10.3.0.0/16")]
+        .map(|(local, remote)| [local, remote].map(|text| text.parse().expect("the test's own selector")))
+        .map(|[local, remote]| SelectorPair { local, remote });
+    let other = PolicySpec {
+        id: PolicyId(POLICY.0 + 1),
+        selectors: selectors.to_vec(),
+        ..policy(End::Left, PolicyAction::Trap)
+    };
+    left.apply(SaOp::InstallPolicy(policy(End::Left, PolicyAction::Trap)));
+    left.apply(SaOp::InstallPolicy(other));
+    let elsewhere = packet("10.1.0.1", "10.3.0.1", Ecn::NotCapable, b"waits");
+    left.tun.push(WHOLE, elsewhere.clone());
+    left.tun.push(WHOLE, plain(b"goes"));
+    left.run();
+    assert_eq!(left.events().len(), 2, "each is asked for");
+
+    install(&mut left, End::Left, Encapsulation::Udp);
+    assert_eq!(left.sent().len(), 1);
+    left.tun.push(WHOLE, elsewhere);
+    left.run();
+    assert_eq!(left.events(), []);
+    left.pipeline.expire(left.now + Duration::from_secs(2));
+    assert_eq!(left.drops(), [(DropReason::HeldTooLong, 2)]);
+}
+
+/// RFC 4303 §2.6. Dummies go while their SA carries a policy's packets; they are life, and no use.
+#[test]
+fn dummies_are_sent_at_their_pace_and_thrown_away_by_the_peer() {
+    let (mut left, mut right) = gateways(Trains::Taken);
+    left.apply(SaOp::InstallPolicy(policy(End::Left, PolicyAction::Protect)));
+    install_right(&mut right);
+    let mut busy = spec(End::Left, Direction::Outbound, Encapsulation::Udp);
+    busy.handling.dummies = 50;
+    let sa = busy.id();
+    left.apply(SaOp::InstallSa(Box::new(busy)));
+    let start = Instant::now();
+    let run_for = |left: &mut Gateway, seconds: u64| {
+        let end = left.now + Duration::from_secs(seconds);
+        while let Some(next) = left.control.send_dummies(left.now).filter(|next| *next < end) {
+            left.now = next;
+        }
+        left.now = end;
+    };
+    left.now = start;
+    run_for(&mut left, 10);
+    assert_eq!(left.sent().len(), 0, "nothing goes through the SA yet");
+
+    left.apply(SaOp::UseOutbound { policy: POLICY, sa });
+    run_for(&mut left, 2);
+    let sent: usize = left.sockets[NAT].sends.drain().len();
+    assert!((50..=150).contains(&sent), "{sent} dummies");
+
+    left.control.send_dummies(left.now + Duration::from_secs(1));
+    right.run();
+    assert_eq!(right.drops(), [(DropReason::Ipsec(ipsec::DropReason::Dummy), 1)]);
+    assert_eq!(right.tun.written(), []);
+    assert_eq!(right.events(), [PlaneEvent::Sa(SaEvent::Active { sa: inbound_id(End::Right) })]);
+
+    left.apply(SaOp::RemoveSa(sa));
+    assert_eq!(left.control.send_dummies(left.now + Duration::from_secs(60)), None);
 }
 
 #[test]
@@ -442,6 +569,20 @@ fn life_and_new_paths_are_told_once_a_second() {
     );
 }
 
+/// Who carries a packet could take its UDP header away, and the packet would still be genuine.
+#[test]
+fn a_packet_that_shows_no_port_moves_no_path() {
+    let (mut left, mut right) = tunnel(Encapsulation::Udp, Trains::Taken);
+    left.tun.push(WHOLE, plain(b"hello"));
+    left.run();
+    let mut stripped = left.sent().remove(0);
+    stripped.source.set_port(0);
+    right.sockets[ESP].receives.push(stripped);
+    right.run();
+    assert_eq!(right.events(), [PlaneEvent::Sa(SaEvent::Active { sa: inbound_id(End::Right) })]);
+    assert_eq!(right.tun.written().len(), 1);
+}
+
 #[test]
 fn a_replayed_or_forged_packet_moves_no_path() {
     let (mut left, mut right) = tunnel(Encapsulation::Udp, Trains::Taken);
@@ -486,6 +627,7 @@ fn port_4500_tells_ike_esp_keepalives_and_nonsense_apart() {
         source: remote,
         destination: local,
         traffic_class: 0,
+        dont_fragment: false,
         segment_size: octets.len(),
         octets: octets.to_vec(),
     };
@@ -511,6 +653,7 @@ fn port_500_carries_ike_only_and_a_flood_is_bounded() {
             source: remote,
             destination: local,
             traffic_class: 0,
+            dont_fragment: false,
             segment_size: 1,
             octets: vec![octet],
         });

@@ -5,17 +5,17 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
-use crate::StartError;
 use crate::device::Tun;
 use crate::limits::RUN_PACKETS;
-use crate::offload::VnetHeader;
-use crate::sys;
+use crate::offload::{Joins, VnetHeader};
+use crate::{Persistence, StartError, sys};
 
 /// One queue of a TUN device; the device goes with its last queue.
 #[derive(Debug)]
 pub(crate) struct TunQueue {
     file: File,
     offloads: TunOffloads,
+    name: Box<str>,
 }
 
 /// What the kernel may leave to us.
@@ -34,17 +34,32 @@ pub(crate) enum TunOffloads {
 /// # Errors
 /// No TUN driver, no privilege, or the name is taken.
 pub(crate) fn create(name: &str, count: usize) -> Result<Vec<TunQueue>, StartError> {
-    (0..count)
-        .map(|index| {
-            let file = open_driver()?;
-            attach(&file, name, index).map_err(|error| refused(name, error))?;
-            let offloads = negotiate_offloads(file.as_fd());
-            Ok(TunQueue { file, offloads })
-        })
-        .collect()
+    // The first queue must make the device: one of this name that is there already belongs to somebody else.
+    (0..count).map(|index| open(name, if index == 0 { libc::IFF_TUN_EXCL } else { 0 })).collect()
+}
+
+/// Makes the device `name` with `count` queues, or takes over a persistent one that nobody reads.
+///
+/// # Errors
+/// No TUN driver, no privilege, or the name is that of a device of another kind.
+pub(crate) fn attach(name: &str, count: usize) -> Result<Vec<TunQueue>, StartError> {
+    (0..count).map(|_| open(name, 0)).collect()
+}
+
+/// Lets a device go with its last queue, or stay.
+pub(crate) fn set_persistence(queues: &[TunQueue], persistence: Persistence) -> io::Result<()> {
+    match queues {
+        [queue, ..] => sys::set_tun_persistence(queue.file.as_fd(), persistence),
+        [] => Ok(()),
+    }
 }
 
 impl TunQueue {
+    /// Gives the name that its device was made or attached by.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Tells which offloads the kernel accepted.
     pub(crate) fn offloads(&self) -> TunOffloads {
         self.offloads
@@ -72,6 +87,13 @@ impl Tun for TunQueue {
         // A TUN device takes a packet whole or not at all.
         self.file.write_vectored(&vectors[..=parts.len()]).map(drop)
     }
+
+    fn joins(&self) -> Joins {
+        match self.offloads {
+            TunOffloads::TcpAndUdp => Joins::TcpAndUdp,
+            TunOffloads::Tcp | TunOffloads::None => Joins::Tcp,
+        }
+    }
 }
 
 impl AsFd for TunQueue {
@@ -90,11 +112,12 @@ fn open_driver() -> Result<File, StartError> {
     })
 }
 
-fn attach(file: &File, name: &str, index: usize) -> io::Result<()> {
-    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_MULTI_QUEUE;
-    // The first queue must make the device: one of this name that is there already belongs to somebody else.
-    let exclusive = if index == 0 { libc::IFF_TUN_EXCL } else { 0 };
-    sys::attach_tun_queue(file.as_fd(), name, flags | exclusive)
+fn open(name: &str, more_flags: libc::c_int) -> Result<TunQueue, StartError> {
+    let file = open_driver()?;
+    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_MULTI_QUEUE | more_flags;
+    sys::attach_tun_queue(file.as_fd(), name, flags).map_err(|error| refused(name, error))?;
+    let offloads = negotiate_offloads(file.as_fd());
+    Ok(TunQueue { file, offloads, name: name.into() })
 }
 
 fn refused(name: &str, error: io::Error) -> StartError {

@@ -5,9 +5,12 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::device::{Carries, ReceiveBatch, Socket, Train, Tun};
+use sa::Protocol;
+use wire::ip::{Ecn, Ipv4Header};
+
+use crate::device::{self, Carries, ReceiveBatch, Socket, Train, Tun};
 use crate::limits::RECEIVE_BATCH;
-use crate::offload::VnetHeader;
+use crate::offload::{Joins, VnetHeader};
 
 /// A TUN queue whose other end is in the test's hands; clones are the same queue.
 #[derive(Clone, Default)]
@@ -36,6 +39,10 @@ impl TwinTun {
 }
 
 impl Tun for TwinTun {
+    fn joins(&self) -> Joins {
+        Joins::TcpAndUdp
+    }
+
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<(VnetHeader, usize)> {
         let (header, packet) = self.lock().to_plane.pop_front().ok_or(ErrorKind::WouldBlock)?;
         buffer[..packet.len()].copy_from_slice(&packet);
@@ -55,6 +62,7 @@ pub(crate) struct Datagram {
     pub(crate) source: SocketAddr,
     pub(crate) destination: SocketAddr,
     pub(crate) traffic_class: u8,
+    pub(crate) dont_fragment: bool,
     pub(crate) segment_size: usize,
     pub(crate) octets: Vec<u8>,
 }
@@ -118,9 +126,16 @@ impl Socket for TwinSocket {
         if count == 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
-        for ((room, received), datagram) in batch.rooms().zip(line.drain(..count)) {
-            room[..datagram.octets.len()].copy_from_slice(&datagram.octets);
-            received.skip = 0;
+        for (room, datagram) in batch.rooms().zip(line.drain(..count)) {
+            let received = room.received;
+            // raw(7): an IPv4 socket shows the IP header.
+            let header = match self.carries {
+                Carries::Bare(protocol) => ipv4_header(&datagram, protocol).to_vec(),
+                Carries::Ike | Carries::IkeAndEsp | Carries::WholePackets | Carries::Errors => Vec::new(),
+            };
+            let shown = [&header[..], &datagram.octets].concat();
+            room.octets[..shown.len()].copy_from_slice(&shown);
+            received.skip = header.len();
             received.len = datagram.octets.len();
             received.segment_size = datagram.segment_size.max(1);
             received.source = datagram.source;
@@ -148,9 +163,30 @@ impl TwinSocket {
         Datagram {
             source: SocketAddr::new(source, self.bound.port()),
             destination: train.destination,
-            traffic_class: train.traffic_class,
+            traffic_class: train.header.traffic_class,
+            dont_fragment: train.header.dont_fragment,
             segment_size: train.segment_size.map_or(octets.len(), usize::from),
             octets,
         }
     }
+}
+
+/// Makes the header that a datagram to a raw socket came under.
+fn ipv4_header(datagram: &Datagram, protocol: Protocol) -> [u8; Ipv4Header::LEN] {
+    let (SocketAddr::V4(source), SocketAddr::V4(destination)) = (datagram.source, datagram.destination)
+    else {
+        panic!("twins have IPv4 addresses");
+    };
+    let header = Ipv4Header {
+        dscp: datagram.traffic_class >> 2,
+        ecn: Ecn::from_bits(datagram.traffic_class),
+        total_length: (Ipv4Header::LEN + datagram.octets.len()) as u16,
+        identification: 0,
+        dont_fragment: true,
+        ttl: 64,
+        protocol: device::number(protocol),
+        source: *source.ip(),
+        destination: *destination.ip(),
+    };
+    header.encode()
 }

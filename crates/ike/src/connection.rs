@@ -1,19 +1,28 @@
 //! What a connection is configured to be: the engine's view of it, with every default already in place.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crypto::Secret;
-use sa::{AddressRange, IpProtocol, Lifetime, Mode, PortRange, Proposal, TrafficSelector};
+use sa::{
+    AddressRange, Handling, IpProtocol, Lifetime, Mode, PortRange, Proposal, SignatureTerms, TrafficSelector,
+};
+use wire::isakmp::Version;
 
-use crate::{Identity, IdentityPattern, Lifetimes, Path, limits};
+use crate::guard::GuardKind;
+use crate::{Identity, IdentityPattern, Lifetimes, Path, Phase1Mode};
 
 /// One peer relation: who, how, and which children.
 #[derive(Clone, Debug)]
 pub struct Connection {
     /// Its name, unique in the engine.
     pub name: String,
+    /// The versions of IKE that it speaks.
+    pub versions: Versions,
+    /// How phase 1 of version 1 goes: what we begin, and what a peer may begin.
+    pub phase_1: Phase1Mode,
     /// Our addresses; a request to another address is not for this connection.
     pub local_addresses: PeerAddresses,
     /// The peer's addresses.
@@ -22,14 +31,26 @@ pub struct Connection {
     pub local_identity: Option<Identity>,
     /// Who the peer must be.
     pub remote_identity: IdentityPattern,
-    /// How both ends prove it.
-    pub authentication: Authentication,
+    /// How we prove who we are.
+    pub local_authentication: Authentication,
+    /// How the peer must.
+    pub remote_authentication: Authentication,
+    /// Which end's user gives a password besides, in version 1.
+    pub xauth: Xauth,
+    /// The virtual addresses that we want of the peer; an unspecified one is any of its family.
+    pub virtual_addresses: Vec<IpAddr>,
+    /// The pools out of which the peer gets virtual addresses, the best first.
+    pub pools: Vec<String>,
+    /// Which end begins Mode Config, in version 1.
+    pub configuration: ConfigurationMode,
     /// What we offer and accept for the IKE SA, best first.
     pub proposals: Vec<Proposal>,
     /// Whether ESP goes in UDP though there is no NAT.
     pub encap: Encap,
-    /// Whether messages are cut into fragments (RFC 7383).
+    /// Whether messages are cut into fragments.
     pub fragmentation: Fragmentation,
+    /// Whether probes find out how long a packet the path takes; not in version 1.
+    pub path_probing: PathProbing,
     /// What happens to older IKE SAs with the same peer identity.
     pub unique: Unique,
     /// How often an attempt to come up is made; 0 is without end.
@@ -48,6 +69,16 @@ impl Connection {
         self.children.iter().find(|child| child.name == name)
     }
 
+    /// Tells whether a peer that speaks this version is answered: in version 1 nobody signs.
+    pub(crate) fn answers(&self, version: Version) -> bool {
+        let signs = |authentication: &Authentication| match authentication {
+            Authentication::Signature(_) => true,
+            Authentication::PreSharedKey => false,
+        };
+        let needs_version_2 = signs(&self.local_authentication) || signs(&self.remote_authentication);
+        self.versions.answers(version) && (version == Version::V2 || !needs_version_2)
+    }
+
     /// Tells how well a path fits, for choosing among connections; `None` is not at all.
     ///
     /// A connection that names the peer's address beats one that names a network, and that beats one that takes anybody.
@@ -55,6 +86,41 @@ impl Connection {
         let local = self.local_addresses.fit(path.local.ip())?;
         let remote = self.remote_addresses.fit(path.remote.ip())?;
         Some(remote * 2 + local)
+    }
+
+    /// Gives who we say we are: as configured, or our address.
+    pub(crate) fn own_identity(&self, path: Path) -> Identity {
+        self.local_identity.clone().unwrap_or_else(|| Identity::from(path.local.ip()))
+    }
+
+    /// Gives who the peer should be, for finding the secret before it has told.
+    pub(crate) fn expected_identity(&self, path: Path) -> Identity {
+        match &self.remote_identity {
+            IdentityPattern::Exact(identity) => identity.clone(),
+            _ => Identity::from(path.remote.ip()),
+        }
+    }
+}
+
+/// Which versions of IKE a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// Version 1 only.
+    V1,
+    /// Version 2 only.
+    V2,
+    /// It begins with version 2, and answers both.
+    Either,
+}
+
+impl Versions {
+    /// Tells whether a peer that speaks this version is answered.
+    pub(crate) fn answers(self, version: Version) -> bool {
+        match self {
+            Versions::V1 => version == Version::V1,
+            Versions::V2 => version == Version::V2,
+            Versions::Either => true,
+        }
     }
 }
 
@@ -90,11 +156,51 @@ impl PeerAddresses {
     }
 }
 
-/// How the two ends prove who they are (RFC 7296 §2.15).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How an end proves who it is (RFC 7296 §2.15).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authentication {
     /// By a secret that both know.
     PreSharedKey,
+    /// By a signature with a key that a certificate, or the configuration, says is its own.
+    Signature(SignatureTerms),
+}
+
+impl fmt::Display for Authentication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Authentication::PreSharedKey => f.write_str("a pre-shared key"),
+            Authentication::Signature(terms) => write!(f, "a signature ({terms})"),
+        }
+    }
+}
+
+/// Which end's user gives a name and a password after phase 1 (XAuth; version 1 only).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Xauth {
+    /// Neither's.
+    None,
+    /// Ours, and by this name.
+    Ours(String),
+    /// The peer's.
+    Theirs,
+}
+
+/// Which end begins Mode Config.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigurationMode {
+    /// The client asks.
+    Pull,
+    /// The server gives unasked.
+    Push,
+}
+
+/// What a secret is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretKind {
+    /// It proves who an end is.
+    PreSharedKey,
+    /// It proves who a user is; its owners are the names that he may give.
+    Password,
 }
 
 /// A secret and those who share it.
@@ -102,7 +208,9 @@ pub enum Authentication {
 pub struct SharedSecret {
     /// Its name, unique in the engine.
     pub name: String,
-    /// Identities that it is for; none means anybody.
+    /// What it is for.
+    pub kind: SecretKind,
+    /// Identities that it is for; none means anybody, but for a password nobody.
     pub owners: Vec<IdentityPattern>,
     /// The secret.
     pub secret: Secret<Vec<u8>>,
@@ -117,7 +225,8 @@ pub enum Encap {
     Always,
 }
 
-/// Whether messages are cut into fragments (RFC 7383).
+/// Whether messages are cut into fragments: those of RFC 7383, or in version 1 those of payload 132. A peer's own are
+/// always put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fragmentation {
     /// Never; nor announced.
@@ -126,6 +235,18 @@ pub enum Fragmentation {
     Yes,
     /// Announced, so that the peer may; never used by us.
     Accept,
+    /// In version 1, used from the first message on, whether the peer announces them or not; in version 2 as
+    /// [`Yes`](Self::Yes).
+    Force,
+}
+
+/// Whether probes find out how long a packet the path to the peer takes (RFC 8899).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathProbing {
+    /// Routers are expected to tell.
+    No,
+    /// They do.
+    Yes,
 }
 
 /// What happens to older IKE SAs between the same two identities.
@@ -152,16 +273,26 @@ pub struct ChildConfig {
     pub remote_selectors: Vec<SelectorTemplate>,
     /// What we offer and accept, best first.
     pub proposals: Vec<Proposal>,
-    /// Tunnel or transport.
+    /// The same for AH around each packet of ESP; empty is none. Only IKEv1 can agree on it.
+    pub wrapping: Vec<Proposal>,
+    /// Tunnel, transport or BEET.
     pub mode: Mode,
+    /// Whether packets are compressed where the peer wants that too.
+    pub compress: Compress,
+    /// To how many bits HMAC-SHA-256 is cut.
+    pub truncation: Truncation,
     /// When it is rekeyed and when it ends, in time.
     pub lifetimes: Lifetimes,
     /// When it is rekeyed and when it ends, in bytes and packets.
     pub volume: Lifetime,
     /// Anti-replay window in packets.
     pub replay_window: u32,
+    /// What is done to packets beyond that; what the negotiation decides is filled in by it.
+    pub handling: Handling,
     /// The priority of its policies, where the lowest wins; `None` lets the smaller selectors win.
     pub priority: Option<u32>,
+    /// How long nothing may go through it before it is closed; zero is for ever.
+    pub inactivity: Duration,
     /// What loading the connection does.
     pub start_action: StartAction,
     /// What the peer's deleting it does.
@@ -171,34 +302,42 @@ pub struct ChildConfig {
 }
 
 impl ChildConfig {
-    /// Gives the priority of the trap policy; the lowest wins.
-    pub(crate) fn trap_priority(&self) -> u32 {
+    /// Gives the priority of the guard's policy, trap or block; the lowest wins.
+    pub(crate) fn guard_priority(&self) -> u32 {
         self.sa_priority().saturating_add(1)
     }
 
-    /// Gives the priority of a Child SA's policy: before the child's own trap, but not before the trap of another child
+    /// Gives the priority of a Child SA's policy: before the child's own guard, but not before the guard of another child
     /// whose selectors are smaller. So children are two apart.
     pub(crate) fn sa_priority(&self) -> u32 {
         let base = self.priority.unwrap_or_else(|| {
-            let extent = extent(&self.local_selectors) + extent(&self.remote_selectors);
-            limits::DERIVED_PRIORITY + extent
+            // Whichever address a dynamic selector comes to stand for, it is one.
+            let any_one = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+            let resolve = |templates: &[SelectorTemplate]| -> Vec<TrafficSelector> {
+                templates.iter().map(|template| template.resolve(any_one)).collect()
+            };
+            sa::derived_priority(&resolve(&self.local_selectors), &resolve(&self.remote_selectors))
         });
         base.saturating_mul(2)
     }
 }
 
-/// Measures the largest selector: by its addresses first, and among the same addresses by its protocol and ports.
-fn extent(selectors: &[SelectorTemplate]) -> u32 {
-    let of_one = |selector: &SelectorTemplate| {
-        let (bits, protocol, ports) = match *selector {
-            SelectorTemplate::Fixed(fixed) => (fixed.addresses.host_bits(), fixed.protocol, fixed.ports),
-            SelectorTemplate::Dynamic(protocol, ports) => (0, protocol, ports),
-        };
-        // Both ends together have four of these at most: less than one bit of an address.
-        let unlimited = u32::from(protocol == IpProtocol::ANY) + u32::from(ports == PortRange::ANY);
-        bits * 5 + unlimited
-    };
-    selectors.iter().map(of_one).max().unwrap_or(0)
+/// Whether packets are compressed before they are protected (RFC 3173).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compress {
+    /// They are not.
+    No,
+    /// By DEFLATE (RFC 2394).
+    Deflate,
+}
+
+/// To how many bits HMAC-SHA-256 is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truncation {
+    /// To 128 (RFC 4868).
+    To128,
+    /// To 96, though 128 were agreed: some peers take the one for the other.
+    To96,
 }
 
 /// A traffic selector, or the place where an address that is known later goes.
@@ -231,6 +370,27 @@ pub enum StartAction {
     Trap,
     /// Brings it up.
     Start,
+    /// Both.
+    TrapAndStart,
+}
+
+impl StartAction {
+    /// Tells what guards the child from then on.
+    pub(crate) fn guard(self) -> Option<GuardKind> {
+        match self {
+            StartAction::None => None,
+            StartAction::Start => Some(GuardKind::Block),
+            StartAction::Trap | StartAction::TrapAndStart => Some(GuardKind::Trap),
+        }
+    }
+
+    /// Tells whether the child is brought up at once.
+    pub(crate) fn starts(self) -> bool {
+        match self {
+            StartAction::None | StartAction::Trap => false,
+            StartAction::Start | StartAction::TrapAndStart => true,
+        }
+    }
 }
 
 /// What losing a child does.
@@ -258,11 +418,16 @@ mod tests {
             local_selectors: fixed(local),
             remote_selectors: fixed(remote),
             proposals: Vec::new(),
+            wrapping: Vec::new(),
             mode: Mode::Tunnel,
+            compress: Compress::No,
+            truncation: Truncation::To128,
             lifetimes: Lifetimes { rekey: Duration::ZERO, rand: Duration::ZERO, expire: Duration::ZERO },
             volume: Lifetime::UNLIMITED,
             replay_window: 32,
+            handling: Handling::default(),
             priority,
+            inactivity: Duration::ZERO,
             start_action: StartAction::Trap,
             close_action: CloseAction::None,
             liveness_action: CloseAction::None,
@@ -282,9 +447,9 @@ mod tests {
         ];
         for pair in ascending.windows(2) {
             let [small, large] = pair else { panic!("two") };
-            assert!(small.trap_priority() < large.sa_priority(), "{small:?} {large:?}");
+            assert!(small.guard_priority() < large.sa_priority(), "{small:?} {large:?}");
         }
-        assert!(ascending.iter().all(|child| child.sa_priority() < child.trap_priority()));
-        assert_eq!(child("::/0", "::/0", Some(u32::MAX)).trap_priority(), u32::MAX);
+        assert!(ascending.iter().all(|child| child.sa_priority() < child.guard_priority()));
+        assert_eq!(child("::/0", "::/0", Some(u32::MAX)).guard_priority(), u32::MAX);
     }
 }

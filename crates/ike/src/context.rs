@@ -2,21 +2,24 @@
 //! one output queue.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crypto::{Random, Secret};
-use sa::{AcquiredFlow, PolicyAction, PolicyId, PolicySpec, SaId, SaOp, Spi};
-use wire::isakmp::{Header, IkeSpi};
-use wire::v2::Payload;
+use sa::{AcquiredFlow, Cpi, PolicyId, Protocol, SaId, SaOp, Spi};
+use wire::isakmp::{Header, IkeSpi, Version};
 
 use crate::cookie::CookieJar;
+use crate::credentials::AuthorityId;
 use crate::endpoint::{Settings, SpiSource};
 use crate::event::{Event, MessageTrace, PayloadTrace, TraceDirection};
+use crate::guard::{GuardKind, Guards, Origin, Unguarded};
 use crate::io::{ChildSaId, IkeSaId, Output, Path, Query, QueryId, Ticket};
+use crate::retransmission::{Repeating, Retransmission};
 use crate::v2::ike_sa::{IkeSa, Inheritance};
-use crate::v2::trap::{Trap, TrapKey};
-use crate::{ChildConfig, Connection, Failure, Identity, IkeSaStatus, SharedSecret, limits};
+use crate::virtual_addresses::{Assumed, Inside, Leases};
+use crate::{ChildConfig, Connection, Failure, Identity, IkeSaStatus, SecretKind, SharedSecret, limits};
 
 /// The surroundings of an exchange.
 pub(crate) struct Context {
@@ -26,7 +29,17 @@ pub(crate) struct Context {
     pub random: Box<dyn Random>,
     pub connections: BTreeMap<String, Arc<Connection>>,
     pub secrets: BTreeMap<String, SharedSecret>,
-    pub traps: BTreeMap<TrapKey, Trap>,
+    /// The CAs that we trust.
+    pub authorities: Vec<AuthorityId>,
+    pub guards: Guards,
+    /// What our pools have given to clients.
+    pub leases: Leases,
+    /// What peers have given us.
+    pub assumed: Assumed,
+    /// What the answer to a question is for, where it is not for an initiation.
+    pub questions: BTreeMap<QueryId, Question>,
+    /// What is to be done, and when.
+    pub later: BTreeMap<(Instant, u64), Errand>,
     pub cookies: CookieJar,
     /// Which IKE SA, by our SPI, an SA belongs to.
     pub owners: BTreeMap<SaId, IkeSpi>,
@@ -50,6 +63,8 @@ struct LastId {
     child: u32,
     policy: u32,
     query: u64,
+    errand: u64,
+    fragments: u16,
 }
 
 /// Something for the endpoint to do once the IKE SA at hand has been put back.
@@ -67,6 +82,37 @@ pub(crate) enum Intent {
         /// The replaced IKE SA as it was.
         old: Box<IkeSaStatus>,
     },
+    /// A superseded ISAKMP SA of version 1 passes on what it could not do without before.
+    PassOn {
+        /// That one, by our SPI.
+        from: IkeSpi,
+        /// The one that takes over.
+        heir: IkeSpi,
+    },
+    /// An ISAKMP SA of version 1 takes over what others with the same peer have.
+    Supersede {
+        /// The one that takes over, by our SPI.
+        heir: IkeSpi,
+        /// Who we are.
+        local: Identity,
+        /// Who the peer is.
+        remote: Identity,
+        /// The one that it takes the place of, by our SPI, if that was our wish.
+        replaced: Option<IkeSpi>,
+    },
+    /// The peer deleted Child SAs that an ISAKMP SA of version 1 does not have; another one may.
+    DeleteElsewhere {
+        /// The one that does not, by our SPI.
+        not_here: IkeSpi,
+        /// Who we are.
+        local: Identity,
+        /// Who the peer is.
+        remote: Identity,
+        /// Their protocol.
+        protocol: Protocol,
+        /// The SAs, by the peer's SPIs.
+        spis: Vec<Spi>,
+    },
     /// The older IKE SAs between these two identities end (RFC 7296 §2.4).
     EndOthers {
         /// The one that stays, by our SPI.
@@ -80,6 +126,38 @@ pub(crate) enum Intent {
     },
 }
 
+/// What the answer to a question is for.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// A guard needs our address on the way to the peer.
+    Guard(GuardWish),
+    /// The Child SA of this inbound SA is to go if it was idle for long.
+    Idle(SaId),
+    /// The IKE SA with this SPI of ours waits for a signature, or for a key to be trusted.
+    Credentials(IkeSpi),
+    /// The IKE SA with this SPI of ours probes its path, and has to begin somewhere.
+    Link(IkeSpi),
+}
+
+/// Something to be done later.
+#[derive(Debug)]
+pub(crate) enum Errand {
+    /// Try once more.
+    Initiate(Initiation),
+    /// The same for a guard.
+    Guard(GuardWish),
+}
+
+/// Somebody wants a child guarded.
+#[derive(Clone, Debug)]
+pub(crate) struct GuardWish {
+    pub connection: Arc<Connection>,
+    pub child: Arc<ChildConfig>,
+    pub kind: GuardKind,
+    pub origin: Origin,
+    pub tickets: Vec<Ticket>,
+}
+
 /// Somebody wants a connection or a child up.
 #[derive(Clone, Debug)]
 pub(crate) struct Initiation {
@@ -91,6 +169,8 @@ pub(crate) struct Initiation {
     /// Attempts that already failed.
     pub failed_tries: u32,
     pub contact: Contact,
+    /// The ISAKMP SA of version 1, by our SPI, whose place the new one is to take.
+    pub replaces: Option<IkeSpi>,
 }
 
 /// Whether the peer is to forget what it knows of us (RFC 7296 §2.4).
@@ -125,7 +205,12 @@ impl Context {
             random,
             connections: BTreeMap::new(),
             secrets: BTreeMap::new(),
-            traps: BTreeMap::new(),
+            authorities: Vec::new(),
+            guards: Guards::default(),
+            leases: Leases::default(),
+            assumed: Assumed::default(),
+            questions: BTreeMap::new(),
+            later: BTreeMap::new(),
             intents: VecDeque::new(),
             lingering: VecDeque::new(),
             forged: 0,
@@ -144,12 +229,33 @@ impl Context {
         self.output.extend(transmissions);
     }
 
+    pub(crate) fn output(&mut self, output: Output) {
+        self.output.push_back(output);
+    }
+
     pub(crate) fn keepalive(&mut self, path: Path) {
         self.output.push_back(Output::Keepalive(path));
     }
 
     pub(crate) fn order(&mut self, op: SaOp) {
         self.output.push_back(Output::Sa(op));
+    }
+
+    /// Notes a virtual address of ours; its first holder brings it to this host.
+    pub(crate) fn take_address(&mut self, address: IpAddr, connection: &str, holder: IkeSpi) {
+        if self.assumed.take(address, connection, holder) {
+            self.output.push_back(Output::TakeAddress(address));
+        }
+    }
+
+    /// An IKE SA no longer holds the virtual addresses of its ends.
+    pub(crate) fn release_addresses(&mut self, inside: &Inside, holder: IkeSpi) {
+        self.leases.release(&inside.remote, holder);
+        for address in &inside.local {
+            if self.assumed.release(*address, holder) {
+                self.output.push_back(Output::DropAddress(*address));
+            }
+        }
     }
 
     pub(crate) fn tell(&mut self, event: Event) {
@@ -204,11 +310,25 @@ impl Context {
         PolicyId(self.last_id.policy)
     }
 
+    /// Gives the id of the next message of version 1 that goes in fragments; never zero.
+    pub(crate) fn next_fragment_id(&mut self) -> u16 {
+        self.last_id.fragments = self.last_id.fragments.checked_add(1).unwrap_or(1);
+        self.last_id.fragments
+    }
+
     /// Gives a fresh SPI for an inbound SA.
     pub(crate) fn next_spi(&mut self) -> Spi {
         let mut octets = [0; 4];
         self.random.fill(&mut octets);
         self.spis.allocate(u32::from_be_bytes(octets))
+    }
+
+    /// Gives an index for compressed packets towards us (RFC 3173 §3.3).
+    pub(crate) fn next_cpi(&mut self) -> Cpi {
+        let mut octets = [0; 2];
+        self.random.fill(&mut octets);
+        let span = limits::LAST_CPI - limits::FIRST_CPI + 1;
+        Cpi(limits::FIRST_CPI + u16::from_be_bytes(octets) % span)
     }
 
     /// Gives a fresh SPI for an IKE SA; never zero (RFC 7296 §3.1).
@@ -242,15 +362,25 @@ impl Context {
         let fitting = self
             .secrets
             .values()
+            .filter(|shared| shared.kind == SecretKind::PreSharedKey)
             .filter_map(|shared| Some((sa::secret_fit(&shared.owners, local, remote)?, shared)));
         fitting.min_by_key(|(fit, _)| std::cmp::Reverse(*fit)).map(|(_, shared)| &shared.secret)
     }
 
-    /// Finds the connections that fit a path, the best first.
-    pub(crate) fn connections_for(&self, path: Path) -> Vec<Arc<Connection>> {
+    /// Finds the password of a user.
+    pub(crate) fn password_of(&self, user: &Identity) -> Option<&Secret<Vec<u8>>> {
+        let is_for = |shared: &&SharedSecret| {
+            shared.kind == SecretKind::Password && shared.owners.iter().any(|owner| owner.matches(user))
+        };
+        self.secrets.values().find(is_for).map(|shared| &shared.secret)
+    }
+
+    /// Finds the connections that fit a path and a version of IKE, the best first.
+    pub(crate) fn connections_for(&self, path: Path, version: Version) -> Vec<Arc<Connection>> {
         let mut fitting: Vec<_> = self
             .connections
             .values()
+            .filter(|connection| connection.answers(version))
             .filter_map(|connection| Some((connection.fit(path)?, connection)))
             .collect();
         fitting.sort_by_key(|(fit, _)| std::cmp::Reverse(*fit));
@@ -288,6 +418,35 @@ impl Context {
         }
     }
 
+    /// Notes a message of version 1 that is sent now and waits for its answer.
+    pub(crate) fn begin_repeating(&mut self, datagrams: Vec<Vec<u8>>) -> Repeating {
+        let policy = self.settings.retransmission;
+        let jitter = policy.draw_jitter(&mut *self.random);
+        Repeating::begin(self.now, datagrams, policy, jitter)
+    }
+
+    /// Repeats a message of version 1 if that is due; tells whether it was repeated often enough.
+    pub(crate) fn repeat(&mut self, path: Path, repeating: &mut Repeating) -> bool {
+        match repeating.repeat(self.now) {
+            Retransmission::NotDue => false,
+            Retransmission::Send { datagrams, .. } => {
+                self.transmit(path, datagrams);
+                false
+            }
+            Retransmission::GiveUp => true,
+        }
+    }
+
+    /// Says that nobody answered an exchange that was begun at a moment.
+    pub(crate) fn no_answer(&self, path: Path, exchange: &'static str, begun_at: Instant) -> Failure {
+        Failure::NoAnswer {
+            peer: path.remote,
+            exchange,
+            tries: self.settings.retransmission.tries + 1,
+            seconds: (self.now - begun_at).as_secs(),
+        }
+    }
+
     /// Tells everyone who waits for an initiation that it failed.
     pub(crate) fn fail_initiation(&mut self, initiation: &Initiation, path: Path, failure: Failure) {
         let mut tickets = initiation.tickets.clone();
@@ -295,43 +454,26 @@ impl Context {
         self.fail(&tickets, Some(&initiation.connection.name), Some(path), failure);
     }
 
-    /// Installs the trap policy of a child, unless it is there.
-    ///
-    /// # Errors
-    /// Its selectors cannot be known yet.
-    pub(crate) fn install_trap(
-        &mut self,
-        connection: &Connection,
-        child: &ChildConfig,
-    ) -> Result<(), Failure> {
-        let key = TrapKey::new(connection, child);
-        if self.traps.contains_key(&key) {
-            return Ok(());
-        }
-        let trap = Trap::new(self, connection, child)?;
-        let spec = PolicySpec {
-            id: trap.policy,
-            priority: child.trap_priority(),
-            selectors: trap.selectors.clone(),
-            action: PolicyAction::Trap,
-        };
-        self.traps.insert(key, trap);
-        self.order(SaOp::InstallPolicy(spec));
-        Ok(())
-    }
-
-    /// The same where nobody waits for it.
-    pub(crate) fn trap(&mut self, connection: &Connection, child: &ChildConfig) {
-        if let Err(failure) = self.install_trap(connection, child) {
-            self.fail(&[], Some(&connection.name), None, failure);
+    /// Guards a child, as soon as it is known which packets that is about; then tells who waits for it.
+    pub(crate) fn want_guard(&mut self, wish: GuardWish) {
+        let GuardWish { connection, child, kind, origin, .. } = &wish;
+        match self.guard(connection, child, *kind, *origin, None) {
+            Ok(()) => self.finish(&wish.tickets, &Ok(())),
+            Err(Unguarded::LocalUnknown) => {
+                let id = self.ask(Query::Path(Arc::clone(connection)));
+                self.questions.insert(id, Question::Guard(wish));
+            }
+            Err(unguarded @ (Unguarded::RemoteUnknown | Unguarded::Virtual)) => {
+                let failure = unguarded.into_failure(child);
+                self.fail(&wish.tickets, Some(&connection.name), None, failure);
+            }
         }
     }
 
-    /// Takes the trap policy of a child away.
-    pub(crate) fn remove_trap(&mut self, key: &TrapKey) {
-        if let Some(trap) = self.traps.remove(key) {
-            self.order(SaOp::RemovePolicy(trap.policy));
-        }
+    /// Does something after a while.
+    pub(crate) fn do_later(&mut self, after: Duration, errand: Errand) {
+        self.last_id.errand += 1;
+        self.later.insert((self.now + after, self.last_id.errand), errand);
     }
 
     /// Tells what a message says, if anybody listens.
@@ -341,7 +483,7 @@ impl Context {
         path: Path,
         header: &Header,
         datagrams: (usize, usize),
-        payloads: &[Payload],
+        payloads: &[impl Explain],
     ) {
         if !self.settings.trace_messages {
             return;
@@ -352,6 +494,7 @@ impl Context {
             at: self.now,
             direction,
             path,
+            version: header.version,
             exchange: header
                 .exchange_type
                 .name()
@@ -367,8 +510,26 @@ impl Context {
     }
 }
 
+/// A payload of either version, which can say what it is for.
+pub(crate) trait Explain {
+    /// Gives its notation in the RFC, a colon, and one sentence.
+    fn explain(&self) -> String;
+}
+
+impl Explain for wire::v1::Payload {
+    fn explain(&self) -> String {
+        wire::v1::Payload::explain(self)
+    }
+}
+
+impl Explain for wire::v2::Payload {
+    fn explain(&self) -> String {
+        wire::v2::Payload::explain(self)
+    }
+}
+
 /// Puts a payload in words: its notation in the RFC, and the sentence that follows it.
-fn explain(payload: &Payload) -> PayloadTrace {
+fn explain(payload: &impl Explain) -> PayloadTrace {
     let explanation = payload.explain();
     let (name, sentence) = explanation.split_once(": ").unwrap_or((&explanation, ""));
     PayloadTrace { name: name.to_owned(), sentence: sentence.to_owned() }

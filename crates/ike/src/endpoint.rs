@@ -5,9 +5,11 @@
 
 mod commands;
 mod initiation;
+mod succession;
+mod version_1;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,16 +19,18 @@ use wire::isakmp::{Flags, IkeSpi, Version};
 use wire::registry::{ExchangeType, NotifyType};
 use wire::v2::{HeaderFields, Notify, Payload};
 
-use crate::context::{Context, Initiation, Intent};
+use crate::context::{Context, Errand, Initiation, Intent, Question};
 use crate::cookie::{Admission, HalfOpen};
+use crate::established::{Established, Sa};
 use crate::event::Event;
+use crate::guard::GuardKind;
 use crate::io::{Answer, Command, Datagram, Output, Path, QueryId, TimeoutReason};
 use crate::retransmission::RetransmissionPolicy;
 use crate::status::IkeSaStatus;
-use crate::v2::ike_sa::IkeSa;
-use crate::v2::ike_sa_init::Demand;
-use crate::v2::{Sa, ike_sa_init};
-use crate::{Connection, Failure};
+use crate::v1::fragmentation::Collection;
+use crate::v2::ike_sa::Inheritance;
+use crate::v2::ike_sa_init::{self, Demand};
+use crate::{Connection, Failure, v1, v2};
 
 /// What holds for every connection.
 #[derive(Clone, Debug)]
@@ -96,6 +100,10 @@ pub struct Endpoint {
     /// make another.
     origins: BTreeMap<IkeSpi, Origin>,
     half_open: HalfOpen,
+    /// Fragments of messages of version 1.
+    collection: Collection,
+    /// Whether any connection has been of version 1: until then its messages are not even read.
+    speaks_v1: bool,
     /// Initiations that wait for a path.
     pathless: BTreeMap<QueryId, Initiation>,
     counters: Counters,
@@ -119,6 +127,8 @@ impl Endpoint {
             answered: BTreeMap::new(),
             origins: BTreeMap::new(),
             half_open: HalfOpen::default(),
+            collection: Collection::default(),
+            speaks_v1: false,
             pathless: BTreeMap::new(),
             counters: Counters::default(),
         }
@@ -127,9 +137,16 @@ impl Endpoint {
     /// Handles a datagram that arrived. Whatever it is, it costs no more than its reading unless it is authentic.
     pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram<'_>) {
         self.cx.now = now;
-        match wire::v2::decode(datagram.bytes) {
-            Ok(message) => self.route(datagram.path, &message),
-            Err(_) => self.handle_unreadable(datagram),
+        match Version::of(datagram.bytes) {
+            Some(Version { major: 1, .. }) if !self.speaks_v1 => self.counters.other_version += 1,
+            Some(Version { major: 1, .. }) => match wire::v1::decode(datagram.bytes) {
+                Ok(message) => self.route_v1(datagram.path, &message),
+                Err(_) => self.counters.malformed += 1,
+            },
+            _ => match wire::v2::decode(datagram.bytes) {
+                Ok(message) => self.route_v2(datagram.path, &message),
+                Err(_) => self.handle_unreadable(datagram),
+            },
         }
         self.carry_out_intents();
     }
@@ -146,6 +163,9 @@ impl Endpoint {
             Command::UnloadSecret(name) => {
                 self.cx.secrets.remove(&name);
             }
+            Command::TrustAuthorities(authorities) => self.cx.authorities = authorities,
+            Command::LoadPool(pool) => self.cx.leases.load(pool),
+            Command::UnloadPool(name) => self.cx.leases.unload(&name),
             Command::Initiate { connection, child, ticket } => {
                 self.command_initiate(&connection, child, ticket)
             }
@@ -155,6 +175,7 @@ impl Endpoint {
             Command::Uninstall { connection, child, ticket } => {
                 self.command_uninstall(connection, child, ticket)
             }
+            Command::Unblock { connection, child, ticket } => self.command_unblock(connection, child, ticket),
             Command::RekeyIke { ike, ticket } => self.command_rekey_ike(ike, ticket),
             Command::RekeyChild { child, ticket } => self.command_rekey_child(child, ticket),
             Command::TerminateIke { ike, ticket } => self.command_terminate_ike(ike, ticket),
@@ -174,9 +195,10 @@ impl Endpoint {
             }
             SaEvent::Active { sa } => self.with_owner(sa, |ike, cx| ike.handle_activity(cx, sa)),
             SaEvent::PathChanged { sa, remote } => self.with_owner(sa, |ike, cx| {
-                let path = Path { remote, ..ike.channel.path };
+                let path = Path { remote, ..ike.path() };
                 ike.heard_from(cx, path);
             }),
+            SaEvent::PathNarrowed { remote, octets } => self.hear_of_path(remote, octets),
             SaEvent::Rejected { sa, reason } => {
                 let failure = Failure::Plane { sa, reason };
                 self.cx.tell(Event::Failed { connection: None, path: None, failure: failure.clone() });
@@ -189,14 +211,21 @@ impl Endpoint {
     /// Handles the answer to a query. One to a question that nobody asked is ignored.
     pub fn handle_answer(&mut self, now: Instant, id: QueryId, answer: Answer) {
         self.cx.now = now;
-        let Answer::Path(answer) = answer;
-        if let Some(initiation) = self.pathless.remove(&id) {
-            match answer {
-                Ok(path) => self.initiate_on(initiation, path),
-                Err(reason) => {
-                    let tickets: Vec<_> = initiation.all_tickets();
-                    let name = initiation.connection.name.clone();
-                    self.cx.fail(&tickets, Some(&name), None, Failure::NoPath(reason));
+        match answer {
+            Answer::Path(path) => self.handle_path(id, path),
+            Answer::Link(link) => {
+                if let Some(Question::Link(our_spi)) = self.cx.questions.remove(&id) {
+                    self.with_established_v2(our_spi, |ike, cx| ike.handle_link(cx, link));
+                }
+            }
+            Answer::Idle(idle) => {
+                if let Some(Question::Idle(sa)) = self.cx.questions.remove(&id) {
+                    self.with_owner(sa, |ike, cx| ike.handle_idle(cx, sa, idle));
+                }
+            }
+            answer @ (Answer::Signed(_) | Answer::Trusted(_)) => {
+                if let Some(Question::Credentials(our_spi)) = self.cx.questions.remove(&id) {
+                    self.with_sa(our_spi, |sa, cx| sa.handle_answer(cx, id, answer));
                 }
             }
         }
@@ -220,6 +249,13 @@ impl Endpoint {
             self.cx.lingering.pop_front();
             self.cx.order(SaOp::RemoveSa(sa));
         }
+        while let Some(errand) = self.cx.later.first_entry().filter(|errand| errand.key().0 <= now) {
+            match errand.remove() {
+                Errand::Initiate(initiation) => self.initiate(initiation),
+                Errand::Guard(wish) => self.cx.want_guard(wish),
+            }
+        }
+        self.carry_out_intents();
     }
 
     /// Gives the next output. To be called until it gives none, after every input.
@@ -231,7 +267,8 @@ impl Endpoint {
     pub fn poll_timeout(&self) -> Option<(Instant, TimeoutReason)> {
         let timer = self.timers.first_key_value().map(|(&(at, _), &reason)| (at, reason));
         let linger = self.cx.lingering.front().map(|&(at, _)| (at, TimeoutReason::Linger));
-        timer.into_iter().chain(linger).min()
+        let later = self.cx.later.first_key_value().map(|(&(at, _), _)| (at, TimeoutReason::Retry));
+        timer.into_iter().chain(linger).chain(later).min()
     }
 
     /// Gives a snapshot of every IKE SA that is coming up or is up, in order of their ids.
@@ -248,7 +285,17 @@ impl Endpoint {
 
     /// Gives the trap policies: connection, child and policy.
     pub fn traps(&self) -> impl Iterator<Item = (&str, &str, PolicyId)> {
-        self.cx.traps.iter().map(|(key, trap)| (key.connection(), key.child(), trap.policy))
+        self.guards(GuardKind::Trap)
+    }
+
+    /// Gives the policies that drop what a child should protect while it is not up: connection, child and policy.
+    pub fn blocks(&self) -> impl Iterator<Item = (&str, &str, PolicyId)> {
+        self.guards(GuardKind::Block)
+    }
+
+    fn guards(&self, kind: GuardKind) -> impl Iterator<Item = (&str, &str, PolicyId)> {
+        let guards = self.cx.guards.iter().filter(move |(_, guard)| guard.kind == kind);
+        guards.map(|(key, guard)| (key.connection(), key.child(), guard.policy))
     }
 
     /// Gives the number of IKE SAs that strangers have begun and not finished.
@@ -265,7 +312,7 @@ impl Endpoint {
 // --- Datagrams -----------------------------------------------------------------------------------------------------
 
 impl Endpoint {
-    fn route(&mut self, path: Path, message: &wire::v2::Datagram<'_>) {
+    fn route_v2(&mut self, path: Path, message: &wire::v2::Datagram<'_>) {
         let header = &message.header;
         let is_first = header.exchange_type == ExchangeType::IKE_SA_INIT
             && !header.flags.is_response()
@@ -274,21 +321,24 @@ impl Endpoint {
             && header.message_id == 0
             && !header.initiator_spi.is_zero();
         if is_first {
-            return self.handle_stranger(path, message);
+            return self.handle_stranger_v2(path, message);
         }
         let our_spi = if header.flags.from_initiator() { header.responder_spi } else { header.initiator_spi };
-        if !self.sas.contains_key(&our_spi) {
+        if !matches!(self.sas.get(&our_spi), Some(Sa::V2(_))) {
             self.counters.unknown_spi += 1;
             return;
         }
-        self.with_sa(our_spi, |sa, cx| sa.handle_datagram(cx, path, message));
+        self.with_sa(our_spi, |sa, cx| match sa {
+            Sa::V2(sa) => sa.handle_datagram(cx, path, message).map(Sa::V2),
+            Sa::V1(_) => Some(sa),
+        });
     }
 
     /// The first message of somebody who has no IKE SA here, or the same once more.
-    fn handle_stranger(&mut self, path: Path, message: &wire::v2::Datagram<'_>) {
+    fn handle_stranger_v2(&mut self, path: Path, message: &wire::v2::Datagram<'_>) {
         let origin = (path.remote, message.header.initiator_spi);
         if let Some(our_spi) = self.answered.get(&origin) {
-            if let Some(Sa::HalfOpen(sa)) = self.sas.get(our_spi) {
+            if let Some(Sa::V2(v2::Sa::HalfOpen(sa))) = self.sas.get(our_spi) {
                 sa.repeat_init(&mut self.cx, path, message);
             }
             return;
@@ -307,7 +357,7 @@ impl Endpoint {
         if let Some(half_open) = ike_sa_init::respond(&mut self.cx, path, message, demand) {
             self.answered.insert(origin, half_open.channel.our_spi());
             self.origins.insert(half_open.channel.our_spi(), origin);
-            self.put(Sa::HalfOpen(Box::new(half_open)));
+            self.put(Sa::V2(v2::Sa::HalfOpen(Box::new(half_open))));
         }
     }
 
@@ -360,17 +410,51 @@ impl Endpoint {
         }
     }
 
-    fn with_established(&mut self, our_spi: IkeSpi, act: impl FnOnce(&mut IkeSa, &mut Context)) {
-        self.with_sa(our_spi, |sa, cx| match sa {
-            Sa::Established(mut sa) => {
-                act(&mut sa, cx);
-                sa.alive()
+    fn with_established(&mut self, our_spi: IkeSpi, act: impl FnOnce(&mut dyn Established, &mut Context)) {
+        self.with_sa(our_spi, |mut sa, cx| {
+            if let Some(established) = sa.established_mut() {
+                act(established, cx);
             }
-            other => Some(other),
+            sa.alive()
         });
     }
 
-    fn with_owner(&mut self, sa: SaId, act: impl FnOnce(&mut IkeSa, &mut Context)) {
+    fn with_established_v2(
+        &mut self,
+        our_spi: IkeSpi,
+        act: impl FnOnce(&mut v2::ike_sa::IkeSa, &mut Context),
+    ) {
+        self.with_sa(our_spi, |mut sa, cx| {
+            if let Sa::V2(v2::Sa::Established(established)) = &mut sa {
+                act(established, cx);
+            }
+            sa.alive()
+        });
+    }
+
+    /// A router says what the path to an address takes.
+    fn hear_of_path(&mut self, remote: IpAddr, octets: usize) {
+        let theirs = self.established().filter(|ike| ike.path().remote.ip() == remote);
+        let theirs: Vec<_> = theirs.map(Established::our_spi).collect();
+        for our_spi in theirs {
+            self.with_established_v2(our_spi, |ike, cx| ike.handle_narrowing(cx, octets));
+        }
+    }
+
+    fn with_established_v1(
+        &mut self,
+        our_spi: IkeSpi,
+        act: impl FnOnce(&mut v1::ike_sa::IkeSa, &mut Context),
+    ) {
+        self.with_sa(our_spi, |mut sa, cx| {
+            if let Sa::V1(v1::Sa::Established(established)) = &mut sa {
+                act(established, cx);
+            }
+            sa.alive()
+        });
+    }
+
+    fn with_owner(&mut self, sa: SaId, act: impl FnOnce(&mut dyn Established, &mut Context)) {
         if let Some(&our_spi) = self.cx.owners.get(&sa) {
             self.with_established(our_spi, act);
         }
@@ -383,16 +467,12 @@ impl Endpoint {
             self.timers.insert((at, our_spi), reason);
             self.deadlines.insert(our_spi, at);
         }
-        match &sa {
-            Sa::Established(ike) if ike.is_lasting() => {
-                let (local, remote) = (ike.peer.local().clone(), ike.peer.remote().clone());
-                self.cx.established.insert((local, remote, our_spi));
-            }
-            Sa::HalfOpen(half_open) => self.half_open.opened(half_open.address()),
-            Sa::Closed(closed) => {
-                closed.stranger().into_iter().for_each(|address| self.half_open.opened(address))
-            }
-            Sa::Initiating(_) | Sa::Authenticating(_) | Sa::Established(_) => {}
+        if let Some(ike) = sa.established().filter(|ike| ike.is_lasting()) {
+            let (local, remote) = (ike.peer().local().clone(), ike.peer().remote().clone());
+            self.cx.established.insert((local, remote, our_spi));
+        }
+        if let Some(address) = sa.stranger() {
+            self.half_open.opened(address);
         }
         self.sas.insert(our_spi, sa);
     }
@@ -402,16 +482,12 @@ impl Endpoint {
         if let Some(at) = self.deadlines.remove(&our_spi) {
             self.timers.remove(&(at, our_spi));
         }
-        match sa {
-            Sa::Established(ike) => {
-                let entry = (ike.peer.local().clone(), ike.peer.remote().clone(), our_spi);
-                self.cx.established.remove(&entry);
-            }
-            Sa::HalfOpen(half_open) => self.half_open.closed(half_open.address()),
-            Sa::Closed(closed) => {
-                closed.stranger().into_iter().for_each(|address| self.half_open.closed(address))
-            }
-            Sa::Initiating(_) | Sa::Authenticating(_) => {}
+        if let Some(ike) = sa.established() {
+            let entry = (ike.peer().local().clone(), ike.peer().remote().clone(), our_spi);
+            self.cx.established.remove(&entry);
+        }
+        if let Some(address) = sa.stranger() {
+            self.half_open.closed(address);
         }
     }
 
@@ -422,17 +498,17 @@ impl Endpoint {
                 Intent::Insert(mut sa) => {
                     sa.pump(&mut self.cx);
                     if let Some(sa) = sa.alive() {
-                        self.put(sa);
+                        self.put(Sa::V2(sa));
                     }
                 }
-                Intent::Inherit { heir, inheritance, old } => match self.sas.get(&heir) {
-                    Some(Sa::Established(_)) => self.with_established(heir, |sa, cx| {
-                        sa.inherit(cx, inheritance);
-                        cx.tell(Event::IkeRekeyed { old, new: Box::new(sa.status()) });
-                        sa.pump(cx);
-                    }),
-                    _ => inheritance.abandon(&mut self.cx, old),
-                },
+                Intent::Inherit { heir, inheritance, old } => self.inherit(heir, inheritance, old),
+                Intent::PassOn { from, heir } => self.pass_on(from, heir),
+                Intent::Supersede { heir, local, remote, replaced } => {
+                    self.supersede(heir, &local, &remote, replaced);
+                }
+                Intent::DeleteElsewhere { not_here, local, remote, protocol, spis } => {
+                    self.delete_elsewhere(not_here, (&local, &remote), protocol, &spis);
+                }
                 Intent::EndOthers { survivor, local, remote, up_at } => {
                     let others: Vec<_> =
                         self.cx.established_between(&local, &remote).filter(|spi| *spi != survivor).collect();
@@ -444,10 +520,22 @@ impl Endpoint {
         }
     }
 
-    fn established(&self) -> impl Iterator<Item = &IkeSa> {
-        self.sas.values().filter_map(|sa| match sa {
-            Sa::Established(sa) => Some(&**sa),
-            Sa::Initiating(_) | Sa::Authenticating(_) | Sa::HalfOpen(_) | Sa::Closed(_) => None,
-        })
+    /// The IKE SA of version 2 that a rekeying made takes over what the old one had.
+    fn inherit(&mut self, heir: IkeSpi, inheritance: Inheritance, old: Box<IkeSaStatus>) {
+        if !matches!(self.sas.get(&heir), Some(Sa::V2(v2::Sa::Established(_)))) {
+            return inheritance.abandon(&mut self.cx, old);
+        }
+        self.with_sa(heir, |mut sa, cx| {
+            if let Sa::V2(v2::Sa::Established(sa)) = &mut sa {
+                sa.inherit(cx, inheritance);
+                cx.tell(Event::IkeRekeyed { old, new: Box::new(sa.status()) });
+                sa.pump(cx);
+            }
+            sa.alive()
+        });
+    }
+
+    fn established(&self) -> impl Iterator<Item = &dyn Established> {
+        self.sas.values().filter_map(Sa::established)
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use thiserror::Error;
+use wire::registry::v1;
 use wire::registry::{KeyExchangeId, NotifyType, ProtocolId};
 use wire::v2::Notify;
 
@@ -42,6 +43,16 @@ pub enum Error {
         /// What is configured for the peer's end.
         ours_remote: String,
     },
+    /// The peer's certificate does not let it speak for its traffic.
+    #[error("{remote} may not speak for {selector}: its certificate is for the addresses {addresses}")]
+    OutsideCertificate {
+        /// The traffic.
+        selector: String,
+        /// Who the peer is.
+        remote: String,
+        /// What its certificate allows (RFC 3779).
+        addresses: String,
+    },
     /// No connection is configured for such a peer.
     #[error("{0}")]
     NoConnection(String),
@@ -51,15 +62,20 @@ pub enum Error {
     /// The peer asks about a Child SA that is not there.
     #[error("the peer named a Child SA that does not exist here")]
     ChildSaNotFound {
+        /// Its protocol.
+        protocol: ProtocolId,
         /// The SPI that it named.
         spi: sa::Spi,
     },
+    /// The peer goes on with something that is not known here, or no longer (RFC 9370 §2.2.4).
+    #[error("the peer goes on with a key exchange that is not known here any more")]
+    StateNotFound,
     /// What the peer asks cannot be done at this moment (RFC 7296 §2.25).
     #[error("busy with an exchange that the peer's request collides with")]
     Busy,
-    /// The peer wants a Child SA in another mode than the configured one.
+    /// The peer wants a Child SA of another kind than the configured one.
     #[error("{0}")]
-    OtherMode(&'static str),
+    Unsuitable(String),
     /// What the peer asks is not to be had here.
     #[error("{0}")]
     NotAllowed(&'static str),
@@ -72,6 +88,9 @@ pub enum Error {
     /// The peer refused, with this notify.
     #[error("{0}")]
     Refused(Refusal),
+    /// The peer refused in version 1, with this notification.
+    #[error("{0}")]
+    RefusedV1(RefusalV1),
 }
 
 /// How a readable message breaks the protocol.
@@ -126,13 +145,44 @@ impl fmt::Display for Refusal {
         let meaning = match self.notify {
             NotifyType::NO_PROPOSAL_CHOSEN => "none of the algorithms that we offered is allowed there",
             NotifyType::AUTHENTICATION_FAILED => {
-                "it could not authenticate us: pre-shared keys or identities differ"
+                "it could not authenticate us: keys, certificates or identities differ"
             }
             NotifyType::TS_UNACCEPTABLE => "its traffic selectors do not meet ours",
             NotifyType::INVALID_SYNTAX => "it could not read our message",
             NotifyType::TEMPORARY_FAILURE => "it is busy",
+            NotifyType::STATE_NOT_FOUND => "it does not know of the exchange any more",
             NotifyType::CHILD_SA_NOT_FOUND => "it does not have that Child SA",
             NotifyType::NO_ADDITIONAL_SAS => "it takes no more Child SAs",
+            _ => "it gave no reason",
+        };
+        write!(f, "the peer refused {} with {}: {meaning}", self.exchange, self.notify)?;
+        if self.asked.is_empty() { Ok(()) } else { write!(f, "; {}", self.asked) }
+    }
+}
+
+/// The peer's refusal in IKEv1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusalV1 {
+    /// The exchange in which it came.
+    pub exchange: &'static str,
+    /// The notification.
+    pub notify: v1::NotifyType,
+    /// What we had asked for, in words; empty where nothing helps.
+    pub asked: String,
+}
+
+impl fmt::Display for RefusalV1 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let meaning = match self.notify {
+            v1::NotifyType::NO_PROPOSAL_CHOSEN => "none of the combinations that we offered is allowed there",
+            v1::NotifyType::AUTHENTICATION_FAILED
+            | v1::NotifyType::INVALID_HASH_INFORMATION
+            | v1::NotifyType::PAYLOAD_MALFORMED => {
+                "it could not read or not believe our message: pre-shared keys or identities differ"
+            }
+            v1::NotifyType::INVALID_ID_INFORMATION => {
+                "it does not allow the identity or traffic that we named"
+            }
             _ => "it gave no reason",
         };
         write!(f, "the peer refused {} with {}: {meaning}", self.exchange, self.notify)?;
@@ -172,6 +222,14 @@ pub enum Failure {
         /// One sentence.
         reason: String,
     },
+    /// The peer goes on putting off what it is asked for.
+    #[error(
+        "the peer has been busy with something else for {minutes} minutes: the two ends have lost each other"
+    )]
+    PutOff {
+        /// For how long.
+        minutes: u64,
+    },
     /// There is no way to the peer.
     #[error("no path to the peer: {0}")]
     NoPath(String),
@@ -181,8 +239,8 @@ impl Error {
     /// Gives the notify, with its data, that answers a request which met this fault.
     pub(crate) fn to_notify(&self) -> Option<Notify> {
         match self {
-            Error::ChildSaNotFound { spi } => {
-                Some(Notify::about(ProtocolId::ESP, *spi, NotifyType::CHILD_SA_NOT_FOUND))
+            Error::ChildSaNotFound { protocol, spi } => {
+                Some(Notify::about(*protocol, *spi, NotifyType::CHILD_SA_NOT_FOUND))
             }
             Error::InvalidKeyExchange { wanted, .. } => {
                 Some(Notify::new(NotifyType::INVALID_KE_PAYLOAD, wanted.0.to_be_bytes()))
@@ -198,17 +256,43 @@ impl Error {
     fn notify(&self) -> Option<NotifyType> {
         match self {
             Error::Malformed(_) | Error::Misbehaved(_) => Some(NotifyType::INVALID_SYNTAX),
-            Error::NoAgreement(_) | Error::NoConnection(_) | Error::OtherMode(_) => {
+            Error::NoAgreement(_) | Error::NoConnection(_) | Error::Unsuitable(_) => {
                 Some(NotifyType::NO_PROPOSAL_CHOSEN)
             }
             Error::InvalidKeyExchange { .. } => Some(NotifyType::INVALID_KE_PAYLOAD),
-            Error::SelectorsDoNotMeet { .. } => Some(NotifyType::TS_UNACCEPTABLE),
+            Error::SelectorsDoNotMeet { .. } | Error::OutsideCertificate { .. } => {
+                Some(NotifyType::TS_UNACCEPTABLE)
+            }
             Error::AuthenticationFailed(_) => Some(NotifyType::AUTHENTICATION_FAILED),
             Error::ChildSaNotFound { .. } => Some(NotifyType::CHILD_SA_NOT_FOUND),
+            Error::StateNotFound => Some(NotifyType::STATE_NOT_FOUND),
             Error::Busy | Error::Local(_) => Some(NotifyType::TEMPORARY_FAILURE),
             Error::NotAllowed(_) => Some(NotifyType::NO_ADDITIONAL_SAS),
             Error::UnsupportedCriticalPayload(_) => Some(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD),
-            Error::Refused(_) => None,
+            Error::Refused(_) | Error::RefusedV1(_) => None,
+        }
+    }
+
+    /// Tells which notification of IKEv1, if any, answers a message that met this fault (RFC 2408 §3.14.1, §5).
+    pub(crate) fn to_v1_notify(&self) -> Option<v1::NotifyType> {
+        match self {
+            Error::Malformed(_) | Error::Misbehaved(_) | Error::UnsupportedCriticalPayload(_) => {
+                Some(v1::NotifyType::PAYLOAD_MALFORMED)
+            }
+            Error::NoAgreement(_) | Error::NoConnection(_) | Error::NotAllowed(_) | Error::Unsuitable(_) => {
+                Some(v1::NotifyType::NO_PROPOSAL_CHOSEN)
+            }
+            Error::InvalidKeyExchange { .. } => Some(v1::NotifyType::INVALID_KEY_INFORMATION),
+            Error::SelectorsDoNotMeet { .. } | Error::OutsideCertificate { .. } => {
+                Some(v1::NotifyType::INVALID_ID_INFORMATION)
+            }
+            Error::AuthenticationFailed(_) => Some(v1::NotifyType::AUTHENTICATION_FAILED),
+            Error::ChildSaNotFound { .. }
+            | Error::StateNotFound
+            | Error::Busy
+            | Error::Local(_)
+            | Error::Refused(_)
+            | Error::RefusedV1(_) => None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crypto::Secret;
 use sa::IkeSuite;
-use wire::isakmp::IkeSpi;
+use wire::isakmp::{IkeSpi, Version};
 
 use crate::{ChildSaStatus, Failure, IkeSaStatus, Path, Ticket};
 
@@ -72,6 +72,8 @@ pub enum DownReason {
     PeerDead,
     /// Its life was over.
     Expired,
+    /// Nothing went through it for as long as the configuration allows.
+    Inactive,
     /// A rekeying of both ends at once made it redundant (RFC 7296 §2.8.1).
     Redundant,
     /// A newer one took its place (INITIAL_CONTACT, or the `unique` policy).
@@ -89,6 +91,8 @@ pub struct MessageTrace {
     pub direction: TraceDirection,
     /// Between whom.
     pub path: Path,
+    /// The version of IKE that it speaks; in version 1 messages are neither requests nor responses.
+    pub version: Version,
     /// The exchange's RFC name.
     pub exchange: String,
     /// Request or response.
@@ -126,8 +130,12 @@ pub enum TraceDirection {
 }
 
 /// What a packet analyser needs to decrypt an IKE SA's messages.
+///
+/// In version 1 both ends encrypt with one key, which stands for SK_ei and SK_er, and SKEYID_a stands for SK_ai and SK_ar.
 #[derive(Clone, Debug)]
 pub struct IkeKeyDisclosure {
+    /// The version of IKE.
+    pub version: Version,
     /// The initiator's SPI.
     pub initiator_spi: IkeSpi,
     /// The responder's SPI.

@@ -1,12 +1,14 @@
 //! What goes into the engine and what comes out of it.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use sa::SaOp;
+use sa::{SaId, SaOp};
 
-use crate::{Connection, Event, SharedSecret};
+use crate::credentials::{AuthorityId, SignRequest, Signed, TrustRequest, TrustedKey};
+use crate::{Connection, Event, Pool, SharedSecret};
 
 /// The two ends of a datagram's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,12 +63,18 @@ pub struct Ticket(pub u64);
 pub enum Command {
     /// Adds a connection, or replaces the one of the same name; SAs that exist live on. Start actions are carried out.
     Load(Arc<Connection>),
-    /// Forgets a connection and its traps; SAs that exist live on.
+    /// Forgets a connection, its traps and its blocks; SAs that exist live on.
     Unload(String),
     /// Adds a shared secret, or replaces the one of the same name.
     LoadSecret(SharedSecret),
     /// Forgets the shared secret of this name.
     UnloadSecret(String),
+    /// Names the CAs that are trusted, in place of those that were named before: peers are told.
+    TrustAuthorities(Vec<AuthorityId>),
+    /// Adds a pool of virtual addresses, or replaces the one of the same name; leases of the same addresses live on.
+    LoadPool(Pool),
+    /// Forgets the pool of this name.
+    UnloadPool(String),
     /// Brings a connection up, and of its children this one, or the first: an IKE SA without a child is not made yet.
     Initiate {
         /// The connection's name.
@@ -87,6 +95,15 @@ pub enum Command {
     },
     /// Takes the trap policy of a child away.
     Uninstall {
+        /// The connection's name.
+        connection: String,
+        /// The child's name.
+        child: String,
+        /// Comes back when done.
+        ticket: Ticket,
+    },
+    /// Lets pass what a child that is not up should protect.
+    Unblock {
         /// The connection's name.
         connection: String,
         /// The child's name.
@@ -140,6 +157,19 @@ pub struct QueryId(pub u64);
 pub enum Query {
     /// The way to the peer of a connection: its names resolved, and our address on that way.
     Path(Arc<Connection>),
+    /// What the first link on the way to a peer takes.
+    Link(IpAddr),
+    /// How long no packet has gone through either SA of a pair.
+    Idle {
+        /// Towards us.
+        inbound: SaId,
+        /// Towards the peer.
+        outbound: SaId,
+    },
+    /// Our signature.
+    Sign(Box<SignRequest>),
+    /// The key of a peer.
+    Trust(Box<TrustRequest>),
 }
 
 /// What the outside found out.
@@ -147,6 +177,14 @@ pub enum Query {
 pub enum Answer {
     /// The way to the peer, or one sentence on why there is none.
     Path(Result<Path, String>),
+    /// Octets of the longest IP packet, if the host knows.
+    Link(Option<usize>),
+    /// The time since the last packet; `None` if there has been none.
+    Idle(Option<Duration>),
+    /// The signature, or one sentence on why there is none.
+    Signed(Result<Signed, String>),
+    /// The peer's key, or one sentence on why it is not trusted.
+    Trusted(Result<TrustedKey, String>),
 }
 
 /// Something that the engine wants done. Outputs are to be carried out in the order in which they come.
@@ -163,8 +201,19 @@ pub enum Output {
         /// The message, from its ISAKMP header on; port 4500's non-ESP marker is the sender's affair.
         bytes: Vec<u8>,
     },
+    /// Send a datagram that must not be cut on its way: whether it arrives tells what the path takes (RFC 8899).
+    Probe {
+        /// Whence and whither.
+        path: Path,
+        /// The message, as in [`Transmit`](Output::Transmit).
+        bytes: Vec<u8>,
+    },
     /// Send the single octet that keeps a NAT's mapping alive (RFC 3948 §2.3).
     Keepalive(Path),
+    /// Give this host a virtual address.
+    TakeAddress(IpAddr),
+    /// Take it away again.
+    DropAddress(IpAddr),
     /// Order the data plane.
     Sa(SaOp),
     /// Find something out, and come back with [`Endpoint::handle_answer`](crate::Endpoint::handle_answer).
@@ -191,8 +240,14 @@ pub enum TimeoutReason {
     Rekey,
     /// An SA is at the end of its life.
     Expiry,
+    /// An SA may have been idle for long.
+    Idle,
+    /// Whoever keeps keys and reads certificates has not answered.
+    Outside,
     /// A NAT might forget us.
     Keepalive,
+    /// What the path takes is tried out.
+    Probe,
     /// Something that failed for a passing reason is tried again.
     Retry,
     /// What lingered for late packets is taken away.

@@ -12,31 +12,42 @@
 //! it learns comes through its `handle_` methods, and everything that it wants comes out of
 //! [`Endpoint::poll_output`], in an order that must be kept: the order is the protocol.
 //!
-//! The exchanges of IKEv2 are told one to a file under `v2`, each readable from top to bottom for both roles. What
-//! they share (proposals, selectors, identities, NAT detection, windows, keys) are nouns in files of their own.
+//! The exchanges of IKEv2 are told one to a file under `v2`, those of IKEv1 under `v1`, each readable from top to bottom
+//! for both roles. What they share (Child SAs, selectors, identities, retransmission) are nouns in files of their own.
 
 #![forbid(unsafe_code)]
 
+mod authentication;
+mod child;
 mod connection;
 mod context;
 mod cookie;
+mod credentials;
 mod endpoint;
 mod error;
+mod established;
 mod event;
+mod exchange;
+mod guard;
 mod io;
 mod lifetime;
 pub mod limits;
 mod nat_detection;
 mod negotiation;
+mod probing;
 mod retransmission;
 mod selectors;
 mod status;
+mod v1;
 mod v2;
+mod virtual_addresses;
 
 pub use connection::{
-    Authentication, ChildConfig, CloseAction, Connection, Encap, Fragmentation, PeerAddresses,
-    SelectorTemplate, SharedSecret, StartAction, Unique,
+    Authentication, ChildConfig, CloseAction, Compress, ConfigurationMode, Connection, Encap, Fragmentation,
+    PathProbing, PeerAddresses, SecretKind, SelectorTemplate, SharedSecret, StartAction, Truncation, Unique,
+    Versions, Xauth,
 };
+pub use credentials::{AuthorityId, NoScheme, SignRequest, SignatureForm, Signed, TrustRequest, TrustedKey};
 pub use endpoint::{Counters, Endpoint, Settings, SpiSource};
 pub use error::{Error, Failure, Misbehaviour};
 pub use event::{
@@ -49,7 +60,11 @@ pub use lifetime::Lifetimes;
 pub use negotiation::NoAgreement;
 pub use retransmission::RetransmissionPolicy;
 pub use sa::{Identity, IdentityPattern, InvalidIdentity};
-pub use status::{ChildSaStatus, ChildState, IkeSaStatus, IkeState, Nat};
+pub use status::{
+    ChildSaStatus, ChildState, IkeSaStatus, IkeState, IkeVersion, Nat, Phase1Mode, WrapperStatus,
+};
+pub use virtual_addresses::{Inside, Pool};
+pub use wire::v2::Certificate;
 
 /// Which part this end plays in one IKE SA; it never changes while the SA lives (RFC 7296 §2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -27,6 +27,12 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
+    /// Ends after `limit` at the latest: what the two ends agreed on.
+    pub(crate) fn limited_to(self, limit: Duration) -> Lifetimes {
+        let is_longer = self.expire.is_zero() || self.expire > limit;
+        Lifetimes { expire: if is_longer { limit } else { self.expire }, ..self }
+    }
+
     /// Fixes the moments for an SA that is made `now`.
     ///
     /// An SA that would expire before it is replaced is replaced at nine tenths of its life instead.
@@ -49,6 +55,19 @@ pub(crate) struct Schedule {
     pub(crate) rekey_at: Option<Instant>,
     /// When to delete it; `None` is never.
     pub(crate) expire_at: Option<Instant>,
+}
+
+impl Schedule {
+    /// Ends `limit` after the SA was made at the latest, and has it replaced before that.
+    pub(crate) fn limited_to(self, made: Instant, limit: Duration) -> Schedule {
+        let earlier =
+            |at: Instant, after: Duration| made.checked_add(after).map_or(at, |limit| at.min(limit));
+        let expire_at = match self.expire_at {
+            Some(at) => Some(earlier(at, limit)),
+            None => moment(made, limit),
+        };
+        Schedule { rekey_at: self.rekey_at.map(|at| earlier(at, limit.mul_f64(0.9))), expire_at }
+    }
 }
 
 fn moment(now: Instant, after: Duration) -> Option<Instant> {
@@ -88,6 +107,20 @@ mod tests {
             assert!((Some(now + HOUR - HOUR / 10)..=Some(now + HOUR)).contains(&rekey_at));
             assert_eq!(expire_at, Some(now + HOUR + HOUR / 10));
         }
+    }
+
+    #[test]
+    fn a_limit_that_comes_later_is_kept_too() {
+        let (now, minute) = (Instant::now(), Duration::from_secs(60));
+        let schedule = Schedule { rekey_at: Some(now + HOUR), expire_at: Some(now + 2 * HOUR) };
+        let limited = schedule.limited_to(now, 10 * minute);
+        assert_eq!(
+            limited,
+            Schedule { rekey_at: Some(now + 9 * minute), expire_at: Some(now + 10 * minute) }
+        );
+        assert_eq!(schedule.limited_to(now, 3 * HOUR), schedule);
+        let never = Schedule { rekey_at: None, expire_at: None };
+        assert_eq!(never.limited_to(now, HOUR), Schedule { rekey_at: None, expire_at: Some(now + HOUR) });
     }
 
     #[test]

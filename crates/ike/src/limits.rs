@@ -19,6 +19,16 @@ pub const FRAGMENTS_PER_MESSAGE: u16 = 256;
 /// (RFC 7296 §3.2), and no message that could not be sent whole needs to be accepted in pieces.
 pub const REASSEMBLED_OCTETS: usize = u16::MAX as usize;
 
+/// Octets of a stranger's first message of version 1 that comes in fragments: those of other daemons, with all that they
+/// offer, have not a tenth of it.
+pub const FIRST_MESSAGE_OCTETS: usize = 16 * 1024;
+
+/// Messages of version 1 of which fragments are here and others are missing: of all ISAKMP SAs, and as many of strangers.
+pub const MESSAGES_IN_FRAGMENTS: usize = 256;
+
+/// The same of one ISAKMP SA, or of one stranger.
+pub const MESSAGES_IN_FRAGMENTS_OF_ONE: usize = 4;
+
 /// How long one cookie secret makes cookies; for as long again its cookies are still accepted (RFC 7296 §2.6).
 pub const COOKIE_SECRET_LIFETIME: Duration = Duration::from_secs(60);
 
@@ -35,6 +45,12 @@ pub const HALF_OPEN_PER_ADDRESS_BEFORE_COOKIES: usize = 3;
 /// Half-open IKE SAs in all from which on every stranger is ignored.
 pub const HALF_OPEN_TOTAL: usize = 20_000;
 
+/// The first index of compressed packets that two ends may agree on; those below are IANA's (RFC 3173 §3.3).
+pub const FIRST_CPI: u16 = 256;
+
+/// The last of them; those above are for private use.
+pub const LAST_CPI: u16 = 61_439;
+
 /// Child SAs of one IKE SA, those that are being replaced among them (RFC 7296 §1.3: NO_ADDITIONAL_SAS).
 pub const CHILD_SAS: usize = 256;
 
@@ -42,12 +58,39 @@ pub const CHILD_SAS: usize = 256;
 /// below that, what is in front of the content costs more than the content.
 pub const FRAGMENT_CONTENT_AT_LEAST: usize = 64;
 
+/// Certificates, and what comes in their place, of one IKE_AUTH message. A chain of ours has ten at most.
+pub const CERTIFICATES_OF_A_PEER: usize = 16;
+
+/// Octets of the digest by which CERTREQ payloads name a CA (RFC 7296 §3.7).
+pub const AUTHORITY_ID_LEN: usize = 20;
+
+/// CAs that a peer may name in one message.
+pub const AUTHORITIES_OF_A_PEER: usize = 256;
+
+/// CAs that we name in one message: the response of IKE_SA_INIT cannot be cut into fragments (RFC 7383 §2.1).
+pub const AUTHORITIES_NAMED: usize = 20;
+
+/// How long whoever keeps keys and reads certificates may take, a person at a token and a slow responder included.
+pub const OUTSIDE_WAIT: Duration = Duration::from_secs(60);
+
 /// Octets of a nonce of ours: at least half the key of every PRF, and at least 16 (RFC 7296 §2.10).
 pub const NONCE_OCTETS: usize = 32;
 
 /// How often an IKE_SA_INIT request is made anew because the peer wants a cookie or another group: both once, and each
 /// once more where a forger got in between (RFC 7296 §2.6).
 pub const IKE_SA_INIT_ROUND_TRIPS: u32 = 5;
+
+/// IKE_INTERMEDIATE exchanges that a peer may begin before it is authenticated: the seven of RFC 9370, and as many for
+/// what we may not know.
+pub const INTERMEDIATE_EXCHANGES: u32 = 14;
+
+/// Wishes of one peer for SAs that wait for additional key exchanges (RFC 9370 §2.2.4): one after the other is what an honest
+/// peer has.
+pub const PENDING_FOLLOW_UPS: usize = 4;
+
+/// How long such a wish waits for the next key exchange: a little longer than the 20 s of RFC 9370 §2.2.4, so that a peer
+/// with strongSwan's timing may repeat its request three times.
+pub const FOLLOW_UP_WAIT: Duration = Duration::from_secs(30);
 
 /// The port of IKE without a NAT (RFC 7296 §2).
 pub const IKE_PORT: u16 = 500;
@@ -81,11 +124,77 @@ pub const RETRY_AT_LEAST: Duration = Duration::from_secs(2);
 /// See [`RETRY_AT_LEAST`].
 pub const RETRY_SPREAD: Duration = Duration::from_secs(3);
 
+/// Exchanges that a peer may begin in one ISAKMP SA: the message id of each is kept, so that none can be played again.
+pub const EXCHANGES_OF_AN_ISAKMP_SA: usize = 65_536;
+
+/// Octets that an ISAKMP SA carries at least, whatever the peer wants: a few rekeyings and their deletes.
+pub const OCTETS_OF_AN_ISAKMP_SA: u64 = 64 * 1024;
+
+/// Refused quick modes of one ISAKMP SA whose refusal is kept, to be said again to a peer that missed it.
+pub const REFUSALS_KEPT: usize = 64;
+
+/// The peer's last transactions whose answers are kept: XAuth and Mode Config together take four.
+pub const TRANSACTIONS_REMEMBERED: usize = 8;
+
+/// How long a client of XAuth waits for its server to ask for the password, and to say whether it believes it.
+pub const XAUTH_WAIT: Duration = Duration::from_secs(60);
+
+/// How long a client waits for its server to give it an address unasked.
+pub const PUSH_WAIT: Duration = Duration::from_secs(60);
+
+/// Virtual addresses, and name servers, that a peer can give us in one IKE SA.
+pub const VIRTUAL_ADDRESSES: usize = 8;
+
+/// Attributes of one message of Mode Config that are looked at.
+pub const CONFIGURATION_ATTRIBUTES: usize = 64;
+
+/// Leases of one pool, those that came back among them.
+pub const LEASES_OF_A_POOL: usize = 65_536;
+
+/// How long the end of a quick mode is remembered for a peer that missed our last message: longer than a peer with
+/// strongSwan's timing repeats its own.
+pub const QUICK_MODE_LINGER: Duration = Duration::from_secs(180);
+
+/// How long a peer may go on answering TEMPORARY_FAILURE before the two ends are taken to have lost each other
+/// (RFC 7296 §2.25: several minutes).
+pub const PUT_OFF_AT_MOST: Duration = Duration::from_secs(300);
+
+/// How long to wait before the way to a peer is looked for again.
+pub const PATH_RETRY: Duration = Duration::from_secs(10);
+
 /// How long to wait before a rekeying is tried again that the peer's configuration did not allow.
 pub const RETRY_AFTER_REFUSAL: Duration = Duration::from_secs(300);
 
-/// Priorities from here up come from the size of the selectors; those that people write by hand are below it.
-pub const DERIVED_PRIORITY: u32 = 100_000;
+/// What every IPv4 path is believed to take, in octets of the IP packet (RFC 791 §3.2).
+pub const LEAST_PATH_MTU_V4: usize = 576;
+
+/// What every IPv6 path takes, in octets of the IP packet (RFC 8200 §5).
+pub const LEAST_PATH_MTU_V6: usize = 1280;
+
+/// What a first link is taken for that the host cannot tell of: Ethernet.
+pub const USUAL_LINK_MTU: usize = 1500;
+
+/// Octets of the longest IP packet that a path is probed with: no link takes more but those within one machine, and some
+/// peers read no longer messages.
+pub const LONGEST_PROBE: usize = 9216;
+
+/// The size that a probe of an IPv4 path falls back to (RFC 8899 §5.1.2).
+pub const PROBE_BASE_V4: usize = 1200;
+
+/// Octets that are not worth another probe: the longest block of a cipher, by which messages grow.
+pub const PROBE_STEP: usize = 16;
+
+/// Losses of probes of one size, one after the other, that are no accident (RFC 8899 §5.1.2).
+pub const PROBE_TRIES: u32 = 3;
+
+/// How long the answer to a probe may take (RFC 8899 §5.1.1); twice as long after each that did not come in time.
+pub const PROBE_WAIT: Duration = Duration::from_secs(1);
+
+/// How often a size that passed is tried again.
+pub const PROBE_CONFIRM_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How often more is tried than what passed (RFC 8899 §5.1.1).
+pub const PROBE_RAISE_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Gives the octets of an IKE message that an IP datagram of `ip_datagram` octets to `remote` carries: without the IP
 /// and UDP headers and the non-ESP marker.
@@ -95,6 +204,15 @@ pub(crate) fn datagram_octets(ip_datagram: usize, remote: IpAddr) -> usize {
         IpAddr::V6(_) => 40,
     };
     ip_datagram.saturating_sub(ip_header + UDP_HEADER + NON_ESP_MARKER)
+}
+
+/// Gives the octets of an IKE message that every path to `remote` takes in one datagram.
+pub(crate) fn least_datagram_octets(remote: IpAddr) -> usize {
+    let least = match remote {
+        IpAddr::V4(_) => LEAST_PATH_MTU_V4,
+        IpAddr::V6(_) => LEAST_PATH_MTU_V6,
+    };
+    datagram_octets(least, remote)
 }
 
 const UDP_HEADER: usize = 8;

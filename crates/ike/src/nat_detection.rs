@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use wire::registry::NotifyType;
 use wire::v2::Payload;
 
-use crate::v2::keys::IkeSpis;
+use crate::exchange::IkeSpis;
 
 /// What the peer's message shows about the way it took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,11 @@ pub(crate) struct NatFinding {
     pub(crate) local: Behind,
     /// What the peer is behind.
     pub(crate) remote: Behind,
+}
+
+impl NatFinding {
+    /// No NAT anywhere.
+    pub(crate) const NOTHING: NatFinding = NatFinding { local: Behind::Nothing, remote: Behind::Nothing };
 }
 
 /// What lies before one end.

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!  initiator                                             responder
-//!  offer_ike, offer_esp   ---- SA: proposals 1, 2, … -->  choose_ike, choose_esp
-//!  accept_ike, accept_esp <--- SA: one proposal, one ---  answer_ike, answer_esp
+//!  offer_ike, offer_child   ---- SA: proposals 1, 2, … -->  choose_ike, choose_child
+//!  accept_ike, accept_child <--- SA: one proposal, one ---  answer_ike, answer_child
 //!                              transform of each type
 //! ```
 //!
@@ -12,14 +12,21 @@
 //! each kind of transform. Only the group gives way to the one that the peer has already sent a key for, since any other
 //! would cost a round trip.
 
+mod additional;
+
 use std::fmt;
 
 use sa::transform::{Encryption, EncryptionKind, Group};
-use sa::{Esn, EspSuite, IkeSuite, Proposal, Protection, Spi, transform};
+use sa::{
+    AdditionalSuite, ChildSuite, Esn, IkeSuite, Proposal, ProposalProtocol, Protection, Protocol, Spi,
+    additional_keyword, transform,
+};
 use thiserror::Error;
 use wire::isakmp::IkeSpi;
 use wire::registry::{EncryptionId, EsnId, IntegrityId, KeyExchangeId, PrfId, ProtocolId, TransformType};
 use wire::v2::Transform;
+
+use additional::{additional_transforms, position_of};
 
 /// Whether the proposals of a Child SA speak of key exchange methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +35,15 @@ pub(crate) enum Groups {
     Offer,
     /// In IKE_AUTH, which has none (RFC 7296 §1.2).
     Omit,
+}
+
+/// Whether additional key exchanges can take place (RFC 9370).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Additional {
+    /// Both ends know how.
+    Possible,
+    /// The other end does not know IKE_INTERMEDIATE: in IKE_SA_INIT their transforms count as unknown (§2.2.1).
+    Unknown,
 }
 
 /// What both ends agreed on for an IKE SA.
@@ -45,9 +61,9 @@ pub(crate) struct ChosenIke {
 
 /// What both ends agreed on for a Child SA.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ChosenEsp {
+pub(crate) struct ChosenChild {
     /// The algorithms.
-    pub(crate) suite: EspSuite,
+    pub(crate) suite: ChildSuite,
     /// The number of the proposal among those offered.
     pub(crate) proposal_number: u8,
     /// The SPI of the SA towards the peer.
@@ -88,6 +104,7 @@ pub(crate) fn offer_ike(proposals: &[Proposal], spi: Option<IkeSpi>) -> Vec<wire
             let transforms = protection_transforms(proposal)
                 .chain(proposal.prf.iter().map(|row| Transform::prf(row.id)))
                 .chain(group_transforms(proposal))
+                .chain(additional_transforms(proposal))
                 .collect();
             wire::v2::Proposal { number, protocol: ProtocolId::IKE, spi: spi.clone(), transforms }
         })
@@ -95,23 +112,19 @@ pub(crate) fn offer_ike(proposals: &[Proposal], spi: Option<IkeSpi>) -> Vec<wire
 }
 
 /// Lays out what we offer for a Child SA; `spi` is that of the SA towards us.
-pub(crate) fn offer_esp(proposals: &[Proposal], spi: Spi, groups: Groups) -> Vec<wire::v2::Proposal> {
+pub(crate) fn offer_child(proposals: &[Proposal], spi: Spi, groups: Groups) -> Vec<wire::v2::Proposal> {
     numbered(proposals)
         .map(|(number, proposal)| {
             let key_exchange = match groups {
-                Groups::Offer => group_transforms(proposal).collect(),
+                Groups::Offer => group_transforms(proposal).chain(additional_transforms(proposal)).collect(),
                 Groups::Omit => Vec::new(),
             };
             let transforms = protection_transforms(proposal)
                 .chain(key_exchange)
                 .chain(proposal.esn.iter().map(|esn| esn_transform(*esn)))
                 .collect();
-            wire::v2::Proposal {
-                number,
-                protocol: ProtocolId::ESP,
-                spi: spi.0.to_be_bytes().to_vec(),
-                transforms,
-            }
+            let protocol = on_wire(proposal.protocol);
+            wire::v2::Proposal { number, protocol, spi: spi.0.to_be_bytes().to_vec(), transforms }
         })
         .collect()
 }
@@ -124,8 +137,9 @@ pub(crate) fn choose_ike(
     ours: &[Proposal],
     offer: &[wire::v2::Proposal],
     preferred_group: Option<KeyExchangeId>,
+    additional: Additional,
 ) -> Result<ChosenIke, NoAgreement> {
-    choose(ours, offer, |our, their| match_ike(our, their, preferred_group))
+    choose(ours, offer, |our, their| match_ike(our, their, preferred_group, additional))
 }
 
 /// Chooses, as responder, among what the peer offers for a Child SA. `preferred_group` is that of its KE payload, if
@@ -133,13 +147,13 @@ pub(crate) fn choose_ike(
 ///
 /// # Errors
 /// Nothing offered is allowed.
-pub(crate) fn choose_esp(
+pub(crate) fn choose_child(
     ours: &[Proposal],
     offer: &[wire::v2::Proposal],
     groups: Groups,
     preferred_group: Option<KeyExchangeId>,
-) -> Result<ChosenEsp, NoAgreement> {
-    choose(ours, offer, |our, their| match_esp(our, their, groups, preferred_group))
+) -> Result<ChosenChild, NoAgreement> {
+    choose(ours, offer, |our, their| match_child(our, their, groups, preferred_group))
 }
 
 /// Lays out the responder's answer for an IKE SA; `our_spi` is that of the new IKE SA when rekeying.
@@ -153,10 +167,10 @@ pub(crate) fn answer_ike(chosen: &ChosenIke, our_spi: Option<IkeSpi>) -> wire::v
 }
 
 /// Lays out the responder's answer for a Child SA; `our_spi` is that of the SA towards us.
-pub(crate) fn answer_esp(chosen: &ChosenEsp, our_spi: Spi) -> wire::v2::Proposal {
+pub(crate) fn answer_child(chosen: &ChosenChild, our_spi: Spi) -> wire::v2::Proposal {
     wire::v2::Proposal {
         number: chosen.proposal_number,
-        protocol: ProtocolId::ESP,
+        protocol: protocol_id(chosen.suite.protocol),
         spi: our_spi.0.to_be_bytes().to_vec(),
         transforms: chosen.transforms.clone(),
     }
@@ -169,20 +183,21 @@ pub(crate) fn answer_esp(chosen: &ChosenEsp, our_spi: Spi) -> wire::v2::Proposal
 pub(crate) fn accept_ike(
     offered: &[Proposal],
     answer: &[wire::v2::Proposal],
+    additional: Additional,
 ) -> Result<ChosenIke, Unacceptable> {
-    accept(offered, answer, |our, their| match_ike(our, their, None))
+    accept(offered, answer, |our, their| match_ike(our, their, None, additional))
 }
 
-/// Checks, as initiator, the answer to what [`offer_esp`] made of `offered` and `groups`.
+/// Checks, as initiator, the answer to what [`offer_child`] made of `offered` and `groups`.
 ///
 /// # Errors
 /// It is not one of the proposals with one transform of each type.
-pub(crate) fn accept_esp(
+pub(crate) fn accept_child(
     offered: &[Proposal],
     answer: &[wire::v2::Proposal],
     groups: Groups,
-) -> Result<ChosenEsp, Unacceptable> {
-    accept(offered, answer, |our, their| match_esp(our, their, groups, None))
+) -> Result<ChosenChild, Unacceptable> {
+    accept(offered, answer, |our, their| match_child(our, their, groups, None))
 }
 
 /// Tries all pairs, ours in the outer loop; on failure names what the pair that came closest lacked.
@@ -247,6 +262,9 @@ enum Lack {
     KeyExchange,
     NoKeyExchangeTheirs,
     NoKeyExchangeOurs,
+    Additional,
+    NoAdditionalTheirs,
+    NoAdditionalOurs,
     Spi,
 }
 
@@ -265,6 +283,11 @@ impl fmt::Display for Lack {
             Lack::KeyExchange => f.write_str("no common key exchange method"),
             Lack::NoKeyExchangeTheirs => f.write_str("no key exchange offered where we want one (PFS)"),
             Lack::NoKeyExchangeOurs => f.write_str("a key exchange (PFS) where we allow none"),
+            Lack::Additional => f.write_str("no common methods for the additional key exchanges"),
+            Lack::NoAdditionalTheirs => {
+                f.write_str("no additional key exchange offered where we want one (RFC 9370)")
+            }
+            Lack::NoAdditionalOurs => f.write_str("an additional key exchange where we allow none"),
             Lack::Spi => f.write_str("an SPI that cannot be one"),
         }
     }
@@ -274,6 +297,7 @@ fn match_ike(
     ours: &Proposal,
     offer: &wire::v2::Proposal,
     preferred_group: Option<KeyExchangeId>,
+    additional: Additional,
 ) -> Result<ChosenIke, Lack> {
     const UNDERSTOOD: &[TransformType] = &[
         TransformType::ENCRYPTION,
@@ -281,7 +305,7 @@ fn match_ike(
         TransformType::INTEGRITY,
         TransformType::KEY_EXCHANGE,
     ];
-    let mut choice = Choice::begin(offer, ProtocolId::IKE, UNDERSTOOD)?;
+    let mut choice = Choice::begin(offer, ProtocolId::IKE, UNDERSTOOD, additional)?;
     let protection = choice.protection(ours)?;
     let prf =
         choice.pick(ours.prf.iter().copied(), |row| Transform::prf(row.id)).ok_or(Lack::PseudoRandom)?;
@@ -291,35 +315,44 @@ fn match_ike(
         Err(_) if offer.spi.is_empty() => None,
         Err(_) => return Err(Lack::Spi),
     };
-    let suite = IkeSuite { protection, prf, key_exchange };
+    let additional = choice.additional(ours)?;
+    let suite = IkeSuite { protection, prf, key_exchange, additional };
     Ok(ChosenIke { suite, proposal_number: offer.number, peer_spi, transforms: choice.transforms })
 }
 
-fn match_esp(
+fn match_child(
     ours: &Proposal,
     offer: &wire::v2::Proposal,
     groups: Groups,
     preferred_group: Option<KeyExchangeId>,
-) -> Result<ChosenEsp, Lack> {
-    const UNDERSTOOD: &[TransformType] = &[
-        TransformType::ENCRYPTION,
+) -> Result<ChosenChild, Lack> {
+    /// What AH has comes first, and then what only ESP has.
+    const UNDERSTOOD: [TransformType; 4] = [
         TransformType::INTEGRITY,
         TransformType::KEY_EXCHANGE,
         TransformType::ESN,
+        TransformType::ENCRYPTION,
     ];
-    let mut choice = Choice::begin(offer, ProtocolId::ESP, UNDERSTOOD)?;
-    let protection = choice.protection(ours)?;
+    let (protocol, understood) = match ours.protocol {
+        ProposalProtocol::Ah => (Protocol::Ah, &UNDERSTOOD[..3]),
+        ProposalProtocol::Ike | ProposalProtocol::Esp => (Protocol::Esp, &UNDERSTOOD[..]),
+    };
+    let mut choice = Choice::begin(offer, protocol_id(protocol), understood, Additional::Possible)?;
+    let protection = match protocol {
+        Protocol::Esp => choice.protection(ours)?,
+        Protocol::Ah => choice.authentication(ours)?,
+    };
     let esn =
         choice.pick(ours.esn.iter().copied(), |esn| esn_transform(*esn)).ok_or(Lack::SequenceNumbers)?;
-    let key_exchange = match groups {
-        Groups::Offer => choice.own_group(ours, preferred_group)?,
+    let (key_exchange, additional) = match groups {
+        Groups::Offer => (choice.own_group(ours, preferred_group)?, choice.additional(ours)?),
         // Some peers name groups in IKE_AUTH all the same; they can have no effect there.
-        Groups::Omit => None,
+        Groups::Omit => (None, AdditionalSuite::default()),
     };
     let peer_spi = <[u8; 4]>::try_from(offer.spi.as_slice()).map(|octets| Spi(u32::from_be_bytes(octets)));
     let peer_spi = peer_spi.ok().filter(|spi| *spi >= Spi::LOWEST).ok_or(Lack::Spi)?;
-    let suite = EspSuite { protection, key_exchange, esn };
-    Ok(ChosenEsp { suite, proposal_number: offer.number, peer_spi, transforms: choice.transforms })
+    let suite = ChildSuite { protocol, protection, key_exchange, additional, esn };
+    Ok(ChosenChild { suite, proposal_number: offer.number, peer_spi, transforms: choice.transforms })
 }
 
 /// A walk through one offered proposal that collects the transforms chosen from it.
@@ -335,12 +368,16 @@ impl<'a> Choice<'a> {
         offer: &'a wire::v2::Proposal,
         protocol: ProtocolId,
         understood: &[TransformType],
+        additional: Additional,
     ) -> Result<Choice<'a>, Lack> {
         if offer.protocol != protocol {
             return Err(Lack::Protocol);
         }
-        let stranger =
-            offer.transforms.iter().find(|transform| !understood.contains(&transform.transform_type));
+        let is_understood = |kind: TransformType| {
+            let is_additional = position_of(kind).is_some();
+            understood.contains(&kind) || is_additional && additional == Additional::Possible
+        };
+        let stranger = offer.transforms.iter().find(|transform| !is_understood(transform.transform_type));
         match stranger {
             Some(transform) => Err(Lack::TransformType(transform.transform_type)),
             None => Ok(Choice { offer, transforms: Vec::new() }),
@@ -367,9 +404,9 @@ impl<'a> Choice<'a> {
     }
 
     fn protection(&mut self, ours: &Proposal) -> Result<Protection, Lack> {
-        let encryption = self
-            .pick(ours.encryption.iter().copied(), |row| encryption_transform(row))
-            .ok_or(Lack::Encryption)?;
+        let ways = ours.encryption.iter().flat_map(|row| row.offered_key_bits().map(|bits| (*row, bits)));
+        let (encryption, _) =
+            self.pick(ways, |(row, bits)| Transform::encryption(row.id, *bits)).ok_or(Lack::Encryption)?;
         match encryption.kind {
             EncryptionKind::Cipher(_) => {
                 let integrity = self.pick(ours.integrity.iter().copied(), |row| Transform::integrity(row.id));
@@ -382,6 +419,12 @@ impl<'a> Choice<'a> {
             }
             EncryptionKind::Aead(_) => Ok(Protection::Combined(encryption)),
         }
+    }
+
+    /// AH has a MAC and nothing else (RFC 4302).
+    fn authentication(&mut self, ours: &Proposal) -> Result<Protection, Lack> {
+        let integrity = self.pick(ours.integrity.iter().copied(), |row| Transform::integrity(row.id));
+        Ok(Protection::Authenticated(integrity.ok_or(Lack::Integrity)?))
     }
 
     fn group(&mut self, ours: &Proposal, preferred: Option<KeyExchangeId>) -> Option<&'static Group> {
@@ -419,6 +462,32 @@ fn numbered(proposals: &[Proposal]) -> impl Iterator<Item = (u8, &Proposal)> {
     (1..=u8::MAX).zip(proposals)
 }
 
+/// Gives IANA's number of what a proposal is for.
+fn on_wire(protocol: ProposalProtocol) -> ProtocolId {
+    match protocol {
+        ProposalProtocol::Ike => ProtocolId::IKE,
+        ProposalProtocol::Esp => ProtocolId::ESP,
+        ProposalProtocol::Ah => ProtocolId::AH,
+    }
+}
+
+/// Gives IANA's number of the protocol of a Child SA.
+pub(crate) fn protocol_id(protocol: Protocol) -> ProtocolId {
+    match protocol {
+        Protocol::Esp => ProtocolId::ESP,
+        Protocol::Ah => ProtocolId::AH,
+    }
+}
+
+/// Gives the protocol of a Child SA by IANA's number.
+pub(crate) fn child_protocol(protocol: ProtocolId) -> Option<Protocol> {
+    match protocol {
+        ProtocolId::ESP => Some(Protocol::Esp),
+        ProtocolId::AH => Some(Protocol::Ah),
+        _ => None,
+    }
+}
+
 fn protection_transforms(proposal: &Proposal) -> impl Iterator<Item = Transform> {
     let encryption = proposal.encryption.iter().map(|row| encryption_transform(row));
     encryption.chain(proposal.integrity.iter().map(|row| Transform::integrity(row.id)))
@@ -440,18 +509,22 @@ fn esn_transform(esn: Esn) -> Transform {
 }
 
 fn ours_in_words(proposals: &[Proposal]) -> String {
-    in_words(proposals.iter().map(ToString::to_string))
+    in_words(proposals.iter().map(|proposal| {
+        let ah = if proposal.protocol == ProposalProtocol::Ah { "AH with " } else { "" };
+        format!("{ah}{proposal}")
+    }))
 }
 
 fn offer_in_words(offer: &[wire::v2::Proposal]) -> String {
     in_words(offer.iter().map(|proposal| {
         let words: Vec<String> = proposal.transforms.iter().map(keyword).collect();
-        words.join("-")
+        let ah = if proposal.protocol == ProtocolId::AH { "AH with " } else { "" };
+        format!("{ah}{}", words.join("-"))
     }))
 }
 
 /// An offer can be made long, and this goes into logs.
-fn in_words(proposals: impl ExactSizeIterator<Item = String>) -> String {
+pub(crate) fn in_words(proposals: impl ExactSizeIterator<Item = String>) -> String {
     const SHOWN: usize = 8;
     let more = proposals.len().saturating_sub(SHOWN);
     let shown: Vec<String> = proposals.take(SHOWN).collect();
@@ -474,7 +547,10 @@ fn keyword(transform: &Transform) -> String {
         TransformType::KEY_EXCHANGE => transform::group(KeyExchangeId(id)).map(row_keyword),
         TransformType::ESN if EsnId(id) == EsnId::SEQUENCE_NUMBERS_32 => Some(Esn::No.to_string()),
         TransformType::ESN if EsnId(id) == EsnId::EXTENDED => Some(Esn::Yes.to_string()),
-        _ => None,
+        kind => position_of(kind).and_then(|position| match KeyExchangeId(id) {
+            KeyExchangeId::NONE => Some(additional_keyword(position, None)),
+            id => transform::group(id).map(|row| additional_keyword(position, Some(row))),
+        }),
     };
     keyword.unwrap_or_else(|| transform.to_string())
 }
@@ -487,7 +563,8 @@ fn row_keyword(row: &impl fmt::Display) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use sa::ProposalProtocol;
+    use sa::transform::{ENCRYPTION, GROUPS, INTEGRITY, PSEUDO_RANDOM};
+    use sa::{AdditionalChoice, AdditionalOffer};
 
     const OUR_SPI: Spi = Spi(0xc0ff_ee01);
     const PEER_SPI: Spi = Spi(0xbeef_0002);
@@ -507,12 +584,12 @@ mod tests {
     }
 
     fn chosen_ike(ours: &[&str], theirs: &[&str]) -> Result<String, String> {
-        let chosen = choose_ike(&ike(ours), &offer_ike(&ike(theirs), None), None);
+        let chosen = choose_ike(&ike(ours), &offer_ike(&ike(theirs), None), None, Additional::Possible);
         chosen.map(|chosen| chosen.suite.to_string()).map_err(|lack| lack.to_string())
     }
 
     fn chosen_esp(ours: &[&str], theirs: &[&str], groups: Groups) -> Result<String, String> {
-        let chosen = choose_esp(&esp(ours), &offer_esp(&esp(theirs), PEER_SPI, groups), groups, None);
+        let chosen = choose_child(&esp(ours), &offer_child(&esp(theirs), PEER_SPI, groups), groups, None);
         chosen.map(|chosen| chosen.suite.to_string()).map_err(|lack| lack.lacking)
     }
 
@@ -549,10 +626,10 @@ mod tests {
         let proposals = esp(&["chacha20poly1305-x25519"]);
         let no_esn = Transform::esn(EsnId::SEQUENCE_NUMBERS_32);
         let cipher = Transform::encryption(EncryptionId::CHACHA20_POLY1305, None);
-        let auth = offer_esp(&proposals, OUR_SPI, Groups::Omit);
+        let auth = offer_child(&proposals, OUR_SPI, Groups::Omit);
         assert_eq!(auth[0].transforms, [cipher.clone(), no_esn.clone()]);
         assert_eq!(auth[0].spi, [0xc0, 0xff, 0xee, 0x01]);
-        let create = offer_esp(&proposals, OUR_SPI, Groups::Offer);
+        let create = offer_child(&proposals, OUR_SPI, Groups::Offer);
         let group = Transform::key_exchange(KeyExchangeId::CURVE25519);
         assert_eq!(create[0].transforms, [cipher, group, no_esn]);
     }
@@ -570,7 +647,7 @@ mod tests {
         let ours = ike(&["aes256gcm16-prfsha384-ecp384-x25519"]);
         let offer = offer_ike(&ike(&["aes256gcm16-prfsha384-x25519-ecp384-modp2048"]), None);
         let group = |preferred| {
-            let chosen = choose_ike(&ours, &offer, preferred).expect("they meet");
+            let chosen = choose_ike(&ours, &offer, preferred, Additional::Possible).expect("they meet");
             (chosen.suite.key_exchange.id, chosen.proposal_number)
         };
         assert_eq!(group(None), (KeyExchangeId::ECP_384, 1));
@@ -604,9 +681,10 @@ mod tests {
     #[test]
     fn what_we_do_not_know_is_named_as_iana_names_it() {
         let mut offer = offer_ike(&ike(&["aes128-sha256-x25519"]), None);
-        offer[0].transforms[0] = Transform::encryption(EncryptionId::TRIPLE_DES, None);
-        let fault = choose_ike(&ike(&["aes128-sha256-x25519"]), &offer, None).expect_err("not in the table");
-        assert_eq!(fault.theirs, "ENCR_3DES-sha256-prfsha256-x25519");
+        offer[0].transforms[0] = Transform::encryption(EncryptionId::IDEA, None);
+        let fault = choose_ike(&ike(&["aes128-sha256-x25519"]), &offer, None, Additional::Possible)
+            .expect_err("not in the table");
+        assert_eq!(fault.theirs, "ENCR_IDEA-sha256-prfsha256-x25519");
     }
 
     #[test]
@@ -621,19 +699,22 @@ mod tests {
         });
         let mut passed_over = offer.clone();
         passed_over[0].transforms.splice(0..0, [strange_id.clone(), strange_attribute.clone()]);
-        assert!(choose_ike(&ours, &passed_over, None).is_ok());
+        assert!(choose_ike(&ours, &passed_over, None, Additional::Possible).is_ok());
         let mut nothing_left = offer.clone();
         nothing_left[0].transforms.splice(0..1, [strange_id, strange_attribute]);
         assert_eq!(
-            choose_ike(&ours, &nothing_left, None).expect_err("none").lacking,
+            choose_ike(&ours, &nothing_left, None, Additional::Possible).expect_err("none").lacking,
             "no common encryption algorithm"
         );
         let mut spoilt = offer.clone();
         spoilt[0].transforms.push(Transform::new(TransformType::ADDITIONAL_KEY_EXCHANGE_1, 35));
-        assert!(choose_ike(&ours, &spoilt, None).is_err());
+        assert!(choose_ike(&ours, &spoilt, None, Additional::Possible).is_err());
         spoilt.extend(offer);
         spoilt[1].number = 2;
-        assert_eq!(choose_ike(&ours, &spoilt, None).expect("the second").proposal_number, 2);
+        assert_eq!(
+            choose_ike(&ours, &spoilt, None, Additional::Possible).expect("the second").proposal_number,
+            2
+        );
     }
 
     #[test]
@@ -641,7 +722,22 @@ mod tests {
         assert!(chosen_ike(&["aes256-sha256-x25519"], &["aes128-sha256-x25519"]).is_err());
         let mut without = offer_ike(&ike(&["aes128-sha256-x25519"]), None);
         without[0].transforms[0].key_bits = None;
-        assert!(choose_ike(&ike(&["aes128-sha256-x25519"]), &without, None).is_err());
+        assert!(choose_ike(&ike(&["aes128-sha256-x25519"]), &without, None, Additional::Possible).is_err());
+    }
+
+    /// RFC 7296 §3.3.5 of Blowfish; the answer leaves out what the offer does (§3.3.6).
+    #[test]
+    fn a_cipher_with_a_default_key_length_may_come_without_one() {
+        let ours = ike(&["blowfish256-blowfish128-sha256-x25519"]);
+        let mut without = offer_ike(&ike(&["blowfish128-sha256-x25519"]), None);
+        without[0].transforms[0].key_bits = None;
+        let chosen =
+            choose_ike(&ours, &without, None, Additional::Possible).expect("128 bits is what it means");
+        assert_eq!(chosen.suite.protection.to_string(), "blowfish128-sha256");
+        assert_eq!(answer_ike(&chosen, None).transforms[0].key_bits, None);
+        assert!(
+            choose_ike(&ike(&["blowfish256-sha256-x25519"]), &without, None, Additional::Possible).is_err()
+        );
     }
 
     #[test]
@@ -649,13 +745,13 @@ mod tests {
         let ours = ike(&["aes256gcm16-prfsha384-x25519"]);
         let mut offer = offer_ike(&ours, None);
         offer[0].transforms.push(Transform::integrity(IntegrityId::NONE));
-        let chosen = choose_ike(&ours, &offer, None).expect("NONE is none");
+        let chosen = choose_ike(&ours, &offer, None, Additional::Possible).expect("NONE is none");
         assert!(answer_ike(&chosen, None).transforms.contains(&Transform::integrity(IntegrityId::NONE)));
-        assert!(accept_ike(&ours, &[answer_ike(&chosen, None)]).is_ok());
+        assert!(accept_ike(&ours, &[answer_ike(&chosen, None)], Additional::Possible).is_ok());
         offer[0].transforms.pop();
         offer[0].transforms.push(Transform::integrity(IntegrityId::HMAC_SHA2_256_128));
         assert_eq!(
-            choose_ike(&ours, &offer, None).expect_err("not beside an AEAD").lacking,
+            choose_ike(&ours, &offer, None, Additional::Possible).expect_err("not beside an AEAD").lacking,
             "no common integrity algorithm"
         );
     }
@@ -671,21 +767,21 @@ mod tests {
         );
         // In IKE_AUTH it does not come up.
         assert_eq!(chosen_esp(&[with], &[without], Groups::Omit).as_deref(), Ok("aes128gcm16"));
-        let mut none = offer_esp(&esp(&[with]), PEER_SPI, Groups::Offer);
+        let mut none = offer_child(&esp(&[with]), PEER_SPI, Groups::Offer);
         none[0].transforms.push(Transform::key_exchange(KeyExchangeId::NONE));
-        let chosen = choose_esp(&esp(&[without]), &none, Groups::Offer, None).expect("NONE is offered too");
+        let chosen = choose_child(&esp(&[without]), &none, Groups::Offer, None).expect("NONE is offered too");
         assert!(
-            answer_esp(&chosen, OUR_SPI).transforms.contains(&Transform::key_exchange(KeyExchangeId::NONE))
+            answer_child(&chosen, OUR_SPI).transforms.contains(&Transform::key_exchange(KeyExchangeId::NONE))
         );
     }
 
     #[test]
     fn groups_named_in_ike_auth_have_no_effect() {
         let ours = esp(&["aes128gcm16-x25519"]);
-        let offer = offer_esp(&esp(&["aes128gcm16-modp2048"]), PEER_SPI, Groups::Offer);
-        let chosen = choose_esp(&ours, &offer, Groups::Omit, None).expect("groups do not count");
+        let offer = offer_child(&esp(&["aes128gcm16-modp2048"]), PEER_SPI, Groups::Offer);
+        let chosen = choose_child(&ours, &offer, Groups::Omit, None).expect("groups do not count");
         assert_eq!(chosen.suite.key_exchange, None);
-        let types: Vec<TransformType> = answer_esp(&chosen, OUR_SPI)
+        let types: Vec<TransformType> = answer_child(&chosen, OUR_SPI)
             .transforms
             .iter()
             .map(|transform| transform.transform_type)
@@ -704,18 +800,69 @@ mod tests {
                 .expect_err("no")
                 .contains("sequence")
         );
-        let mut offer = offer_esp(&esp(&["aes128gcm16"]), PEER_SPI, Groups::Omit);
+        let mut offer = offer_child(&esp(&["aes128gcm16"]), PEER_SPI, Groups::Omit);
         offer[0].transforms.retain(|transform| transform.transform_type != TransformType::ESN);
-        assert!(choose_esp(&esp(&["aes128gcm16"]), &offer, Groups::Omit, None).is_err());
+        assert!(choose_child(&esp(&["aes128gcm16"]), &offer, Groups::Omit, None).is_err());
+    }
+
+    /// A peer that offers the whole transform table gets nothing weak from proposals that name nothing weak, and one that
+    /// offers a single weak algorithm gets nothing at all.
+    #[test]
+    fn what_is_weak_is_chosen_only_where_we_name_it() {
+        let rows = |protocol| Proposal {
+            protocol,
+            encryption: ENCRYPTION.iter().rev().collect(),
+            integrity: INTEGRITY.iter().rev().collect(),
+            prf: PSEUDO_RANDOM.iter().rev().collect(),
+            key_exchange: GROUPS.iter().rev().collect(),
+            additional: AdditionalOffer::default(),
+            esn: vec![Esn::No],
+        };
+        let ours = Proposal::defaults(ProposalProtocol::Ike);
+        let offer = offer_ike(&[rows(ProposalProtocol::Ike)], None);
+        // Of a peer's proposal that mixes AEADs with other ciphers, only the latter can go with its integrity.
+        let IkeSuite { protection, prf, key_exchange, .. } =
+            choose_ike(&ours, &offer, None, Additional::Possible).expect("it offers all that we allow").suite;
+        let weaknesses = [
+            protection.encryption().and_then(|row| row.weakness),
+            protection.integrity().and_then(|row| row.weakness),
+            prf.weakness,
+            key_exchange.weakness,
+        ];
+        assert_eq!(weaknesses, [None; 4]);
+
+        let sound = "aes128-sha256-prfsha256-x25519";
+        let refuses = |weak: &Proposal| {
+            choose_ike(&ours, &offer_ike(std::slice::from_ref(weak), None), None, Additional::Possible)
+                .is_err()
+        };
+        let mut refused = 0;
+        for row in ENCRYPTION.iter().filter(|row| row.weakness.is_some()) {
+            assert!(refuses(&Proposal { encryption: vec![row], ..ike(&[sound])[0].clone() }), "{row}");
+            refused += 1;
+        }
+        for row in INTEGRITY.iter().filter(|row| row.weakness.is_some()) {
+            assert!(refuses(&Proposal { integrity: vec![row], ..ike(&[sound])[0].clone() }), "{row}");
+            refused += 1;
+        }
+        for row in PSEUDO_RANDOM.iter().filter(|row| row.weakness.is_some()) {
+            assert!(refuses(&Proposal { prf: vec![row], ..ike(&[sound])[0].clone() }), "{row}");
+            refused += 1;
+        }
+        for row in GROUPS.iter().filter(|row| row.weakness.is_some()) {
+            assert!(refuses(&Proposal { key_exchange: vec![row], ..ike(&[sound])[0].clone() }), "{row}");
+            refused += 1;
+        }
+        assert_eq!(refused, 6 + 4 + 2 + 9);
     }
 
     #[test]
     fn spis_are_read_and_reserved_ones_refused() {
         let ours = esp(&["aes128gcm16"]);
         let choose = |spi: &[u8]| {
-            let mut offer = offer_esp(&ours, PEER_SPI, Groups::Omit);
+            let mut offer = offer_child(&ours, PEER_SPI, Groups::Omit);
             offer[0].spi = spi.to_vec();
-            choose_esp(&ours, &offer, Groups::Omit, None)
+            choose_child(&ours, &offer, Groups::Omit, None)
                 .map(|chosen| chosen.peer_spi)
                 .map_err(|fault| fault.lacking)
         };
@@ -725,8 +872,16 @@ mod tests {
         }
         let ours = ike(&["aes128gcm16-prfsha256-x25519"]);
         let spi = IkeSpi(7);
-        assert_eq!(choose_ike(&ours, &offer_ike(&ours, Some(spi)), None).expect("meets").peer_spi, Some(spi));
-        assert_eq!(choose_ike(&ours, &offer_ike(&ours, None), None).expect("meets").peer_spi, None);
+        assert_eq!(
+            choose_ike(&ours, &offer_ike(&ours, Some(spi)), None, Additional::Possible)
+                .expect("meets")
+                .peer_spi,
+            Some(spi)
+        );
+        assert_eq!(
+            choose_ike(&ours, &offer_ike(&ours, None), None, Additional::Possible).expect("meets").peer_spi,
+            None
+        );
     }
 
     #[test]
@@ -737,14 +892,17 @@ mod tests {
                 &ike(&["aes128-sha512-prfsha512-prfsha256-modp2048"]),
                 &offer_ike(&offered, None),
                 None,
+                Additional::Possible,
             )
             .expect("meets"),
             Some(IkeSpi(9)),
         );
-        let accepted = accept_ike(&offered, std::slice::from_ref(&good)).expect("was offered");
+        let accepted =
+            accept_ike(&offered, std::slice::from_ref(&good), Additional::Possible).expect("was offered");
         assert_eq!((accepted.proposal_number, accepted.peer_spi), (2, Some(IkeSpi(9))));
-        let refused =
-            |answer: &[wire::v2::Proposal]| accept_ike(&offered, answer).expect_err("was not offered").reason;
+        let refused = |answer: &[wire::v2::Proposal]| {
+            accept_ike(&offered, answer, Additional::Possible).expect_err("was not offered").reason
+        };
         assert_eq!(refused(&[]), "0 proposals where one must be");
         assert_eq!(refused(&[good.clone(), good.clone()]), "2 proposals where one must be");
         let numbered = |number| wire::v2::Proposal { number, ..good.clone() };
@@ -761,9 +919,90 @@ mod tests {
     #[test]
     fn a_long_offer_makes_a_short_sentence() {
         let offer = vec![offer_ike(&ike(&["aes128-sha256-x25519"]), None).remove(0); 200];
-        let fault =
-            choose_ike(&ike(&["aes256gcm16-prfsha384-x25519"]), &offer, None).expect_err("they do not meet");
+        let fault = choose_ike(&ike(&["aes256gcm16-prfsha384-x25519"]), &offer, None, Additional::Possible)
+            .expect_err("they do not meet");
         assert!(fault.theirs.ends_with(" and 192 more") && fault.theirs.len() < 400, "{}", fault.theirs);
+    }
+
+    const HYBRID: &str = "aes128gcm16-prfsha256-x25519-ke1_mlkem768-ke3_ecp384-ke3_none";
+
+    #[test]
+    fn additional_key_exchanges_have_transform_types_of_their_own() {
+        let offer = offer_ike(&ike(&[HYBRID]), None);
+        let additional = |kind, method: KeyExchangeId| Transform::new(kind, method.0);
+        assert_eq!(
+            offer[0].transforms[3..],
+            [
+                additional(TransformType::ADDITIONAL_KEY_EXCHANGE_1, KeyExchangeId::ML_KEM_768),
+                additional(TransformType::ADDITIONAL_KEY_EXCHANGE_3, KeyExchangeId::ECP_384),
+                additional(TransformType::ADDITIONAL_KEY_EXCHANGE_3, KeyExchangeId::NONE),
+            ]
+        );
+        let chosen = choose_ike(
+            &ike(&["aes128gcm16-prfsha256-x25519-ke1_mlkem768"]),
+            &offer,
+            None,
+            Additional::Possible,
+        );
+        let answer = answer_ike(&chosen.expect("the third may be left out"), None);
+        // What is offered is answered, be it with NONE.
+        assert_eq!(answer.transforms[3..], [offer[0].transforms[3].clone(), offer[0].transforms[5].clone()]);
+        let accepted = accept_ike(&ike(&[HYBRID]), &[answer], Additional::Possible).expect("was offered");
+        assert_eq!(accepted.suite.to_string(), "aes128gcm16-prfsha256-x25519-ke1_mlkem768");
+    }
+
+    #[test]
+    fn additional_key_exchanges_are_had_by_both_or_neither() {
+        let plain = "aes128gcm16-prfsha256-x25519";
+        assert_eq!(chosen_ike(&[HYBRID, plain], &[plain]).as_deref(), Ok(plain));
+        assert_eq!(chosen_ike(&[plain], &[HYBRID, plain]).as_deref(), Ok(plain));
+        let lacking =
+            |ours: &str, theirs: &str| chosen_ike(&[ours], &[theirs]).expect_err("they do not meet");
+        assert!(
+            lacking(HYBRID, plain)
+                .ends_with("no additional key exchange offered where we want one (RFC 9370)")
+        );
+        assert_eq!(
+            lacking(plain, HYBRID),
+            format!(
+                "the peer offers {HYBRID}; we allow {plain}: an additional key exchange where we allow none"
+            )
+        );
+        let other = HYBRID.replace("mlkem768", "mlkem1024");
+        assert!(lacking(HYBRID, &other).ends_with("no common methods for the additional key exchanges"));
+    }
+
+    /// RFC 9370 §2.2.1.
+    #[test]
+    fn who_does_not_know_ike_intermediate_has_no_additional_key_exchanges() {
+        let ours = ike(&[HYBRID, "aes256gcm16-prfsha256-x25519"]);
+        let offer = offer_ike(&ours, None);
+        let number = |additional| choose_ike(&ours, &offer, None, additional).expect("meets").proposal_number;
+        assert_eq!(number(Additional::Possible), 1);
+        assert_eq!(number(Additional::Unknown), 2);
+        let chosen = choose_ike(&ours, &offer, None, Additional::Possible).expect("meets");
+        assert!(accept_ike(&ours, &[answer_ike(&chosen, None)], Additional::Unknown).is_err());
+    }
+
+    /// RFC 9370 §2.2.1: such an answer fails the exchange.
+    #[test]
+    fn an_answer_with_one_method_twice_is_refused() {
+        let ours = ike(&["aes128-sha256-x25519-ke1_mlkem768-ke1_mlkem512-ke2_mlkem768-ke2_mlkem512"]);
+        let chosen = choose_ike(&ours, &offer_ike(&ours, None), None, Additional::Possible).expect("meets");
+        assert_eq!(chosen.suite.additional.to_string(), "-ke1_mlkem768-ke2_mlkem512");
+        let mut answer = answer_ike(&chosen, None);
+        answer.transforms.last_mut().expect("there are some").id = KeyExchangeId::ML_KEM_768.0;
+        let refused = accept_ike(&ours, &[answer], Additional::Possible).expect_err("twice the same");
+        assert_eq!(refused.reason, "no common methods for the additional key exchanges");
+    }
+
+    #[test]
+    fn a_child_sa_may_have_additional_key_exchanges_beside_its_own() {
+        let with = "aes128gcm16-x25519-ke1_mlkem768";
+        assert_eq!(chosen_esp(&[with], &[with], Groups::Offer).as_deref(), Ok(with));
+        assert_eq!(chosen_esp(&[with], &[with], Groups::Omit).as_deref(), Ok("aes128gcm16"));
+        assert!(chosen_esp(&[with], &["aes128gcm16-x25519"], Groups::Offer).is_err());
+        assert!(chosen_esp(&["aes128gcm16"], &[with], Groups::Offer).is_err());
     }
 
     fn some_ike() -> impl Strategy<Value = Vec<Proposal>> {
@@ -776,7 +1015,10 @@ mod tests {
                     }
                     _ => format!("aes256-aes128-{}", ["sha256", "sha384-sha256", "sha512"][integrity]),
                 };
-                format!("{text}-{}", ["x25519", "ecp256-x25519", "modp2048-ecp256"][group])
+                format!(
+                    "{text}-{}",
+                    ["x25519", "ecp256-x25519-ke1_mlkem768", "modp2048-ecp256-ke1_mlkem768-ke1_none"][group]
+                )
             });
         prop::collection::vec(one, 1..4)
             .prop_map(|texts| ike(&texts.iter().map(String::as_str).collect::<Vec<_>>()))
@@ -786,8 +1028,8 @@ mod tests {
         #[test]
         fn whatever_is_chosen_both_ends_allow_and_agree_on(ours in some_ike(), theirs in some_ike()) {
             let offer = offer_ike(&theirs, None);
-            if let Ok(chosen) = choose_ike(&ours, &offer, None) {
-                let accepted = accept_ike(&theirs, &[answer_ike(&chosen, None)]).expect("it was offered");
+            if let Ok(chosen) = choose_ike(&ours, &offer, None, Additional::Possible) {
+                let accepted = accept_ike(&theirs, &[answer_ike(&chosen, None)], Additional::Possible).expect("it was offered");
                 prop_assert_eq!(&accepted.suite, &chosen.suite);
                 for side in [&ours, &theirs] {
                     prop_assert!(side.iter().any(|proposal| allows(proposal, &chosen.suite)));
@@ -800,10 +1042,11 @@ mod tests {
     }
 
     fn allows(proposal: &Proposal, suite: &IkeSuite) -> bool {
-        proposal.encryption.contains(&suite.protection.encryption())
+        suite.protection.encryption().is_some_and(|encryption| proposal.encryption.contains(&encryption))
             && suite.protection.integrity().is_none_or(|integrity| proposal.integrity.contains(&integrity))
             && proposal.prf.contains(&suite.prf)
             && proposal.key_exchange.contains(&suite.key_exchange)
+            && proposal.additional.allows(&suite.additional)
     }
 
     fn meet(our: &Proposal, their: &Proposal) -> bool {
@@ -815,5 +1058,12 @@ mod tests {
                 || common(&our.integrity, &their.integrity))
             && common(&our.prf, &their.prf)
             && common(&our.key_exchange, &their.key_exchange)
+            && common(&additional(our), &additional(their))
+    }
+
+    /// What the proposals of [`some_ike`] allow for the first additional key exchange.
+    fn additional(proposal: &Proposal) -> Vec<AdditionalChoice> {
+        let named: Vec<AdditionalChoice> = proposal.additional.iter().map(|(_, choice)| choice).collect();
+        if named.is_empty() { vec![None] } else { named }
     }
 }

@@ -6,7 +6,7 @@
 //!      delay(0)=4 s   delay(1)=7.2 s                       delay(tries)
 //! ```
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crypto::Random;
 
@@ -69,6 +69,76 @@ impl Jitter {
     /// Shortens a wait.
     pub(crate) fn apply(self, delay: Duration) -> Duration {
         delay.mul_f64(self.keep)
+    }
+}
+
+/// A message of ours that waits for its answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Repeating {
+    /// Its datagrams, kept because a repetition must be bitwise identical (RFC 7296 §2.1).
+    datagrams: Vec<Vec<u8>>,
+    /// How often it was repeated so far.
+    attempt: u32,
+    /// When it is repeated next, or given up.
+    deadline: Instant,
+    policy: RetransmissionPolicy,
+    jitter: Jitter,
+}
+
+/// What to do about a message that waits for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retransmission<'a> {
+    /// Nothing: its time has not come.
+    NotDue,
+    /// Send these datagrams again.
+    Send {
+        /// The whole message, as it was sent first.
+        datagrams: &'a [Vec<u8>],
+        /// Counts repetitions from one.
+        attempt: u32,
+    },
+    /// The peer has not answered in all the time it had: it is gone (RFC 7296 §2.4).
+    GiveUp,
+}
+
+impl Repeating {
+    /// Notes a message that is sent now.
+    pub(crate) fn begin(
+        now: Instant,
+        datagrams: Vec<Vec<u8>>,
+        policy: RetransmissionPolicy,
+        jitter: Jitter,
+    ) -> Repeating {
+        let deadline = now + jitter.apply(policy.delay(0));
+        Repeating { datagrams, attempt: 0, deadline, policy, jitter }
+    }
+
+    /// Notes that another message is sent in its place; repetitions are counted anew.
+    pub(crate) fn replace(&mut self, now: Instant, datagrams: Vec<Vec<u8>>) {
+        *self = Repeating::begin(now, datagrams, self.policy, self.jitter);
+    }
+
+    /// Has the message repeated at a certain moment; the waits after it are those that would have followed.
+    pub(crate) fn hurry(&mut self, at: Instant) {
+        self.deadline = at;
+    }
+
+    /// Tells what to do now, and counts the repetition if that is it.
+    pub(crate) fn repeat(&mut self, now: Instant) -> Retransmission<'_> {
+        if now < self.deadline {
+            return Retransmission::NotDue;
+        }
+        if self.attempt >= self.policy.tries {
+            return Retransmission::GiveUp;
+        }
+        self.attempt += 1;
+        self.deadline = now + self.jitter.apply(self.policy.delay(self.attempt));
+        Retransmission::Send { datagrams: &self.datagrams, attempt: self.attempt }
+    }
+
+    /// Tells when [`repeat`](Self::repeat) has something to do.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
     }
 }
 

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use sa::{AddressRange, IpProtocol, PortRange, SelectorPair, TrafficSelector};
 use wire::v2::SelectorRange;
 
+use crate::SelectorTemplate;
 use crate::limits::{SELECTOR_PAIRS, TRAFFIC_SELECTORS};
 
 /// Turns selectors into the content of a TS payload, in the same order.
@@ -106,6 +107,19 @@ fn pair(local: TrafficSelector, remote: TrafficSelector) -> Option<SelectorPair>
         local: TrafficSelector { protocol, ..local },
         remote: TrafficSelector { protocol, ..remote },
     })
+}
+
+/// Fills an end's own address in where a selector stands for it.
+pub(crate) fn resolve(templates: &[SelectorTemplate], own: IpAddr) -> Vec<TrafficSelector> {
+    templates.iter().map(|template| template.resolve(own)).collect()
+}
+
+/// Names selectors for people.
+pub(crate) fn list(selectors: &[TrafficSelector]) -> String {
+    match selectors {
+        [] => "nothing".to_owned(),
+        some => some.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
 }
 
 #[cfg(test)]

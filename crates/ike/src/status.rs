@@ -1,11 +1,14 @@
 //! Snapshots of SAs, for status displays and management.
 
+use std::fmt;
 use std::time::Instant;
 
-use sa::{Encapsulation, EspSuite, IkeSuite, Mode, PolicyId, SaId, TrafficSelector};
+use sa::{
+    ChildSuite, Cpi, Encapsulation, FlowPadding, IkeSuite, Lifetime, Mode, PolicyId, SaId, TrafficSelector,
+};
 use wire::isakmp::IkeSpi;
 
-use crate::{ChildSaId, Identity, IkeSaId, Path, Role};
+use crate::{ChildSaId, Identity, IkeSaId, Inside, Path, Role};
 
 /// An IKE SA at one moment.
 #[derive(Clone, Debug)]
@@ -14,6 +17,8 @@ pub struct IkeSaStatus {
     pub id: IkeSaId,
     /// The connection that it belongs to.
     pub connection: String,
+    /// The version of IKE that made it.
+    pub version: IkeVersion,
     /// How far it is.
     pub state: IkeState,
     /// Our part in it.
@@ -28,6 +33,10 @@ pub struct IkeSaStatus {
     pub local_identity: Option<Identity>,
     /// Who the peer is; `None` until it is authenticated.
     pub remote_identity: Option<Identity>,
+    /// Who uses the peer, if a name and a password told that (XAuth).
+    pub remote_user: Option<Identity>,
+    /// The virtual addresses of both ends.
+    pub inside: Inside,
     /// The algorithms; `None` until they are agreed.
     pub suite: Option<IkeSuite>,
     /// Who sits behind a NAT.
@@ -44,6 +53,33 @@ pub struct IkeSaStatus {
     pub tasks_active: Vec<&'static str>,
     /// Its Child SAs.
     pub children: Vec<ChildSaStatus>,
+}
+
+/// Which version of IKE made an IKE SA, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IkeVersion {
+    /// IKEv1, with this phase 1; the IKE SA is what it calls an ISAKMP SA.
+    V1(Phase1Mode),
+    /// IKEv2.
+    V2,
+}
+
+/// How an IKEv1 phase 1 goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase1Mode {
+    /// Six messages that hide who the ends are (RFC 2409 §5: identity protection).
+    Main,
+    /// Three messages, the first two in the clear (RFC 2409 §5).
+    Aggressive,
+}
+
+impl fmt::Display for Phase1Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase1Mode::Main => "main",
+            Phase1Mode::Aggressive => "aggressive",
+        })
+    }
 }
 
 /// How far an IKE SA is.
@@ -88,9 +124,17 @@ pub struct ChildSaStatus {
     /// The policy that it serves.
     pub policy: PolicyId,
     /// The algorithms.
-    pub suite: EspSuite,
+    pub suite: ChildSuite,
+    /// AH around it, in a bundle of IKEv1.
+    pub wrapper: Option<Box<WrapperStatus>>,
     /// What carries its packets.
     pub encapsulation: Encapsulation,
+    /// The indices of compressed packets, towards us and towards the peer; `None` without compression.
+    pub compression: Option<(Cpi, Cpi)>,
+    /// How the length of our packets is hidden.
+    pub padding: FlowPadding,
+    /// What it may carry in bytes and packets.
+    pub volume: Lifetime,
     /// Our traffic.
     pub local_selectors: Vec<TrafficSelector>,
     /// The peer's traffic.
@@ -101,6 +145,17 @@ pub struct ChildSaStatus {
     pub rekey_at: Option<Instant>,
     /// When it will end if it is not rekeyed; `None` is never.
     pub expire_at: Option<Instant>,
+}
+
+/// AH around a Child SA's own SAs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrapperStatus {
+    /// The SA towards us.
+    pub inbound: SaId,
+    /// The SA towards the peer.
+    pub outbound: SaId,
+    /// The algorithms.
+    pub suite: ChildSuite,
 }
 
 /// How far a Child SA is.

@@ -49,11 +49,6 @@ fn has_notified(pair: &Pair, side: Side, notify_type: NotifyType) -> bool {
         .any(|payload| matches!(payload, Payload::Notify(notify) if notify.notify_type == notify_type))
 }
 
-/// Tries for as long as it takes.
-fn patient(scenario: Scenario) -> Scenario {
-    scenario.both(|gateway| gateway.connection.keying_tries = 0)
-}
-
 #[test]
 fn a_tunnel_comes_up_whatever_the_order_and_number_of_datagrams() {
     for_seeds(0..300, |seed| {
@@ -64,14 +59,14 @@ fn a_tunnel_comes_up_whatever_the_order_and_number_of_datagrams() {
 #[test]
 fn a_tunnel_comes_up_with_ten_percent_lost_each_way() {
     for_seeds(0..300, |seed| {
-        comes_up(patient(Scenario::site_to_site(seed).weather(Weather::lossy(10))));
+        comes_up(Scenario::site_to_site(seed).weather(Weather::lossy(10)).patient());
     });
 }
 
 #[test]
 fn a_tunnel_comes_up_with_thirty_percent_lost_each_way() {
     for_seeds(0..300, |seed| {
-        comes_up(patient(Scenario::site_to_site(seed).weather(Weather::lossy(30))));
+        comes_up(Scenario::site_to_site(seed).weather(Weather::lossy(30)).patient());
     });
 }
 
@@ -79,7 +74,7 @@ fn a_tunnel_comes_up_with_thirty_percent_lost_each_way() {
 fn a_tunnel_comes_up_where_loss_comes_in_bursts() {
     let bursts = Weather { burst_percent: 10, burst_length: 4, ..Weather::SHUFFLED };
     for_seeds(0..200, |seed| {
-        comes_up(patient(Scenario::site_to_site(seed).weather(bursts.clone())));
+        comes_up(Scenario::site_to_site(seed).weather(bursts.clone()).patient());
     });
 }
 
@@ -155,7 +150,7 @@ fn a_tunnel_comes_up_with_a_nat_at_both_ends() {
             .behind_nat(Side::Left, 5 * MINUTE)
             .behind_nat(Side::Right, 5 * MINUTE)
             .weather(Weather::lossy(10));
-        let pair = comes_up(patient(scenario));
+        let pair = comes_up(scenario.patient());
         let left = &pair.ike_sas(Side::Left)[0];
         assert!(left.nat.remote && left.nat.local);
     });
@@ -251,6 +246,18 @@ fn a_flood_of_strangers_makes_everybody_return_a_cookie_and_the_friend_still_com
 }
 
 #[test]
+fn a_key_of_ml_kem_comes_again_with_the_cookie() {
+    let suites =
+        |scenario: Scenario| scenario.suites("aes128gcm16-prfsha256-mlkem768-x25519", "aes128gcm16-esn");
+    let mut pair = Pair::new(suites(flooded(4)));
+    flood(&mut pair, 100, |stranger| IpAddr::from([203, 0, 113, stranger]));
+    pair.connect();
+    assert!(has_notified(&pair, Side::Right, NotifyType::COOKIE));
+    let suite = pair.ike_sas(Side::Left)[0].suite.expect("it is agreed").to_string();
+    assert_eq!(suite, "aes128gcm16-prfsha256-mlkem768");
+}
+
+#[test]
 fn one_strangers_half_open_sas_are_limited() {
     let mut pair = Pair::new(flooded(3));
     flood(&mut pair, 50, |_| IpAddr::from([203, 0, 113, 7]));
@@ -310,7 +317,10 @@ fn another_secret_is_refused_and_leaves_nothing() {
         let mut pair = Pair::new(scenario);
         let failure = fails(&mut pair).to_string();
         assert!(failure.contains("AUTHENTICATION_FAILED"), "{failure}");
-        assert!(failure.contains("we are left.example and want right.example"), "{failure}");
+        assert!(
+            failure.contains("we are left.example by a pre-shared key and want right.example"),
+            "{failure}"
+        );
         pair.run_for(10 * MINUTE);
         Side::BOTH.iter().for_each(|side| pair.check_nothing_left(*side));
     });
@@ -401,7 +411,7 @@ fn everybody_who_waits_is_told_of_a_failure() {
 #[test]
 fn children_wanted_together_come_up_together() {
     for_seeds(0..50, |seed| {
-        let mut scenario = patient(Scenario::site_to_site(seed).weather(Weather::lossy(10)));
+        let mut scenario = Scenario::site_to_site(seed).weather(Weather::lossy(10)).patient();
         for side in Side::BOTH {
             let children = (1..4).map(|index| Arc::new(child(&format!("net{index}"), side, index)));
             scenario.gateway_mut(side).connection.children.extend(children);

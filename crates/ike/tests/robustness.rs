@@ -1,12 +1,9 @@
 //! What strangers, noise and a mad peer send: nothing of it changes a state that it has no right to, and nothing panics.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use ike::{Event, IkeKeyDisclosure, TimeoutReason};
-use testkit::{
-    Cargo, Content, Forger, Pair, Parcel, Scenario, SeededRandom, Side, Weather, for_seeds, site_address,
-};
+use ike::TimeoutReason;
+use testkit::{Content, Forger, Pair, Scenario, SeededRandom, Side, Weather, for_seeds};
 use wire::isakmp::{Flags, IkeSpi};
 use wire::registry::{ExchangeType, NotifyType, PayloadType, ProtocolId};
 use wire::v2::{Delete, HeaderFields, Notify, Payload, Unknown};
@@ -22,48 +19,18 @@ fn connected(seed: u64) -> Pair {
     pair
 }
 
-/// Gives every IKE datagram that a side has sent, oldest first.
-fn sent(pair: &Pair, side: Side) -> Vec<Vec<u8>> {
-    let of_ike = |parcel: &Parcel| match &parcel.cargo {
-        Cargo::Ike(bytes) => Some(bytes.clone()),
-        Cargo::Keepalive | Cargo::Esp(_) | Cargo::Plain(_) => None,
-    };
-    pair.sent(side).filter_map(of_ike).collect()
-}
-
 fn is_response(bytes: &[u8]) -> bool {
     wire::isakmp::Header::decode(bytes).is_ok_and(|header| header.flags.is_response())
 }
 
-/// Gives the way from one side to the other.
-fn parcel(from: Side, bytes: Vec<u8>) -> Parcel {
-    let port = |side| SocketAddr::new(site_address(side), 500);
-    Parcel { source: port(from), destination: port(from.other()), cargo: Cargo::Ike(bytes) }
-}
-
-/// Lets a side receive a datagram in the other's name, and gives what it sends then.
-fn answers(pair: &mut Pair, to: Side, bytes: Vec<u8>) -> Vec<Vec<u8>> {
-    let before = sent(pair, to).len();
-    pair.inject(to, parcel(to.other(), bytes), Duration::ZERO);
-    pair.run_for(Duration::from_millis(1));
-    sent(pair, to).split_off(before)
-}
-
-fn keys(pair: &Pair, side: Side) -> IkeKeyDisclosure {
-    let disclosed = pair.events(side).iter().rev().find_map(|event| match event {
-        Event::IkeKeys(keys) => Some(keys.clone()),
-        _ => None,
-    });
-    disclosed.expect("the settings ask for it")
-}
-
 fn forger(pair: &Pair) -> Forger {
-    Forger::new(&keys(pair, Side::Left)).expect("the suite is an AEAD")
+    let keys = pair.disclosed_keys(Side::Left).expect("the settings ask for it");
+    Forger::new(keys).expect("the suite is an AEAD")
 }
 
 /// Gives the header of the right's first own request in an IKE SA that the left began.
 fn fields_of_right(pair: &Pair, exchange_type: ExchangeType) -> HeaderFields {
-    let keys = keys(pair, Side::Right);
+    let keys = pair.disclosed_keys(Side::Right).expect("the settings ask for it");
     HeaderFields {
         initiator_spi: keys.initiator_spi,
         responder_spi: keys.responder_spi,
@@ -77,7 +44,7 @@ fn fields_of_right(pair: &Pair, exchange_type: ExchangeType) -> HeaderFields {
 fn ask_left(pair: &mut Pair, exchange_type: ExchangeType, payloads: &[Payload]) -> Vec<Payload> {
     let forger = forger(pair);
     let request = forger.seal_payloads(fields_of_right(pair, exchange_type), payloads).expect("it is short");
-    let responses = answers(pair, Side::Left, request);
+    let responses = pair.answers(Side::Left, request);
     let [response] = responses.as_slice() else {
         panic!("one response was expected, not {}", responses.len())
     };
@@ -101,16 +68,16 @@ fn a_repeated_request_gets_the_identical_response_and_changes_nothing() {
             pair.settle();
             // The last request of each end was a delete; the one before it is out of the window.
             let requests: Vec<_> =
-                sent(&pair, side).into_iter().filter(|bytes| !is_response(bytes)).collect();
+                pair.messages(side).into_iter().filter(|bytes| !is_response(bytes)).collect();
             let responses: Vec<_> =
-                sent(&pair, side.other()).into_iter().filter(|bytes| is_response(bytes)).collect();
+                pair.messages(side.other()).into_iter().filter(|bytes| is_response(bytes)).collect();
             let (Some(request), Some(response)) = (requests.last(), responses.last()) else {
                 panic!("{side} asked and was answered");
             };
             let before = pair.fingerprint(side.other());
-            assert_eq!(answers(&mut pair, side.other(), request.clone()), std::slice::from_ref(response));
+            assert_eq!(pair.answers(side.other(), request.clone()), std::slice::from_ref(response));
             let older = &requests[requests.len() - 2];
-            assert_eq!(answers(&mut pair, side.other(), older.clone()), Vec::<Vec<u8>>::new());
+            assert_eq!(pair.answers(side.other(), older.clone()), Vec::<Vec<u8>>::new());
             assert_eq!(pair.fingerprint(side.other()), before);
         }
     });
@@ -119,26 +86,26 @@ fn a_repeated_request_gets_the_identical_response_and_changes_nothing() {
 #[test]
 fn a_repeated_ike_sa_init_request_gets_the_identical_response() {
     let mut pair = connected(1);
-    let request = sent(&pair, Side::Left)[0].clone();
+    let request = pair.messages(Side::Left)[0].clone();
     let mut stranger = request.clone();
     stranger[..8].copy_from_slice(&[7; 8]);
-    let first = answers(&mut pair, Side::Right, stranger.clone());
+    let first = pair.answers(Side::Right, stranger.clone());
     assert_eq!(first.len(), 1);
-    assert_eq!(answers(&mut pair, Side::Right, stranger), first);
+    assert_eq!(pair.answers(Side::Right, stranger), first);
     assert_eq!(pair.endpoint(Side::Right).half_open(), 1);
     // Another request under the same SPI is not answered as if it were the first (RFC 7296 §2.1).
     let mut other = request;
     other[..8].copy_from_slice(&[7; 8]);
     let last = other.len() - 1;
     other[last] ^= 1;
-    assert_ne!(answers(&mut pair, Side::Right, other), first);
+    assert_ne!(pair.answers(Side::Right, other), first);
 }
 
 #[test]
 fn messages_of_the_past_change_nothing() {
     for_seeds(0..50, |seed| {
         let mut pair = connected(seed);
-        let old = [sent(&pair, Side::Left), sent(&pair, Side::Right)];
+        let old = [pair.messages(Side::Left), pair.messages(Side::Right)];
         let ticket = pair.rekey_ike(Side::Right).expect("it is up");
         assert_eq!(pair.finish(ticket), Ok(()));
         pair.settle();
@@ -146,9 +113,9 @@ fn messages_of_the_past_change_nothing() {
         let before = Side::BOTH.map(|side| pair.fingerprint(side));
         for side in Side::BOTH {
             for bytes in old[side.index()].iter().filter(|bytes| bytes[18] != ExchangeType::IKE_SA_INIT.0) {
-                assert_eq!(answers(&mut pair, side.other(), bytes.clone()), Vec::<Vec<u8>>::new());
+                assert_eq!(pair.answers(side.other(), bytes.clone()), Vec::<Vec<u8>>::new());
                 // Its own messages come back to an end.
-                assert_eq!(answers(&mut pair, side, bytes.clone()), Vec::<Vec<u8>>::new());
+                assert_eq!(pair.answers(side, bytes.clone()), Vec::<Vec<u8>>::new());
             }
         }
         assert_eq!(Side::BOTH.map(|side| pair.fingerprint(side)), before);
@@ -165,37 +132,18 @@ fn noise_and_spoiled_messages_change_nothing() {
         pair.settle();
         let before = Side::BOTH.map(|side| pair.fingerprint(side));
         for side in Side::BOTH {
-            let past = sent(&pair, side);
+            let past = pair.messages(side);
             for _ in 0..50 {
-                let bytes = spoil(&mut random, &past);
+                let bytes = random.spoil(&past);
                 let names_no_sa = bytes.len() >= 16 && bytes[8..16] == [0; 8];
                 if !names_no_sa {
-                    answers(&mut pair, side.other(), bytes);
+                    pair.answers(side.other(), bytes);
                 }
             }
         }
         assert_eq!(Side::BOTH.map(|side| pair.fingerprint(side)), before);
         pair.check();
     });
-}
-
-/// Gives a message with some octets changed, cut or added, or mere noise.
-fn spoil(random: &mut SeededRandom, messages: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = random.pick(messages).clone();
-    let length = bytes.len() as u64;
-    match random.below(5) {
-        0 => bytes.truncate(random.below(length) as usize),
-        1 => bytes.extend((0..=random.below(30)).map(|octet| octet as u8)),
-        2 => crypto::Random::fill(random, &mut bytes),
-        // The header, whose fields steer everything.
-        3 => bytes[16 + random.below(12) as usize] ^= 1 << random.below(8),
-        _ => {
-            for _ in 0..=random.below(4) {
-                bytes[random.below(length) as usize] ^= 1 << random.below(8);
-            }
-        }
-    }
-    bytes
 }
 
 #[test]
@@ -220,12 +168,12 @@ fn a_critical_payload_of_unknown_type_is_refused_by_name() {
 
     // The same in the clear.
     let mut pair = connected(3);
-    let request = sent(&pair, Side::Left)[0].clone();
+    let request = pair.messages(Side::Left)[0].clone();
     let datagram = wire::v2::decode(&request).expect("it is whole");
     let fields = HeaderFields { initiator_spi: IkeSpi(42), ..HeaderFields::from(&datagram.header) };
     let payloads = [datagram.payloads.clone(), vec![unknown(true)]].concat();
     let bytes = wire::v2::encode_clear(&fields, &payloads).expect("it is short");
-    let responses = answers(&mut pair, Side::Right, bytes);
+    let responses = pair.answers(Side::Right, bytes);
     let response = wire::v2::decode(&responses[0]).expect("it is whole");
     assert!(has_notify(&response.payloads, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD));
     assert_eq!(pair.endpoint(Side::Right).half_open(), 0);
@@ -234,14 +182,14 @@ fn a_critical_payload_of_unknown_type_is_refused_by_name() {
 #[test]
 fn a_message_of_a_higher_major_version_is_told_ours_and_one_of_ikev1_is_counted() {
     let mut pair = connected(1);
-    let mut newer = sent(&pair, Side::Left)[0].clone();
+    let mut newer = pair.messages(Side::Left)[0].clone();
     newer[17] = 0x30;
-    let responses = answers(&mut pair, Side::Right, newer);
+    let responses = pair.answers(Side::Right, newer);
     let response = wire::v2::decode(&responses[0]).expect("it is whole");
     assert!(has_notify(&response.payloads, NotifyType::INVALID_MAJOR_VERSION));
-    let mut older = sent(&pair, Side::Left)[0].clone();
+    let mut older = pair.messages(Side::Left)[0].clone();
     older[17] = 0x10;
-    assert_eq!(answers(&mut pair, Side::Right, older), Vec::<Vec<u8>>::new());
+    assert_eq!(pair.answers(Side::Right, older), Vec::<Vec<u8>>::new());
     assert_eq!(pair.endpoint(Side::Right).counters().other_version, 2);
 }
 
@@ -267,7 +215,7 @@ fn a_rekeying_of_what_is_not_there_is_refused() {
 /// Gives what a request for a further Child SA says.
 fn ask_for_another_child(pair: &Pair) -> Vec<Payload> {
     let forger = forger(pair);
-    let messages = sent(pair, Side::Left);
+    let messages = pair.messages(Side::Left);
     let auth = messages.iter().rev().find_map(|bytes| forger.open(bytes)).expect("the last one is IKE_AUTH");
     let payloads = wire::v2::decode_payloads(auth.first_payload, &auth.octets).expect("it can be read");
     let mut wanted: Vec<_> =
@@ -292,7 +240,7 @@ fn a_mad_peer_with_the_right_keys_can_end_its_own_ike_sa_and_no_more() {
         pair.settle();
         let forger = forger(&pair);
         let past: Vec<Content> =
-            sent(&pair, Side::Right).iter().filter_map(|bytes| forger.open(bytes)).collect();
+            pair.messages(Side::Right).iter().filter_map(|bytes| forger.open(bytes)).collect();
         let mut message_id = past.iter().filter(|content| !content.fields.flags.is_response()).count() as u32;
         for _ in 0..20 {
             let mut content = random.pick(&past).clone();
@@ -301,8 +249,7 @@ fn a_mad_peer_with_the_right_keys_can_end_its_own_ike_sa_and_no_more() {
             content.fields.message_id = message_id;
             let Some(bytes) = forger.seal(&content) else { continue };
             message_id +=
-                answers(&mut pair, Side::Left, bytes).iter().filter(|bytes| is_response(bytes)).count()
-                    as u32;
+                pair.answers(Side::Left, bytes).iter().filter(|bytes| is_response(bytes)).count() as u32;
         }
         // The pair has checked the engine against its plane after each of them.
         pair.run_for(5 * MINUTE);

@@ -2,12 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::process::{Answer, Process};
-use crate::{End, Lab, Result};
+use crate::{End, Lab, Namespace, Result};
+
+/// The longest that the kernel gathers packets before it hands them to `dumpcap`, and some more.
+const HANDING_ON: Duration = Duration::from_millis(400);
 
 /// `dumpcap` on the wire, writing a `pcapng`.
 #[derive(Debug)]
@@ -23,11 +27,25 @@ impl Capture {
     ///
     /// When `dumpcap` (Debian package `wireshark-common`) is not there or cannot capture.
     pub fn start(lab: &Lab, near: End, file: &Path) -> Result<Capture> {
-        let mut command = lab.wire.command("dumpcap");
-        // -P would be the old format; without -q it prints a count for each packet.
-        command.args(["-q", "-i", near.wire_link(), "-w"]).arg(file);
         let log = lab.directory().join(format!("dumpcap-{near}.log"));
-        let mut process = Process::start("dumpcap", &mut command, &log)?;
+        Capture::on(&lab.wire, near.wire_link(), file, &log)
+    }
+
+    /// Starts to write what a host sends and receives.
+    ///
+    /// # Errors
+    ///
+    /// As for [`start`](Self::start).
+    pub fn at_host(lab: &Lab, end: End, file: &Path) -> Result<Capture> {
+        let log = lab.directory().join(format!("dumpcap-host-{end}.log"));
+        Capture::on(&lab.site(end).host, "eth0", file, &log)
+    }
+
+    fn on(namespace: &Namespace, interface: &str, file: &Path, log: &Path) -> Result<Capture> {
+        let mut command = namespace.command("dumpcap");
+        // -P would be the old format; without -q it prints a count for each packet.
+        command.args(["-q", "-i", interface, "-w"]).arg(file);
+        let mut process = Process::start("dumpcap", &mut command, log)?;
         process.wait_for_text("File:", Duration::from_secs(10))?;
         Ok(Capture { process, file: file.to_path_buf() })
     }
@@ -38,6 +56,8 @@ impl Capture {
     ///
     /// When `dumpcap` does not end.
     pub fn finish(mut self) -> Result<Recording> {
+        // What came within the last quarter of a second is with the kernel yet, and would be lost.
+        thread::sleep(HANDING_ON);
         self.process.signal(Signal::INT)?;
         self.process.wait(Duration::from_secs(10))?;
         Ok(Recording { file: self.file })

@@ -115,7 +115,7 @@ fn sweep() {
 }
 
 /// Only programs that a laboratory started live in its namespaces.
-fn end_processes_in(namespace: &str) {
+pub(crate) fn end_processes_in(namespace: &str) {
     let Ok(output) = Command::new("ip").args(["netns", "pids", namespace]).output() else { return };
     String::from_utf8_lossy(&output.stdout)
         .lines()

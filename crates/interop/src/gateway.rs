@@ -85,6 +85,8 @@ pub enum Implementation {
     Keyway,
     /// The strongSwan project, in C.
     StrongSwan,
+    /// Its version 6, which knows what the one of this machine does not.
+    StrongSwan6,
 }
 
 impl Implementation {
@@ -97,6 +99,7 @@ impl Implementation {
         Ok(match self {
             Implementation::Keyway => Box::new(Keyway::start(lab, end)?),
             Implementation::StrongSwan => Box::new(StrongSwan::start(lab, end)?),
+            Implementation::StrongSwan6 => Box::new(StrongSwan::start_version_6(lab, end)?),
         })
     }
 
@@ -117,6 +120,7 @@ impl fmt::Display for Implementation {
         f.write_str(match self {
             Implementation::Keyway => "Keyway",
             Implementation::StrongSwan => "strongSwan",
+            Implementation::StrongSwan6 => "strongSwan 6",
         })
     }
 }

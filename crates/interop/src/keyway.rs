@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::process::{Answer, Process};
+use crate::process::{Answer, Process, beside};
 use crate::{End, Failure, Gateway, Implementation, Lab, Result, Swanctl, until};
 
 /// What a loaded machine may need until the daemon takes commands.
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const IMPATIENT: &[&str] =
     &["--retransmit-timeout=0.25", "--retransmit-base=1.2", "--retransmit-tries=12", "--fragment-size=256"];
 
-/// A `keyway run` on a gateway, with a `/run` of its own.
+/// A `keyway run` on a gateway, with a `/run` of its own, in which there are the namespaces of this machine.
 pub struct Keyway {
     end: End,
     namespace: String,
@@ -138,7 +138,8 @@ impl Gateway for Keyway {
         // One that is left from a killed daemon would look like a ready one.
         let _ = fs::remove_file(&socket);
         let script = format!(
-            "mount --bind {0}/run /run && exec {1} run --config {0}/swanctl.conf --socket {0}/vici \"$@\"",
+            "mkdir -p {0}/run/netns && mount --rbind /run/netns {0}/run/netns && mount --rbind {0}/run /run && \
+             exec {1} run --config {0}/swanctl.conf --socket {0}/vici \"$@\"",
             self.directory.display(),
             self.program.display()
         );
@@ -170,12 +171,7 @@ impl Gateway for Keyway {
 pub fn program() -> Result<PathBuf> {
     let program = match std::env::var_os("KEYWAY_BIN") {
         Some(path) => PathBuf::from(path),
-        None => {
-            // A test is target/debug/deps/NAME, a program of ours target/debug/NAME.
-            let ours = std::env::current_exe()?;
-            let candidates = ours.ancestors().skip(1).take(2).map(|directory| directory.join("keyway"));
-            candidates.into_iter().find(|path| path.is_file()).unwrap_or_else(|| PathBuf::from("keyway"))
-        }
+        None => beside("keyway")?,
     };
     if program.is_file() {
         return Ok(program);

@@ -162,6 +162,24 @@ impl Lab {
         ))
     }
 
+    /// Swallows packets of more than `octets` that go to one end, and lets no ICMP error of the wire tell of it.
+    ///
+    /// # Errors
+    ///
+    /// When `ip` or `nft` refuses.
+    pub fn swallow_longer(&self, to: End, octets: u16) -> Result<()> {
+        self.wire.batch(&format!("link set {} mtu {octets}", to.wire_link()))?;
+        self.wire.nft(
+            "table inet silence {
+                 chain output {
+                     type filter hook output priority filter
+                     icmp type destination-unreachable drop
+                     icmpv6 type packet-too-big drop
+                 }
+             }",
+        )
+    }
+
     /// Cuts the wire, or mends it.
     ///
     /// # Errors
@@ -184,6 +202,26 @@ impl Lab {
     /// its files and prints the end of each log, for whoever has to find out why.
     pub fn dismantle(mut self) {
         self.dismantled = true;
+    }
+
+    /// Lets every cable carry packets of up to `octets`, before a daemon looks at them.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn widen(&self, octets: u16) -> Result<()> {
+        for site in [&self.a, &self.b] {
+            let links = [
+                (&site.host, "eth0"),
+                (&site.gateway, "in"),
+                (&site.gateway, "out"),
+                (&self.wire, site.end.wire_link()),
+            ];
+            for (namespace, link) in links {
+                namespace.batch(&format!("link set {link} mtu {octets}"))?;
+            }
+        }
+        Ok(())
     }
 
     fn cable(&self, site: &Site) -> Result<()> {
@@ -211,7 +249,7 @@ impl Lab {
         for family in [Family::V4, Family::V6] {
             let inside = prefix_len(family);
             let outside = if family == Family::V4 { 24 } else { 64 };
-            let at_wire = wire_address(site.end, family, site.wire_kind);
+            let at_wire = site.router(family);
             gateway.batch(&format!(
                 "addr add {}/{inside} dev in {}
                  addr add {}/{outside} dev out {}
@@ -292,6 +330,11 @@ impl Site {
             Family::V4 => Ipv4Addr::new(10, self.end.number(), 0, 1).into(),
             Family::V6 => Ipv6Addr::new(0xfd00, self.end.number().into(), 0, 0, 0, 0, 0, 1).into(),
         }
+    }
+
+    /// The wire's address towards the gateway, its way to everybody else.
+    pub(crate) fn router(&self, family: Family) -> IpAddr {
+        wire_address(self.end, family, self.wire_kind)
     }
 
     /// The network that the host is in, such as `10.1.0.0/24`.

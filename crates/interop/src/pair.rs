@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::traffic::{self, Pace, Ping, Transfer};
+use crate::traffic;
 use crate::{
-    CHILD, CONNECTION, ChildSa, End, Failure, Gateway, IkeSa, Implementation, Lab, Result, Tunnel, Wire,
-    within,
+    CHILD, CONNECTION, ChildSa, End, Failure, Family, Gateway, IkeSa, Implementation, Lab, Result, Tunnel,
+    Wire, within,
 };
 
 /// How long a loaded machine may need for an exchange.
@@ -79,26 +79,19 @@ impl Pair {
     pub fn carry(&self, tunnel: &Tunnel) -> Result<()> {
         let (a, b) = (&self.lab.a, &self.lab.b);
         for &family in &tunnel.inside {
-            let (at_a, at_b) = (a.host_address(family), b.host_address(family));
-            for (from, to) in [(&a.host, at_b), (&b.host, at_a)] {
-                let ping = Ping::run(from, to, 10, 200)?;
-                if ping.received != ping.sent {
-                    return Err(Failure::new(format!("pings were lost on the way to {to}: {ping:?}")));
-                }
-            }
-            Transfer::run(&a.host, &b.host, at_b, 200_000, Pace::Unlimited)?;
-            Transfer::run(&b.host, &a.host, at_a, 200_000, Pace::Unlimited)?;
-            // The second does not fit one packet, and its sender finds that out by losing the first of them.
-            for octets in [33, 2000] {
-                let returned = traffic::echo_udp(&a.host, &b.host, at_b, 6, octets)?;
-                if returned < 5 {
-                    return Err(Failure::new(format!(
-                        "{returned} of 6 datagrams of {octets} octets came back"
-                    )));
-                }
-            }
+            traffic::cross((&a.host, a.host_address(family)), (&b.host, b.host_address(family)))?;
         }
         Ok(())
+    }
+
+    /// The same from gateway to gateway, as two hosts do that have a tunnel for themselves.
+    ///
+    /// # Errors
+    ///
+    /// When one packet is lost or changed.
+    pub fn carry_between_gateways(&self, family: Family) -> Result<()> {
+        let (a, b) = (&self.lab.a, &self.lab.b);
+        traffic::cross((&a.gateway, a.outside(family)), (&b.gateway, b.outside(family)))
     }
 
     /// Waits until both ends have exactly one IKE SA with exactly one Child SA, and agree on their SPIs.

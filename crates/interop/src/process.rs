@@ -15,6 +15,8 @@ use crate::{Failure, Result, cleanup, until, within};
 pub struct Process {
     child: Child,
     log: PathBuf,
+    /// Octets that the log has of those before it.
+    begins: u64,
     name: String,
 }
 
@@ -25,15 +27,25 @@ impl Process {
     ///
     /// When it cannot be started.
     pub fn start(name: &str, command: &mut Command, log: &Path) -> Result<Process> {
+        Process::start_with_input(name, command, Stdio::null(), log)
+    }
+
+    /// Starts a program that is told something through its standard input.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn start_with_input(name: &str, command: &mut Command, input: Stdio, log: &Path) -> Result<Process> {
         let output = File::options().create(true).append(true).open(log)?;
+        let begins = output.metadata()?.len();
         let child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()
             .map_err(Failure::at(format!("{name} does not start")))?;
         cleanup::remember_process(child.id());
-        Ok(Process { child, log: log.to_path_buf(), name: name.to_owned() })
+        Ok(Process { child, log: log.to_path_buf(), begins, name: name.to_owned() })
     }
 
     /// Its process id.
@@ -43,7 +55,9 @@ impl Process {
 
     /// What it has printed until now; empty when that cannot be read.
     pub fn log(&self) -> String {
-        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        let all = fs::read(&self.log).unwrap_or_default();
+        let own = usize::try_from(self.begins).ok().and_then(|begins| all.get(begins..)).unwrap_or_default();
+        String::from_utf8_lossy(own).into_owned()
     }
 
     /// Waits for `text` in its output.
@@ -205,6 +219,14 @@ impl Answer {
             self.stdout.trim()
         )))
     }
+}
+
+/// Where cargo puts the program `name` when it builds this one.
+pub(crate) fn beside(name: &str) -> Result<PathBuf> {
+    // A test is target/debug/deps/NAME, a program of ours target/debug/NAME.
+    let ours = std::env::current_exe()?;
+    let candidates = ours.ancestors().skip(1).take(2).map(|directory| directory.join(name));
+    Ok(candidates.into_iter().find(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(name)))
 }
 
 /// The last lines of a text.

@@ -141,13 +141,26 @@ fn section(rest: &mut &str) -> Option<Node> {
 /// Reads a value or a bracketed list, and leaves the closing brace of the section alone.
 fn value(rest: &mut &str) -> Option<String> {
     if let Some(after) = rest.strip_prefix('[') {
-        let (list, after) = after.split_once(']')?;
-        *rest = after;
+        let (list, after) = after.split_at(closing_bracket(after)?);
+        *rest = &after[1..];
         return Some(list.to_owned());
     }
     let (value, after) = rest.split_at(rest.find([' ', '}'])?);
     *rest = after;
     Some(value.to_owned())
+}
+
+/// Finds the bracket that ends a list; values in it may have brackets of their own, as `10.1.0.0/24[tcp/80]` has.
+fn closing_bracket(list: &str) -> Option<usize> {
+    let mut depth = 1;
+    list.find(|character| {
+        match character {
+            '[' => depth += 1,
+            ']' => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    })
 }
 
 fn unreadable(line: &str) -> Failure {
@@ -162,7 +175,7 @@ mod tests {
     fn reads_what_swanctl_prints() {
         let raw = "list-sa event {site {uniqueid=1 version=2 state=ESTABLISHED initiator-spi=ab12 responder-spi=cd34 \
                    tasks-active=[CHILD_REKEY] child-sas {net-3 {name=net state=INSTALLED spi-in=c0de spi-out=beef \
-                   bytes-in=84 local-ts=[10.1.0.0/24 fd00:1::/64]}}}}\nlist-sas reply {}\n";
+                   bytes-in=84 local-ts=[10.1.0.0/24[tcp/80] fd00:1::/64]}}}}\nlist-sas reply {}\n";
 
         let sas = IkeSa::parse(raw).expect("this is well formed");
 
@@ -176,7 +189,7 @@ mod tests {
             (child.name.as_str(), child.spis(), child.number("bytes-in")),
             ("net", ("c0de", "beef"), 84)
         );
-        assert_eq!(child.field("local-ts"), "10.1.0.0/24 fd00:1::/64");
+        assert_eq!(child.field("local-ts"), "10.1.0.0/24[tcp/80] fd00:1::/64");
     }
 
     #[test]

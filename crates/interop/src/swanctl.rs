@@ -1,12 +1,13 @@
 //! Debian's own `swanctl`, pointed at whichever daemon.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use crate::process::Answer;
-use crate::{Failure, IkeSa, Result};
+use crate::{Failure, IkeSa, Namespace, Result};
 
 /// Where Debian has it.
 const PROGRAM: &str = "/usr/sbin/swanctl";
@@ -22,6 +23,8 @@ pub struct Swanctl {
     program: PathBuf,
     settings: PathBuf,
     uri: String,
+    /// Where it runs, if the socket cannot be reached from everywhere.
+    namespace: Option<String>,
 }
 
 impl Swanctl {
@@ -31,13 +34,28 @@ impl Swanctl {
     ///
     /// When the package `strongswan-swanctl` is not installed.
     pub fn new(directory: &Path, socket: &Path) -> Result<Swanctl> {
+        Swanctl::at(directory, format!("unix://{}", socket.display()), None)
+    }
+
+    /// Prepares `swanctl` for a daemon that listens to TCP, reached from a namespace.
+    ///
+    /// # Errors
+    ///
+    /// When the package `strongswan-swanctl` is not installed.
+    pub(crate) fn over_tcp(directory: &Path, from: &Namespace, address: SocketAddr) -> Result<Swanctl> {
+        Swanctl::at(directory, format!("tcp://{address}"), Some(from.name().to_owned()))
+    }
+
+    fn at(directory: &Path, uri: String, namespace: Option<String>) -> Result<Swanctl> {
         let settings = directory.join("swanctl-settings.conf");
-        fs::write(&settings, "swanctl { load = random openssl }\n")?;
-        Ok(Swanctl {
-            program: copied(Path::new(PROGRAM), directory, "strongswan-swanctl")?,
-            settings,
-            uri: format!("unix://{}", socket.display()),
-        })
+        fs::write(&settings, "swanctl { load = random openssl pem pkcs1 pkcs8 x509 curve25519 }\n")?;
+        let program = copied(Path::new(PROGRAM), directory, "strongswan-swanctl")?;
+        Ok(Swanctl { program, settings, uri, namespace })
+    }
+
+    /// Where it looks for certificates and keys, in folders of their own.
+    pub fn directory(&self) -> &Path {
+        self.settings.parent().unwrap_or(Path::new("/"))
     }
 
     /// Runs one command, such as `["--initiate", "--child", "net"]`, and gives how it ended.
@@ -60,17 +78,19 @@ impl Swanctl {
 
     /// Prepares a command that runs on, such as `["--log"]`, so that it prints each line at once.
     pub fn follow(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("stdbuf");
-        command.arg("-oL").arg(&self.program);
-        self.dress(command, arguments)
+        self.dress(&["stdbuf", "-oL"], arguments)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        self.dress(Command::new(&self.program), arguments)
+        self.dress(&[], arguments)
     }
 
-    fn dress(&self, mut command: Command, arguments: &[&str]) -> Command {
-        command.env("STRONGSWAN_CONF", &self.settings).args(arguments).args(["--uri", &self.uri]);
+    fn dress(&self, before: &[&str], arguments: &[&str]) -> Command {
+        let inside = self.namespace.iter().flat_map(|name| ["ip", "netns", "exec", name]);
+        let mut command = Command::new("env");
+        command.arg(format!("STRONGSWAN_CONF={}", self.settings.display()));
+        command.arg(format!("SWANCTL_DIR={}", self.directory().display())).args(inside).args(before);
+        command.arg(&self.program).args(arguments).args(["--uri", &self.uri]);
         command
     }
 

@@ -1,8 +1,7 @@
 //! Packets from host to host.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::mpsc;
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,12 +9,19 @@ use crypto::hash::SHA2_256;
 
 use crate::{Failure, Namespace, Result};
 
+pub use gre::Gre;
 pub use ping::{Ping, RunningPing};
+pub use server::Server;
 
+mod gre;
 mod ping;
+mod server;
 
 /// How long a connection may stand still before a transfer has failed.
 const STALL: Duration = Duration::from_secs(20);
+
+/// Octets of a visit's transfer.
+const VISIT: usize = 40_000;
 
 /// What a sender writes at once.
 const CHUNK: usize = 16 * 1024;
@@ -52,21 +58,18 @@ impl Transfer {
         octets: usize,
         pace: Pace,
     ) -> Result<Transfer> {
-        let listener = to.inside(|| TcpListener::bind((address, 0)).map_err(Failure::at(address)))?;
-        let target = listener.local_addr()?;
-        let receiver = thread::spawn(move || receive(&listener));
-        let stream = from.inside(|| {
-            TcpStream::connect_timeout(&target, STALL).map_err(Failure::at(format!("connection to {target}")))
-        })?;
-        let transfer = send(stream, octets, pace)?;
-        receiver.join().map_err(|_| Failure::new("the receiver panicked"))??;
-        Ok(transfer)
+        let server = Server::start(to, address)?;
+        send(from.inside(|| connected(server.address()))?, octets, pace)
     }
 
     /// The throughput in bits a second.
     pub fn bits_per_second(&self) -> f64 {
         self.octets as f64 * 8.0 / self.duration.as_secs_f64()
     }
+}
+
+fn connected(server: SocketAddr) -> Result<TcpStream> {
+    TcpStream::connect_timeout(&server, STALL).map_err(Failure::at(format!("connection to {server}")))
 }
 
 fn send(mut stream: TcpStream, octets: usize, pace: Pace) -> Result<Transfer> {
@@ -85,19 +88,13 @@ fn send(mut stream: TcpStream, octets: usize, pace: Pace) -> Result<Transfer> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(Failure::at("no checksum came back"))?;
     let duration = start.elapsed();
+    if answer.is_empty() {
+        return Err(Failure::new("the receiver did not get it all"));
+    }
     if answer != SHA2_256.digest(&[&noise]) {
         return Err(Failure::new("what arrived is not what was sent: the checksums differ"));
     }
     Ok(Transfer { octets, duration })
-}
-
-fn receive(listener: &TcpListener) -> Result<()> {
-    let (mut stream, _) = listener.accept()?;
-    stream.set_read_timeout(Some(STALL))?;
-    let mut received = Vec::new();
-    stream.read_to_end(&mut received).map_err(Failure::at("the transfer stands still"))?;
-    stream.write_all(&SHA2_256.digest(&[&received]))?;
-    Ok(())
 }
 
 /// Octets that neither repeat nor compress (Marsaglia's xorshift64).
@@ -114,6 +111,31 @@ fn noise(octets: usize) -> Vec<u8> {
     noise
 }
 
+/// Sends packets both ways, a TCP transfer each way, and datagrams, between two namespaces at these addresses.
+///
+/// # Errors
+///
+/// When one packet is lost or changed.
+pub fn cross(a: (&Namespace, IpAddr), b: (&Namespace, IpAddr)) -> Result<()> {
+    for ((from, _), (_, to)) in [(a, b), (b, a)] {
+        let ping = Ping::run(from, to, 10, 200)?;
+        if ping.received != ping.sent {
+            return Err(Failure::new(format!("pings were lost on the way to {to}: {ping:?}")));
+        }
+    }
+    Transfer::run(a.0, b.0, b.1, 200_000, Pace::Unlimited)?;
+    Transfer::run(b.0, a.0, a.1, 200_000, Pace::Unlimited)?;
+    // The second does not fit one packet. Each end may find that out by losing the first that it sends: TCP, whose segments were
+    // clamped, has not found it out for them.
+    for octets in [33, 2000] {
+        let returned = echo_udp(a.0, b.0, b.1, 6, octets)?;
+        if returned < 4 {
+            return Err(Failure::new(format!("{returned} of 6 datagrams of {octets} octets came back")));
+        }
+    }
+    Ok(())
+}
+
 /// Sends `datagrams` of UDP, each of `octets`, and gives how many came back from an echo on the other side unchanged.
 ///
 /// # Errors
@@ -126,36 +148,67 @@ pub fn echo_udp(
     datagrams: usize,
     octets: usize,
 ) -> Result<usize> {
+    let server = Server::start(to, address)?;
+    echo_udp_at(from, server.address(), datagrams, octets)
+}
+
+/// The same with a [`Server`] that runs already.
+///
+/// # Errors
+///
+/// When a socket cannot be made.
+pub fn echo_udp_at(from: &Namespace, server: SocketAddr, datagrams: usize, octets: usize) -> Result<usize> {
+    let payloads = vec![noise(octets); datagrams];
+    from.inside(|| echo_here(server, &payloads))
+}
+
+/// Makes sure that the path from here to a [`Server`] carries echo requests, datagrams that compress, others of lengths that leave
+/// every remainder by sixteen, some that fill a packet nearly or more than that, and TCP.
+///
+/// # Errors
+///
+/// When something is lost or changed.
+pub fn visit_here(server: SocketAddr) -> Result<()> {
+    let ping = Ping::run_here(server.ip(), 3, 1000)?;
+    if ping.received != ping.sent {
+        return Err(Failure::new(format!(
+            "{} of {} pings came back from {server}",
+            ping.received, ping.sent
+        )));
+    }
+    // An end that finds nothing to compress stops looking for it, so what compresses comes first.
+    let repetitive = [vec![b'a'; 1000], vec![b'b'; 300]];
+    let lengths = (1..=16).map(|step| 1 + 17 * step).chain([1200]);
+    let payloads: Vec<Vec<u8>> = repetitive.into_iter().chain(lengths.map(noise)).collect();
+    let returned = echo_here(server, &payloads)?;
+    if returned != payloads.len() {
+        let sent = payloads.len();
+        return Err(Failure::new(format!("{returned} of {sent} datagrams came back from {server}")));
+    }
+    // They go in fragments, and the first of them, there and back, are what finds out how long these can be.
+    if echo_here(server, &vec![noise(3000); 5])? < 2 {
+        return Err(Failure::new(format!("datagrams of 3000 octets do not come back from {server}")));
+    }
+    send(connected(server)?, VISIT, Pace::Unlimited).map_err(Failure::at(format!("TCP to {server}")))?;
+    Ok(())
+}
+
+/// Gives how many of these datagrams came back unchanged, each sent when the answer to the one before has come or is late.
+fn echo_here(server: SocketAddr, payloads: &[Vec<u8>]) -> Result<usize> {
     const PATIENCE: Duration = Duration::from_millis(1500);
-    let echo = to.inside(|| UdpSocket::bind((address, 0)).map_err(Failure::at(address)))?;
-    let target = echo.local_addr()?;
-    echo.set_read_timeout(Some(Duration::from_millis(100)))?;
-    let (stop, stopped) = mpsc::channel::<()>();
-    let server = thread::spawn(move || {
-        let mut buffer = vec![0; usize::from(u16::MAX)];
-        while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
-            if let Ok((len, peer)) = echo.recv_from(&mut buffer) {
-                // A lost answer is what the caller counts.
-                let _ = echo.send_to(&buffer[..len], peer);
-            }
-        }
-    });
-    let unspecified: SocketAddr = match address {
-        IpAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
-        IpAddr::V6(_) => ([0_u16; 8], 0).into(),
+    let unspecified: SocketAddr = match server {
+        SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
+        SocketAddr::V6(_) => ([0_u16; 8], 0).into(),
     };
-    let client = from.inside(|| UdpSocket::bind(unspecified).map_err(Failure::at("client")))?;
-    client.connect(target)?;
+    let client = UdpSocket::bind(unspecified).map_err(Failure::at("client"))?;
+    client.connect(server)?;
     client.set_read_timeout(Some(PATIENCE))?;
-    let noise = noise(octets);
     let mut buffer = vec![0; usize::from(u16::MAX)];
     let mut returned = 0;
-    for _ in 0..datagrams {
-        client.send(&noise)?;
-        returned += usize::from(matches!(client.recv(&mut buffer), Ok(len) if buffer[..len] == noise));
+    for payload in payloads {
+        client.send(payload)?;
+        returned += usize::from(matches!(client.recv(&mut buffer), Ok(len) if buffer[..len] == *payload));
     }
-    drop(stop);
-    server.join().map_err(|_| Failure::new("the echo panicked"))?;
     Ok(returned)
 }
 

@@ -6,6 +6,8 @@ use crate::{End, Family, Lab};
 pub const CONNECTION: &str = "site";
 /// The name of its child.
 pub const CHILD: &str = "net";
+/// The name of its user.
+pub const USER: &str = "carol";
 
 /// A tunnel between the two gateways of a [`Lab`]: what both ends have to agree on, and what an end may add.
 ///
@@ -16,16 +18,22 @@ pub struct Tunnel {
     pub outside: Family,
     /// The IP versions between the hosts.
     pub inside: Vec<Family>,
+    /// The version of IKE.
+    pub version: u8,
     /// The value of `proposals`.
     pub ike_proposals: String,
     /// The value of `esp_proposals`.
     pub esp_proposals: String,
     /// The pre-shared key.
     pub secret: String,
+    /// The end whose user gives his password (XAuth), and what the two ends take for that.
+    pub user: Option<(End, [String; 2])>,
     /// Overrides what the end's `local_ts` would be.
     pub local_selectors: Option<String>,
     /// Overrides what the end's `remote_ts` would be.
     pub remote_selectors: Option<String>,
+    /// How a and b prove who they are.
+    pub proofs: [Proof; 2],
     /// More lines for the connection.
     pub connection_lines: Vec<String>,
     /// More lines for the child.
@@ -37,11 +45,14 @@ impl Default for Tunnel {
         Tunnel {
             outside: Family::V4,
             inside: vec![Family::V4],
+            version: 2,
             ike_proposals: "aes128gcm16-prfsha256-x25519".to_owned(),
             esp_proposals: "aes128gcm16".to_owned(),
             secret: "correct horse battery staple".to_owned(),
+            user: None,
             local_selectors: None,
             remote_selectors: None,
+            proofs: [Proof::secret(), Proof::secret()],
             connection_lines: Vec::new(),
             child_lines: Vec::new(),
         }
@@ -64,11 +75,44 @@ impl Tunnel {
         self
     }
 
+    /// Has the user of one end give his password, which both ends know.
+    #[must_use]
+    pub fn user_of(mut self, end: End) -> Tunnel {
+        self.user = Some((end, ["open sesame".to_owned(), "open sesame".to_owned()]));
+        self
+    }
+
     /// Adds a line to the child.
     #[must_use]
     pub fn child_line(mut self, line: &str) -> Tunnel {
         self.child_lines.push(line.to_owned());
         self
+    }
+
+    /// Has both ends prove who they are like this.
+    #[must_use]
+    pub fn proven(mut self, a: Proof, b: Proof) -> Tunnel {
+        self.proofs = [a, b];
+        self
+    }
+
+    fn proof(&self, end: End) -> &Proof {
+        match end {
+            End::A => &self.proofs[0],
+            End::B => &self.proofs[1],
+        }
+    }
+
+    /// Writes what an end's connection says about the user, and his password as that end has it.
+    fn user_texts(&self, end: End) -> (String, String) {
+        let Some((of, [a, b])) = &self.user else { return (String::new(), String::new()) };
+        let round = if *of == end {
+            format!("      local-user {{\n         auth = xauth\n         xauth_id = {USER}\n      }}\n")
+        } else {
+            "      remote-user {\n         auth = xauth\n      }\n".to_owned()
+        };
+        let password = if end == End::A { a } else { b };
+        (round, format!("   xauth-user {{\n      id = {USER}\n      secret = \"{password}\"\n   }}\n"))
     }
 
     /// Writes the `swanctl.conf` of one end; Keyway and strongSwan read the same text.
@@ -85,22 +129,21 @@ impl Tunnel {
         let indented = |lines: &[String], by: usize| -> String {
             lines.iter().map(|line| format!("{:by$}{line}\n", "")).collect()
         };
+        let (user_rounds, password) = self.user_texts(end);
         format!(
             "connections {{
    {CONNECTION} {{
-      version = 2
+      version = {}
       local_addrs = {}
       remote_addrs = {remote}
       proposals = {}
 {}      local {{
-         auth = psk
-         id = {}
+{}         id = {}
       }}
       remote {{
-         auth = psk
-         id = {}
+{}         id = {}
       }}
-      children {{
+{user_rounds}      children {{
          {CHILD} {{
             local_ts = {}
             remote_ts = {}
@@ -115,12 +158,15 @@ secrets {{
       id-b = {}
       secret = \"{}\"
    }}
-}}
+{password}}}
 ",
+            self.version,
             here.outside(self.outside),
             self.ike_proposals,
             indented(&self.connection_lines, 6),
+            indented(&self.proof(end).own, 9),
             identity(end),
+            indented(&self.proof(end.other()).peer, 9),
             identity(end.other()),
             selectors(&self.local_selectors, here),
             selectors(&self.remote_selectors, there),
@@ -130,6 +176,33 @@ secrets {{
             identity(End::B),
             self.secret,
         )
+    }
+}
+
+/// How one end proves who it is: what stands in its own `local`, and in the other's `remote`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The lines of `local`.
+    pub own: Vec<String>,
+    /// The lines of `remote`.
+    pub peer: Vec<String>,
+}
+
+impl Proof {
+    /// By the pre-shared key.
+    pub fn secret() -> Proof {
+        Proof::of(&["auth = psk"], &["auth = psk"])
+    }
+
+    /// By a certificate, a file of `x509`.
+    pub fn certificate(file: &str) -> Proof {
+        Proof::of(&["auth = pubkey", &format!("certs = {file}")], &["auth = pubkey"])
+    }
+
+    /// By what these lines say.
+    pub fn of(own: &[&str], peer: &[&str]) -> Proof {
+        let lines = |lines: &[&str]| lines.iter().map(|&line| line.to_owned()).collect();
+        Proof { own: lines(own), peer: lines(peer) }
     }
 }
 

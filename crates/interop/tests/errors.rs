@@ -81,6 +81,29 @@ fn a_responder_names_both_offers() -> Result<()> {
     Ok(())
 }
 
+/// What strongSwan takes without a word takes a decision here, and what a peer offers decides nothing.
+#[test]
+fn weak_algorithms_without_consent() -> Result<()> {
+    let weak = Tunnel::default().suite("3des-md5-modp1024", "3des-md5");
+    let pair = Pair::new(Wire::Plain, StrongSwan, Keyway, &Tunnel::default())?;
+
+    let refusal = pair.b.configure(&weak.text(&pair.lab, End::B)).expect_err("nobody consented").to_string();
+    for word in ["`3des` is weak", "`md5` is weak", "`modp1024` is weak", "`allow_weak = yes`"] {
+        assert!(refusal.contains(word), "{word:?} is missing in: {refusal}");
+    }
+
+    pair.b.configure(&Tunnel::default().text(&pair.lab, End::B))?;
+    pair.a.configure(&weak.text(&pair.lab, End::A))?;
+    assert_ne!(pair.a.initiate(CHILD)?.code, Some(0));
+    let log = pair.b.log();
+    let said = log
+        .lines()
+        .any(|line| ["3des", "md5", "modp1024", "aes128gcm16"].iter().all(|word| line.contains(word)));
+    assert!(said, "no line names both offers:\n{log}");
+    pair.lab.dismantle();
+    Ok(())
+}
+
 #[test]
 fn mismatched_esp_proposals() -> Result<()> {
     let a = Tunnel { esp_proposals: "aes128gcm16".to_owned(), ..Tunnel::default() };

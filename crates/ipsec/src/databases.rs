@@ -1,24 +1,27 @@
 //! The databases as their owner changes them: SPD and SAD (RFC 4301 §4.4), one order at a time.
 //!
-//! Every structure is persistent: to take a snapshot is to count five references, and the first change after it copies
-//! what it touches, not what there is. Changing an SA copies 64 slots of about 90 octets and a list of 8 octets for every
+//! Every structure is persistent: to take a snapshot is to count six references, and the first change after it copies
+//! what it touches, not what there is. Changing an SA copies 64 slots of some octets each and a list of 8 octets for every
 //! 64 SAs; changing a policy copies a page of the selector index besides. Keys are expanded once and never copied.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crypto::Random;
-use sa::{Direction, Mode, Outer, PolicyId, PolicySpec, Protocol, SaId, SaOp, SaSpec, SelectorPair, Spi};
-use thiserror::Error;
+use sa::{DeviceId, Direction, Outer, PolicyId, PolicySpec, Protocol, SaId, SaOp, SaSpec, SelectorPair, Spi};
 
+use crate::few::Few;
 use crate::hash_pages::Seed;
+use crate::rejection::{check_outer, check_sa, check_selectors};
 use crate::selector_index::{Candidate, SelectorIndex};
 use crate::slots::Slots;
 use crate::spi::slot_of;
 use crate::tables::Policy;
-use crate::{DropCounters, InboundSa, OutboundSa, SpiAllocator, SpisExhausted, Tables, limits};
+use crate::{
+    DropCounters, InboundSa, OutboundSa, Paths, Rejection, SpiAllocator, SpisExhausted, Tables, limits,
+};
 
 /// The SPD and the SAD of one host; one thread owns it and hands out [`Tables`].
 pub struct Databases {
@@ -28,25 +31,22 @@ pub struct Databases {
     spis: SpiAllocator,
     /// SPIs as they were given out, the oldest first, those of SAs that were installed since among them.
     reserved: VecDeque<Spi>,
-    inbound: BTreeMap<Spi, InboundSa>,
-    /// By SPI, then by the destination in the SA's name: SPIs of several peers may be equal.
-    outbound: BTreeMap<(Spi, IpAddr), Outbound>,
+    /// SPIs of several peers, and of both protocols, may be equal.
+    outbound: BTreeMap<OutboundKey, Outbound>,
     policies: BTreeMap<PolicyId, u32>,
     free_policies: Vec<u32>,
+    paths: Arc<Mutex<Paths>>,
 }
 
-struct Outbound {
-    sa: OutboundSa,
-    users: BTreeSet<PolicyId>,
-}
+/// SPI, protocol, and the destination in the SA's name.
+type OutboundKey = (Spi, Protocol, IpAddr);
 
-/// What becomes of packets that no policy selects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unmatched {
-    /// They pass unprotected: Keyway is one of several things that this host does.
-    Bypass,
-    /// They are dropped, as RFC 4301 §5.1 has it.
-    Discard,
+/// Where an outbound SA is: nothing is kept twice.
+enum Outbound {
+    /// No policy sends through it.
+    Idle(Box<OutboundSa>),
+    /// With these policies, of which there is one at least: its own, and seldom another.
+    InUse(Few<PolicyId>),
 }
 
 /// What one SA has carried.
@@ -62,55 +62,17 @@ pub struct Usage {
     pub dropped: u64,
 }
 
-/// Why an order was not carried out; the databases are as they were.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Rejection {
-    /// There is no such SA.
-    #[error("there is no {:?} SA {} to {}", .0.direction, .0.spi, .0.destination)]
-    UnknownSa(SaId),
-    /// There is no such policy.
-    #[error("there is no policy {0}")]
-    UnknownPolicy(PolicyId),
-    /// Another SA has the same name.
-    #[error("there is already an {:?} SA {} to {}", .0.direction, .0.spi, .0.destination)]
-    DuplicateSa(SaId),
-    /// The SPI is one that IANA keeps (RFC 4303 §2.1).
-    #[error("the SPI {0} is reserved")]
-    ReservedSpi(Spi),
-    /// The user-space plane does ESP only.
-    #[error("{0} is not supported by the user-space data plane")]
-    UnsupportedProtocol(Protocol),
-    /// The user-space plane does tunnel mode only.
-    #[error("{0} mode is not supported by the user-space data plane")]
-    UnsupportedMode(Mode),
-    /// The key does not suit the algorithms.
-    #[error("the keys cannot be used: {0}")]
-    Keys(crypto::Error),
-    /// The anti-replay window is larger than [`limits::REPLAY_WINDOW`].
-    #[error("a replay window of {0} packets is more than {most}", most = limits::REPLAY_WINDOW)]
-    ReplayWindow(u32),
-    /// An SA or a policy selects nothing.
-    #[error("no traffic selector is given")]
-    NoSelectors,
-    /// There are more selector pairs than [`limits::SELECTOR_PAIRS`].
-    #[error("{0} pairs of traffic selectors are more than {most}", most = limits::SELECTOR_PAIRS)]
-    TooManySelectors(usize),
-    /// The two ends of a selector pair are of different families.
-    #[error("the traffic selectors {0} mix address families")]
-    MixedFamilies(SelectorPair),
-}
-
 impl Databases {
     /// Starts without policies and SAs; `random` keys the CBC IVs and seeds the hash of the selector index.
-    pub fn new(unmatched: Unmatched, mut random: Box<dyn Random>) -> Databases {
+    pub fn new(mut random: Box<dyn Random>) -> Databases {
         let mut octets = [0; 8];
         random.fill(&mut octets);
         let seed = Seed(u64::from_ne_bytes(octets));
         let tables = Tables {
-            unmatched,
-            policies: Slots::new(),
+            policies: Slots::default(),
             index: SelectorIndex::new(seed),
-            inbound: Slots::new(),
+            device_indexes: Arc::default(),
+            inbound: Slots::default(),
             displaced: Arc::default(),
             drops: Arc::default(),
         };
@@ -120,10 +82,10 @@ impl Databases {
             tables,
             spis: SpiAllocator::new(),
             reserved: VecDeque::new(),
-            inbound: BTreeMap::new(),
             outbound: BTreeMap::new(),
             policies: BTreeMap::new(),
             free_policies: Vec::new(),
+            paths: Arc::default(),
         }
     }
 
@@ -133,7 +95,7 @@ impl Databases {
     /// The order names what is not there, or describes what this data plane cannot do. Nothing has changed then.
     pub fn apply(&mut self, op: SaOp) -> Result<(), Rejection> {
         match op {
-            SaOp::InstallPolicy(spec) => self.install_policy(spec),
+            SaOp::InstallPolicy(spec) => self.install_policy(&spec),
             SaOp::RemovePolicy(id) => self.remove_policy(id),
             SaOp::InstallSa(spec) => match spec.direction {
                 Direction::Inbound => self.install_inbound(&spec),
@@ -148,6 +110,10 @@ impl Databases {
                 Direction::Inbound => self.move_inbound(sa, outer),
                 Direction::Outbound => self.move_outbound(sa, outer),
             },
+            SaOp::SetPathMtu { remote, octets } => {
+                lock(&self.paths).set_probed(remote, octets);
+                Ok(())
+            }
         }
     }
 
@@ -167,7 +133,7 @@ impl Databases {
         loop {
             let spi = self.spis.allocate(random)?;
             // An SA whose own slot was taken may have this very SPI.
-            if !self.inbound.contains_key(&spi) {
+            if self.tables.inbound_of(spi).is_none() {
                 self.reserve(spi);
                 return Ok(spi);
             }
@@ -179,7 +145,7 @@ impl Databases {
         self.reserved.push_back(spi);
         if self.reserved.len() > limits::RESERVED_SPIS
             && let Some(oldest) = self.reserved.pop_front()
-            && !self.inbound.contains_key(&oldest)
+            && self.tables.inbound_of(oldest).is_none()
         {
             self.spis.release(oldest);
         }
@@ -189,16 +155,36 @@ impl Databases {
     pub fn usage(&self, sa: SaId) -> Option<Usage> {
         match sa.direction {
             Direction::Inbound => self.find_inbound(sa).ok().map(Usage::of_inbound),
-            Direction::Outbound => {
-                self.find_outbound(sa).ok().map(|key| Usage::of_outbound(&self.outbound[&key].sa))
-            }
+            Direction::Outbound => self.find_outbound(sa).ok().map(|(_, sa)| Usage::of_outbound(sa)),
         }
     }
 
-    /// Tells what each SA has carried, inbound ones first, ordered by SPI.
+    /// Gives an outbound SA, if some policy sends its packets through it.
+    pub fn carrying(&self, sa: SaId) -> Option<&OutboundSa> {
+        let (key, found) = self.find_outbound(sa).ok()?;
+        match self.outbound.get(&key)? {
+            Outbound::Idle(_) => None,
+            Outbound::InUse(_) => Some(found),
+        }
+    }
+
+    /// Tells which packets of one SA were dropped, and why.
+    pub fn drops_of(&self, sa: SaId) -> Option<&DropCounters> {
+        match sa.direction {
+            Direction::Inbound => self.find_inbound(sa).ok().map(InboundSa::drops),
+            Direction::Outbound => self.find_outbound(sa).ok().map(|(_, sa)| sa.drops()),
+        }
+    }
+
+    /// Tells what each SA has carried, inbound ones first.
     pub fn usages(&self) -> impl Iterator<Item = Usage> + '_ {
-        let outbound = self.outbound.values().map(|outbound| Usage::of_outbound(&outbound.sa));
-        self.inbound.values().map(Usage::of_inbound).chain(outbound)
+        let outbound = self.all_outbound().map(|(_, sa)| Usage::of_outbound(sa));
+        self.tables.all_inbound().map(Usage::of_inbound).chain(outbound)
+    }
+
+    /// Gives what is known of the paths to the peers of outbound SAs, which learn at once of what is changed here.
+    pub fn paths(&self) -> &Arc<Mutex<Paths>> {
+        &self.paths
     }
 
     /// Gives the counters of dropped packets that all snapshots share.
@@ -206,7 +192,7 @@ impl Databases {
         &self.tables.drops
     }
 
-    fn install_policy(&mut self, spec: PolicySpec) -> Result<(), Rejection> {
+    fn install_policy(&mut self, spec: &PolicySpec) -> Result<(), Rejection> {
         check_selectors(&spec.selectors)?;
         let id = spec.id;
         let outbound = self.policy(id).and_then(|policy| policy.outbound.clone());
@@ -214,9 +200,10 @@ impl Databases {
             self.unlist_policy(id)?;
         }
         let slot = self.free_policies.pop().unwrap_or(self.policies.len() as u32);
-        let policy = Policy::new(Arc::new(spec), outbound);
+        let policy = Policy::new(spec, outbound);
+        let index = self.index_mut(policy.device);
         for (pair, candidate) in candidates(&policy, slot) {
-            self.tables.index.insert(pair, candidate);
+            index.insert(&pair, candidate);
         }
         self.tables.policies.put(slot as usize, policy);
         self.policies.insert(id, slot);
@@ -233,20 +220,33 @@ impl Databases {
         let slot = self.policies.remove(&id).ok_or(Rejection::UnknownPolicy(id))?;
         self.free_policies.push(slot);
         if let Some(policy) = self.tables.policies.at(slot as usize).cloned() {
+            let index = self.index_mut(policy.device);
             for (pair, candidate) in candidates(&policy, slot) {
-                self.tables.index.remove(pair, candidate);
+                index.remove(&pair, candidate);
+            }
+            if let Some(device) = policy.device.filter(|_| index.is_empty()) {
+                Arc::make_mut(&mut self.tables.device_indexes).remove(&device);
             }
             self.tables.policies.clear(slot as usize);
         }
         Ok(())
     }
 
+    fn index_mut(&mut self, device: Option<DeviceId>) -> &mut SelectorIndex {
+        match device {
+            None => &mut self.tables.index,
+            Some(device) => Arc::make_mut(&mut self.tables.device_indexes)
+                .entry(device)
+                .or_insert_with(|| SelectorIndex::new(self.seed)),
+        }
+    }
+
     fn install_inbound(&mut self, spec: &SaSpec) -> Result<(), Rejection> {
         check_sa(spec)?;
-        if self.inbound.contains_key(&spec.spi) {
+        if self.tables.inbound_of(spec.spi).is_some() {
             return Err(Rejection::DuplicateSa(spec.id()));
         }
-        let sa = InboundSa::new(spec, self.seed).map_err(Rejection::Keys)?;
+        let sa = InboundSa::new(spec, self.seed)?;
         // An SPI of our own has its slot already; anyone else's takes it if it is free.
         let _ = self.spis.claim(spec.spi);
         self.put_inbound(sa);
@@ -257,12 +257,16 @@ impl Databases {
     #[doc(hidden)]
     pub fn install_outbound(&mut self, spec: &SaSpec, used: u64) -> Result<(), Rejection> {
         check_sa(spec)?;
-        let key = (spec.spi, spec.id().destination);
+        let key = key_of(spec.id());
         if self.outbound.contains_key(&key) {
             return Err(Rejection::DuplicateSa(spec.id()));
         }
-        let sa = OutboundSa::new(spec, self.seed, &mut *self.random, used).map_err(Rejection::Keys)?;
-        self.outbound.insert(key, Outbound { sa, users: BTreeSet::new() });
+        let wrapper = spec.handling.wrapped_by.map(|id| self.wrapper(id)).transpose()?;
+        let remote = spec.outer.remote.ip();
+        let path = lock(&self.paths).join(remote, spec.protocol, spec.spi);
+        let sa = OutboundSa::new(spec, path, wrapper, self.seed, &mut *self.random, used);
+        let sa = sa.inspect_err(|_| lock(&self.paths).leave(remote, spec.protocol, spec.spi))?;
+        self.outbound.insert(key, Outbound::Idle(Box::new(sa)));
         Ok(())
     }
 
@@ -270,22 +274,24 @@ impl Databases {
         if !self.policies.contains_key(&policy) {
             return Err(Rejection::UnknownPolicy(policy));
         }
-        let key = self.find_outbound(sa)?;
+        let (key, sa) = self.find_outbound(sa).map(|(key, sa)| (key, sa.clone()))?;
         self.leave_outbound(policy);
-        let outbound = self.outbound.get_mut(&key).ok_or(Rejection::UnknownSa(sa))?;
-        outbound.users.insert(policy);
-        let sa = outbound.sa.clone();
+        match self.outbound.get_mut(&key) {
+            Some(Outbound::InUse(users)) => users.insert(policy),
+            Some(Outbound::Idle(_)) | None => {
+                self.outbound.insert(key, Outbound::InUse(Few::One(policy)));
+            }
+        }
         self.set_outbound(policy, Some(sa));
         Ok(())
     }
 
     fn remove_inbound(&mut self, id: SaId) -> Result<(), Rejection> {
-        if !self.inbound.contains_key(&id.spi) && self.spis.holds(id.spi) {
+        if self.tables.inbound_of(id.spi).is_none() && self.spis.holds(id.spi) {
             self.spis.release(id.spi);
             return Ok(());
         }
         let spi = self.find_inbound(id)?.spi();
-        self.inbound.remove(&spi);
         if self.spis.holds(spi) {
             self.tables.inbound.clear(slot_of(spi) as usize);
             self.spis.release(spi);
@@ -296,56 +302,93 @@ impl Databases {
     }
 
     fn remove_outbound(&mut self, id: SaId) -> Result<(), Rejection> {
-        let key = self.find_outbound(id)?;
-        let outbound = self.outbound.remove(&key).ok_or(Rejection::UnknownSa(id))?;
-        for policy in outbound.users {
-            self.set_outbound(policy, None);
+        let (key, sa) = self.find_outbound(id).map(|(key, sa)| (key, sa.clone()))?;
+        lock(&self.paths).leave(sa.outer().remote.ip(), id.protocol, id.spi);
+        self.retire(key, &sa);
+        self.outbound.remove(&key);
+        if id.protocol == Protocol::Ah {
+            // Without it the SAs that it carried would send what no peer takes.
+            let wrapped: Vec<(OutboundKey, OutboundSa)> = self
+                .all_outbound()
+                .filter(|(_, other)| other.wrapper().is_some_and(|wrapper| wrapper.id() == sa.id()))
+                .map(|(key, other)| (key, other.clone()))
+                .collect();
+            wrapped.iter().for_each(|(key, sa)| self.retire(*key, sa));
         }
         Ok(())
     }
 
+    /// Takes an SA out of use.
+    fn retire(&mut self, key: OutboundKey, sa: &OutboundSa) {
+        if let Some(Outbound::InUse(users)) = self.outbound.insert(key, Outbound::Idle(Box::new(sa.clone())))
+        {
+            users.iter().for_each(|policy| self.set_outbound(policy, None));
+        }
+    }
+
     fn move_inbound(&mut self, id: SaId, outer: Outer) -> Result<(), Rejection> {
-        let moved = self.find_inbound(id)?.moved(outer);
-        self.put_inbound(moved);
+        let sa = self.find_inbound(id)?;
+        check_outer(id.protocol, sa.wrapped_by(), outer)?;
+        self.put_inbound(sa.moved(outer));
         Ok(())
     }
 
     fn move_outbound(&mut self, id: SaId, outer: Outer) -> Result<(), Rejection> {
-        let key = self.find_outbound(id)?;
-        let outbound = self.outbound.get_mut(&key).ok_or(Rejection::UnknownSa(id))?;
-        outbound.sa = outbound.sa.moved(outer);
-        let sa = outbound.sa.clone();
-        for policy in outbound.users.clone() {
-            self.set_outbound(policy, Some(sa.clone()));
+        let (key, sa) = self.find_outbound(id)?;
+        check_outer(id.protocol, sa.wrapper().map(OutboundSa::id), outer)?;
+        let (from, to) = (sa.outer().remote.ip(), outer.remote.ip());
+        let mut paths = lock(&self.paths);
+        let moved = sa.moved(outer, paths.join(to, id.protocol, id.spi));
+        if from != to {
+            paths.leave(from, id.protocol, id.spi);
         }
+        drop(paths);
+        let users = match self.outbound.get_mut(&key) {
+            Some(Outbound::InUse(users)) => users.clone(),
+            Some(Outbound::Idle(sa)) => {
+                **sa = moved;
+                return Ok(());
+            }
+            None => return Ok(()),
+        };
+        users.iter().for_each(|policy| self.set_outbound(policy, Some(moved.clone())));
         Ok(())
     }
 
     /// Lists an inbound SA where packets find it: in its slot if its SPI has one.
     fn put_inbound(&mut self, sa: InboundSa) {
         if self.spis.holds(sa.spi()) {
-            self.tables.inbound.put(slot_of(sa.spi()) as usize, sa.clone());
+            self.tables.inbound.put(slot_of(sa.spi()) as usize, sa);
         } else {
-            Arc::make_mut(&mut self.tables.displaced).insert(sa.spi(), sa.clone());
+            Arc::make_mut(&mut self.tables.displaced).insert(sa.spi(), sa);
         }
-        self.inbound.insert(sa.spi(), sa);
     }
 
     fn set_outbound(&mut self, policy: PolicyId, sa: Option<OutboundSa>) {
         if let Some(slot) = self.policies.get(&policy)
-            && let Some(spec) = self.policy(policy).map(|policy| Arc::clone(&policy.spec))
+            && let Some(changed) = self.policy(policy).map(|policy| policy.with(sa))
         {
-            self.tables.policies.put(*slot as usize, Policy::new(spec, sa));
+            self.tables.policies.put(*slot as usize, changed);
         }
     }
 
     /// Makes a policy no user of the outbound SA that it has, if any.
     fn leave_outbound(&mut self, policy: PolicyId) {
-        if let Some(id) = self.policy(policy).and_then(|policy| policy.outbound.as_ref()).map(OutboundSa::id)
-            && let Some(outbound) = self.outbound.get_mut(&(id.spi, id.destination))
+        if let Some(sa) = self.policy(policy).and_then(|policy| policy.outbound.clone())
+            && let Some(outbound) = self.outbound.get_mut(&key_of(sa.id()))
+            && let Outbound::InUse(users) = outbound
         {
-            outbound.users.remove(&policy);
+            users.remove(policy);
+            if users.is_empty() {
+                *outbound = Outbound::Idle(Box::new(sa));
+            }
         }
+    }
+
+    /// Finds the AH SA that is to carry another SA.
+    fn wrapper(&self, id: SaId) -> Result<OutboundSa, Rejection> {
+        let (_, wrapper) = self.find_outbound(id)?;
+        if wrapper.wraps() { Ok(wrapper.clone()) } else { Err(Rejection::Wrapper(id)) }
     }
 
     fn policy(&self, id: PolicyId) -> Option<&Policy> {
@@ -354,56 +397,49 @@ impl Databases {
 
     /// Finds an inbound SA by its SPI, which is enough; its address may have changed since it got its name.
     fn find_inbound(&self, id: SaId) -> Result<&InboundSa, Rejection> {
-        self.inbound.get(&id.spi).filter(|sa| sa.id().protocol == id.protocol).ok_or(Rejection::UnknownSa(id))
+        self.tables.inbound(id.protocol, id.spi).map_err(|_| Rejection::UnknownSa(id))
     }
 
     /// Finds an outbound SA by its name, or by its SPI and the address that its peer has now.
-    fn find_outbound(&self, id: SaId) -> Result<(Spi, IpAddr), Rejection> {
-        let named = (id.spi, id.destination);
-        if self.outbound.contains_key(&named) {
-            return Ok(named);
+    fn find_outbound(&self, id: SaId) -> Result<(OutboundKey, &OutboundSa), Rejection> {
+        let named = key_of(id);
+        if let Some(sa) = self.outbound.get(&named).and_then(|outbound| self.sa_of(outbound)) {
+            return Ok((named, sa));
         }
         self.outbound
-            .range((id.spi, LOWEST_ADDRESS)..)
-            .take_while(|((spi, _), _)| *spi == id.spi)
-            .find(|(_, outbound)| outbound.sa.outer().remote.ip() == id.destination)
-            .map(|(key, _)| *key)
+            .range((id.spi, id.protocol, LOWEST_ADDRESS)..)
+            .take_while(|((spi, protocol, _), _)| (*spi, *protocol) == (id.spi, id.protocol))
+            .filter_map(|(key, outbound)| Some((*key, self.sa_of(outbound)?)))
+            .find(|(_, sa)| sa.outer().remote.ip() == id.destination)
             .ok_or(Rejection::UnknownSa(id))
+    }
+
+    fn all_outbound(&self) -> impl Iterator<Item = (OutboundKey, &OutboundSa)> {
+        self.outbound.iter().filter_map(|(key, outbound)| Some((*key, self.sa_of(outbound)?)))
+    }
+
+    fn sa_of<'a>(&'a self, outbound: &'a Outbound) -> Option<&'a OutboundSa> {
+        match outbound {
+            Outbound::Idle(sa) => Some(sa),
+            Outbound::InUse(users) => self.policy(users.iter().next()?)?.outbound.as_ref(),
+        }
     }
 }
 
-fn candidates(policy: &Policy, slot: u32) -> impl Iterator<Item = (&SelectorPair, Candidate)> {
-    let rank = policy.rank();
+fn key_of(id: SaId) -> OutboundKey {
+    (id.spi, id.protocol, id.destination)
+}
+
+fn candidates(policy: &Policy, slot: u32) -> impl Iterator<Item = (SelectorPair, Candidate)> + '_ {
+    let rank = policy.rank;
     (0..)
-        .zip(&policy.spec.selectors)
+        .zip(policy.pairs.iter())
         .map(move |(pair, selectors)| (selectors, Candidate { rank, pair, policy: slot }))
 }
 
-fn check_sa(spec: &SaSpec) -> Result<(), Rejection> {
-    if spec.protocol != Protocol::Esp {
-        Err(Rejection::UnsupportedProtocol(spec.protocol))
-    } else if spec.mode != Mode::Tunnel {
-        Err(Rejection::UnsupportedMode(spec.mode))
-    } else if spec.spi < Spi::LOWEST {
-        Err(Rejection::ReservedSpi(spec.spi))
-    } else if spec.replay_window > limits::REPLAY_WINDOW {
-        Err(Rejection::ReplayWindow(spec.replay_window))
-    } else {
-        check_selectors(&spec.selectors)
-    }
-}
-
-fn check_selectors(pairs: &[SelectorPair]) -> Result<(), Rejection> {
-    if pairs.is_empty() {
-        Err(Rejection::NoSelectors)
-    } else if pairs.len() > limits::SELECTOR_PAIRS {
-        Err(Rejection::TooManySelectors(pairs.len()))
-    } else {
-        match pairs.iter().find(|pair| pair.local.family() != pair.remote.family()) {
-            Some(pair) => Err(Rejection::MixedFamilies(*pair)),
-            None => Ok(()),
-        }
-    }
+fn lock(paths: &Mutex<Paths>) -> MutexGuard<'_, Paths> {
+    // No code that holds the lock can panic halfway through a change.
+    paths.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Usage {
@@ -420,7 +456,7 @@ impl fmt::Debug for Databases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Databases")
             .field("policies", &self.policies.len())
-            .field("inbound", &self.inbound.len())
+            .field("inbound", &self.tables.all_inbound().count())
             .field("outbound", &self.outbound.len())
             .finish_non_exhaustive()
     }

@@ -1,6 +1,7 @@
 //! Why packets are dropped, and how many were.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! drop_reasons {
@@ -45,6 +46,10 @@ drop_reasons! {
     NoSa = "no-sa", "the policy of the packet has no SA";
     /// The policy's SA was negotiated for less than the policy covers (RFC 7296 §2.9), and not for this packet.
     OutsideSa = "outside-sa", "the policy's SA was negotiated for other traffic than this packet";
+    /// A fragment met an SA that takes whole packets only (RFC 4303 §3.3.4).
+    Fragment = "fragment", "a fragment cannot go through an SA of this mode";
+    /// The options or extension headers contradict themselves, are too long, or are such as AH cannot predict.
+    Header = "header", "the options or extension headers of the packet cannot be kept or authenticated";
     /// The SA reached its hard limit of bytes or packets.
     Expired = "expired", "the SA reached its hard limit";
     /// The SA has no sequence number left (RFC 4303 §3.3.3).
@@ -53,6 +58,13 @@ drop_reasons! {
     TooLong = "too-long", "the packet is too long to be sealed";
     /// No inbound SA has the packet's SPI.
     UnknownSpi = "unknown-spi", "no SA has the packet's SPI";
+    /// The SA that has the packet's SPI is of the other protocol, ESP or AH.
+    OtherProtocol = "other-protocol", "the SA of the packet's SPI is of another protocol";
+    /// The packet came alone though its SA is bundled with another, inside one that its SA is not bundled with, or the
+    /// other way round (RFC 4301 §5.2).
+    Bundle = "bundle", "the packet did not come inside the SA that its own is bundled with";
+    /// The AH header is not of the length that the SA's algorithm has.
+    MalformedAh = "malformed-ah", "the AH header is not what its SA makes";
     /// The packet is too short or misaligned for the SA's algorithms.
     MalformedEsp = "malformed-esp", "the packet is too short or misaligned for its SA";
     /// The anti-replay window holds the packet's sequence number already.
@@ -63,33 +75,59 @@ drop_reasons! {
     Forged = "forged", "the integrity check failed";
     /// The padding is not 1, 2, 3 … or longer than the packet (RFC 4303 §2.4).
     Padding = "padding", "the padding is not 1, 2, 3 and so on";
-    /// The next header is neither IPv4 nor IPv6, which is all that tunnel mode carries.
-    NextHeader = "next-header", "the next header is neither IPv4 nor IPv6";
+    /// The compression parameter index is not the one that was agreed on (RFC 3173 §4).
+    CompressionIndex = "compression-index", "the packet is compressed in a way that was not agreed on";
+    /// The compressed payload is damaged.
+    Compression = "compression", "the compressed payload is damaged";
+    /// The compressed payload would become longer than an IP packet can be.
+    Expansion = "expansion", "the compressed payload is longer than an IP packet can be";
+    /// The mode does not carry what the next header says: tunnel mode IP packets only, the others what can follow ESP.
+    NextHeader = "next-header", "the SA's mode does not carry what the next header says";
+    /// The pseudo header of IPv4 options contradicts itself (RFC 7402 appendix B.1.7).
+    PseudoHeader = "pseudo-header", "the pseudo header of BEET mode contradicts itself";
     /// A dummy packet, sent to hide traffic patterns (RFC 4303 §2.6); nothing is wrong.
     Dummy = "dummy", "a dummy packet";
     /// The inner packet is not of the traffic that the SA was negotiated for (RFC 4301 §5.2).
     Selectors = "selectors", "the inner packet is outside the SA's traffic selectors";
-    /// The outer header reports congestion to an inner packet that cannot carry the report (RFC 6040 §4.2).
-    Congestion = "congestion", "the outer header reports congestion and the inner cannot carry it";
-    /// A packet came unprotected that a policy wants protected or discarded (RFC 4301 §5.2).
-    Unprotected = "unprotected", "a packet came in the clear that a policy wants protected";
+    /// A header reports congestion that the packet cannot carry on: an inner one (RFC 6040 §4.2), or one that is put together
+    /// (RFC 3168 §5.3).
+    Congestion = "congestion", "congestion is reported that the packet cannot carry on";
+    /// A fragment has a place or a length that no part of a packet has.
+    MalformedFragment = "malformed-fragment", "the fragment's place or length is impossible";
+    /// A first fragment does not show all headers (RFC 7112 §5), or a later one begins among them (RFC 3128).
+    TinyFragment = "tiny-fragment", "the packet is cut in the middle of its headers";
+    /// A fragment came again.
+    DuplicateFragment = "duplicate-fragment", "the same fragment was there already";
+    /// Fragments of a packet overlap, or disagree about its end (RFC 5722 §4).
+    OverlappingFragments = "overlapping-fragments", "fragments of the packet overlap";
+    /// A packet comes in too many fragments.
+    TooManyFragments = "too-many-fragments", "the packet comes in too many fragments";
+    /// The rest of a fragment's packet did not come in time.
+    ReassemblyTimeout = "reassembly-timeout", "the rest of the fragmented packet did not come in time";
+    /// A fragment made room for others.
+    ReassemblyFull = "reassembly-full", "too many fragments wait for the rest of their packets";
 }
 
 /// Counts drops by reason; workers share it without a lock.
+///
+/// Most SAs never drop a packet, and there may be many SAs: the counts take memory from the first drop on.
 #[derive(Debug, Default)]
 pub struct DropCounters {
-    counts: [AtomicU64; DropReason::ALL.len()],
+    counts: OnceLock<Box<Counts>>,
 }
+
+type Counts = [AtomicU64; DropReason::ALL.len()];
 
 impl DropCounters {
     /// Counts one dropped packet.
     pub fn count(&self, reason: DropReason) {
-        self.counts[reason as usize].fetch_add(1, Ordering::Relaxed);
+        let counts = self.counts.get_or_init(|| Box::new(std::array::from_fn(|_| AtomicU64::new(0))));
+        counts[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Tells how many packets were dropped for a reason.
     pub fn of(&self, reason: DropReason) -> u64 {
-        self.counts[reason as usize].load(Ordering::Relaxed)
+        self.counts.get().map_or(0, |counts| counts[reason as usize].load(Ordering::Relaxed))
     }
 
     /// Gives every reason with its count, zeros included.
@@ -117,11 +155,11 @@ mod tests {
     #[test]
     fn each_reason_counts_by_itself() {
         let drops = DropCounters::default();
-        drops.count(DropReason::Unprotected);
+        drops.count(DropReason::Congestion);
         drops.count(DropReason::Replayed);
         drops.count(DropReason::Replayed);
         assert_eq!(drops.of(DropReason::Replayed), 2);
-        assert_eq!(drops.of(DropReason::Unprotected), 1);
+        assert_eq!(drops.of(DropReason::Congestion), 1);
         assert_eq!(drops.of(DropReason::Forged), 0);
         assert_eq!(drops.total(), 3);
     }

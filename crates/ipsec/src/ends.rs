@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use sa::{IpProtocol, SelectorPair};
-use wire::ip::{Flow, Ports};
+use sa::{Direction, IpProtocol, PortRange, SelectorPair};
+use wire::ip::{Flow, Ports, protocol};
 
 /// What selectors look at in a packet (RFC 4301 §4.4.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +34,37 @@ impl Ends {
         Ends::outbound(&flow.reversed())
     }
 
+    /// The same, with ports that cannot be seen.
+    pub(crate) fn without_ports(self) -> Ends {
+        Ends { local_port: None, remote_port: None, ..self }
+    }
+
     pub(crate) fn are_selected_by(&self, pair: &SelectorPair) -> bool {
         pair.local.selects(self.local, self.protocol, self.local_port)
             && pair.remote.selects(self.remote, self.protocol, self.remote_port)
     }
 }
 
-/// The numbers that take the place of ports (RFC 4301 §4.4.1.1, RFC 7296 §3.13.1): ICMP's type and code and the type of
-/// a mobility header belong to neither end, so both ends show them.
+/// Gives a pair as packets of one direction meet it.
+///
+/// ICMP's type and code and the type of a mobility header belong to neither end: the sender's selector says which of them
+/// it may send, and the receiver's is not asked (RFC 4301 §4.4.1.3, cases B to D).
+pub(crate) fn seen_from(direction: Direction, pair: &SelectorPair) -> SelectorPair {
+    let mut seen = *pair;
+    let protocol = match pair.local.protocol {
+        IpProtocol::ANY => pair.remote.protocol,
+        protocol => protocol,
+    };
+    if let protocol::ICMP | protocol::ICMPV6 | protocol::MOBILITY = protocol.0 {
+        match direction {
+            Direction::Outbound => seen.remote.ports = PortRange::ANY,
+            Direction::Inbound => seen.local.ports = PortRange::ANY,
+        }
+    }
+    seen
+}
+
+/// The numbers that take the place of ports (RFC 4301 §4.4.1.1, RFC 7296 §3.13.1); what belongs to neither end, both show.
 fn ports(flow: &Flow) -> (Option<u16>, Option<u16>) {
     match flow.ports {
         Ports::Known { source, destination } => (Some(source), Some(destination)),

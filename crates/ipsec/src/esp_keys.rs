@@ -4,10 +4,13 @@
 //!           ┌─────┬──────────┬────┬──────────────────────────────┬─────┐
 //!           │ SPI │ sequence │ IV │ inner packet, padding, trailer│ ICV │
 //!           └─────┴──────────┴────┴──────────────────────────────┴─────┘
-//!   AEAD     ◄─ associated ─►      ◄───────── encrypted ─────────►        RFC 4106 §5, RFC 7634 §2.1
+//!   AEAD     ◄─ associated ─►      ◄───────── encrypted ─────────►        RFC 4106 §5, RFC 4309 §5, RFC 7634 §2.1
+//!   GMAC     ◄─ associated ─► ◄─────────── authenticated ────────►        RFC 4543 §3.3
 //!   cipher                         ◄───────── encrypted ─────────►
 //!   MAC      ◄───────────────────── authenticated ───────────────► (+ high half of an ESN)   RFC 4303 §2.8
 //! ```
+//!
+//! With an implicit IV the packet has none: the extended sequence number is the IV (RFC 8750 §4).
 
 use crypto::{AeadKey, CipherKey, Forged, MacKey};
 use sa::transform::EncryptionKind;
@@ -19,18 +22,21 @@ use wire::esp;
 pub(crate) struct EspKeys {
     algorithm: Algorithm,
     esn: Esn,
-    /// Octets of the explicit IV.
-    pub(crate) iv_len: usize,
-    /// Octets of the ICV.
-    pub(crate) icv_len: usize,
-    /// What the length of the ciphertext is a multiple of.
-    pub(crate) alignment: usize,
+    iv_len: u8,
+    icv_len: u8,
+    alignment: u8,
 }
 
 #[derive(Debug)]
 enum Algorithm {
     Combined(Box<dyn AeadKey>),
-    Separate { cipher: Box<dyn CipherKey>, mac: Box<dyn MacKey> },
+    Separate(Box<Separate>),
+}
+
+#[derive(Debug)]
+struct Separate {
+    cipher: Box<dyn CipherKey>,
+    mac: Box<dyn MacKey>,
 }
 
 impl EspKeys {
@@ -42,38 +48,63 @@ impl EspKeys {
         if integrity_key.len() != protection.integrity_key_len() {
             return Err(wrong_length);
         }
-        match (&protection.encryption().kind, protection.integrity()) {
-            (EncryptionKind::Aead(aead), _) => Ok(EspKeys {
+        let integrity = protection.integrity().filter(|integrity| !integrity.is_for_ah_alone());
+        match (protection.encryption().map(|encryption| &encryption.kind), integrity) {
+            (Some(EncryptionKind::Aead(aead)), _) => Ok(EspKeys {
                 algorithm: Algorithm::Combined(aead.key(encryption_key)?),
                 esn,
-                iv_len: aead.iv_len(),
-                icv_len: aead.icv_len(),
-                alignment: esp::ALIGNMENT,
+                iv_len: octet(aead.iv_len())?,
+                icv_len: octet(aead.icv_len())?,
+                alignment: octet(esp::ALIGNMENT)?,
             }),
-            (EncryptionKind::Cipher(cipher), Some(integrity)) => Ok(EspKeys {
-                algorithm: Algorithm::Separate {
+            (Some(EncryptionKind::Cipher(cipher)), Some(integrity)) => Ok(EspKeys {
+                algorithm: Algorithm::Separate(Box::new(Separate {
                     cipher: cipher.key(encryption_key)?,
                     mac: integrity.mac.key(integrity_key)?,
-                },
+                })),
                 esn,
-                iv_len: cipher.iv_len(),
-                icv_len: integrity.mac.icv_len(),
-                alignment: cipher.block_len().max(esp::ALIGNMENT),
+                iv_len: octet(cipher.iv_len())?,
+                icv_len: octet(integrity.mac.icv_len())?,
+                alignment: octet(cipher.block_len().max(esp::ALIGNMENT))?,
             }),
-            // A suite that encrypts and does not authenticate is not to be had (RFC 8221 §4).
-            (EncryptionKind::Cipher(_), None) => Err(wrong_length),
+            // A suite that encrypts and does not authenticate is not to be had (RFC 8221 §4), and the reverse is AH's.
+            (Some(EncryptionKind::Cipher(_)) | None, _) => Err(wrong_length),
+        }
+    }
+
+    /// Tells whether sequence numbers have 64 bits.
+    pub(crate) fn esn(&self) -> Esn {
+        self.esn
+    }
+
+    /// Asks the processor to bring the keys into its caches.
+    pub(crate) fn prefetch(&self) {
+        match &self.algorithm {
+            Algorithm::Combined(key) => key.prefetch(),
+            // What these cost themselves hides what their keys cost.
+            Algorithm::Separate(_) => {}
         }
     }
 
     /// Octets in front of the ciphertext.
     pub(crate) fn front_len(&self) -> usize {
-        esp::HEADER_LEN + self.iv_len
+        esp::HEADER_LEN + usize::from(self.iv_len)
+    }
+
+    /// Octets of the ICV.
+    pub(crate) fn icv_len(&self) -> usize {
+        self.icv_len.into()
+    }
+
+    /// What the length of the ciphertext is a multiple of.
+    pub(crate) fn alignment(&self) -> usize {
+        self.alignment.into()
     }
 
     /// Tells whether a packet of `octets` can be one of this SA: all its parts are there and its ciphertext is aligned.
     pub(crate) fn fits(&self, octets: usize) -> bool {
-        octets.checked_sub(self.front_len() + self.icv_len).is_some_and(|ciphertext| {
-            ciphertext >= esp::TRAILER_LEN && ciphertext.is_multiple_of(self.alignment)
+        octets.checked_sub(self.front_len() + self.icv_len()).is_some_and(|ciphertext| {
+            ciphertext >= esp::TRAILER_LEN && ciphertext.is_multiple_of(self.alignment())
         })
     }
 
@@ -86,12 +117,13 @@ impl EspKeys {
         match &self.algorithm {
             Algorithm::Combined(key) => {
                 let associated = Associated::new(parts.header, number, self.esn);
-                key.seal(aead_iv(parts.iv)?, associated.octets(), parts.ciphertext, parts.icv)
+                let iv = aead_iv(parts.iv, number).ok_or(crypto::Error::Length)?;
+                key.seal(&iv, associated.octets(), parts.ciphertext, parts.icv)
             }
-            Algorithm::Separate { cipher, mac } => {
-                cipher.encrypt(parts.iv, parts.ciphertext)?;
+            Algorithm::Separate(keys) => {
+                keys.cipher.encrypt(parts.iv, parts.ciphertext)?;
                 let high = high_half(number);
-                mac.sign(&[parts.header, parts.iv, parts.ciphertext, self.hidden(&high)], parts.icv);
+                keys.mac.sign(&[parts.header, parts.iv, parts.ciphertext, self.hidden(&high)], parts.icv);
                 Ok(())
             }
         }
@@ -106,13 +138,14 @@ impl EspKeys {
         match &self.algorithm {
             Algorithm::Combined(key) => {
                 let associated = Associated::new(parts.header, number, self.esn);
-                let iv = aead_iv(parts.iv).map_err(|_| Forged)?;
-                key.open(iv, associated.octets(), parts.ciphertext, parts.icv)
+                let iv = aead_iv(parts.iv, number).ok_or(Forged)?;
+                key.open(&iv, associated.octets(), parts.ciphertext, parts.icv)
             }
-            Algorithm::Separate { cipher, mac } => {
+            Algorithm::Separate(keys) => {
                 let high = high_half(number);
-                mac.verify(&[parts.header, parts.iv, parts.ciphertext, self.hidden(&high)], parts.icv)?;
-                cipher.decrypt(parts.iv, parts.ciphertext).map_err(|_| Forged)
+                keys.mac
+                    .verify(&[parts.header, parts.iv, parts.ciphertext, self.hidden(&high)], parts.icv)?;
+                keys.cipher.decrypt(parts.iv, parts.ciphertext).map_err(|_| Forged)
             }
         }
     }
@@ -127,8 +160,8 @@ impl EspKeys {
 
     fn split<'a>(&self, packet: &'a mut [u8]) -> Option<Parts<'a>> {
         let (header, rest) = packet.split_first_chunk_mut()?;
-        let (iv, rest) = rest.split_at_mut_checked(self.iv_len)?;
-        let (ciphertext, icv) = rest.split_at_mut_checked(rest.len().checked_sub(self.icv_len)?)?;
+        let (iv, rest) = rest.split_at_mut_checked(self.iv_len.into())?;
+        let (ciphertext, icv) = rest.split_at_mut_checked(rest.len().checked_sub(self.icv_len())?)?;
         Some(Parts { header, iv, ciphertext, icv })
     }
 }
@@ -164,8 +197,13 @@ impl Associated {
     }
 }
 
-fn aead_iv(iv: &[u8]) -> Result<&[u8; 8], crypto::Error> {
-    iv.try_into().map_err(|_| crypto::Error::Length)
+/// The IV of an AEAD: the packet's, or the sequence number where the packet has none (RFC 8750 §4).
+fn aead_iv(explicit: &[u8], number: u64) -> Option<[u8; 8]> {
+    if explicit.is_empty() { Some(number.to_be_bytes()) } else { explicit.try_into().ok() }
+}
+
+fn octet(length: usize) -> Result<u8, crypto::Error> {
+    u8::try_from(length).map_err(|_| crypto::Error::Length)
 }
 
 fn high_half(number: u64) -> [u8; 4] {

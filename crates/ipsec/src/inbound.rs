@@ -1,37 +1,42 @@
-//! Opening: an ESP packet becomes the inner packet again (RFC 4303 §3.4).
+//! Opening: an ESP or AH packet becomes the inner packet again (RFC 4303 §3.4, RFC 4302 §3.4).
 //!
 //! ```text
-//!   1  shape                         long enough, ciphertext aligned
-//!   2  sequence number               with ESN: which high half?
-//!   3  window check                  so that a replay costs no cryptography
+//!   1  bundle                        did it come inside the SA that its own is bundled with?
+//!   2  shape                         long enough, ciphertext aligned; AH: as long as its SA's
+//!   3  sequence number               with ESN: which high half? A replay costs no cryptography
 //!   4  hard limits                   bytes, packets
 //!   5  ICV, decrypt
 //!   6  window mark                   at most once, whatever other workers do
-//!   7  trailer                       padding 1, 2, 3 …, next header 4 or 41
-//!   8  inner packet                  whole; what is behind its end hid its length (RFC 4303 §2.7)
-//!   9  selectors                     is this the traffic that was negotiated? (RFC 4301 §5.2)
-//!  10  count                         which limit did this packet reach?
+//!   7  trailer                       padding 1, 2, 3 …; dummies end here
+//!   8  decompress                    bounded, whatever the peer sends (ipcomp.rs)
+//!   9  restore                       the mode makes a packet of it (mode.rs)
+//!  10  inner packet                  whole; what is behind its end hid its length (RFC 4303 §2.7)
+//!  11  selectors                     is this the traffic that was negotiated, or an error about it? (RFC 4301 §5.2, §6.2)
+//!  12  congestion, class of service  from the outer header
+//!  13  count                         which limit did this packet reach?
 //! ```
 
 use std::fmt;
 use std::sync::Arc;
 
-use sa::{Esn, Outer, PolicyId, SaId, SaSpec, Spi};
-use wire::esp;
-use wire::ip::{Flow, Packet, protocol};
+use sa::{Cpi, DeviceId, Handling, Lifetime, Outer, PolicyId, Protocol, SaId, SaSpec, SegmentSize, Spi};
+use wire::ip::protocol;
 
-use crate::ends::Ends;
-use crate::esp_keys::EspKeys;
+use crate::ah::Ah;
+use crate::esp::{self, EspOpener};
 use crate::hash_pages::Seed;
 use crate::lifetime::Meter;
+use crate::mode::Mode;
+use crate::outbound::identification;
+use crate::place::Place;
 use crate::replay::{Arrival, ReplayWindow};
 use crate::selectors::Selectors;
-use crate::{DropCounters, DropReason, Expiry, PacketBuf};
+use crate::{DropCounters, DropReason, Envelope, Expiry, PacketBuf, Rejection, ipcomp};
 
 /// An SA that opens; clones share its keys, its counters and its anti-replay window.
 #[derive(Clone)]
 pub struct InboundSa {
-    outer: Outer,
+    place: Place,
     shared: Arc<Shared>,
 }
 
@@ -40,14 +45,32 @@ struct Shared {
     id: SaId,
     policy: PolicyId,
     selectors: Selectors,
-    esn: Esn,
-    keys: EspKeys,
-    // Written with every packet, by several workers.
+    mode: Mode,
+    guard: Guard,
+    segment_size: SegmentSize,
+    unusual: Option<Box<Unusual>>,
+    // Written with every packet, by several workers. Whoever reads the rest writes this as well, so it does not matter
+    // which cache lines they share.
     counters: Counters,
 }
 
-/// Kept away from the cache lines that hold what is only read.
-#[repr(align(128))]
+/// What all SAs have must not grow by accident; with its allocator's share it takes 192 octets.
+const _: () = assert!(size_of::<Shared>() <= 168);
+
+/// What few SAs have; there may be a hundred thousand of the others.
+struct Unusual {
+    limits: Lifetime,
+    compression: Option<Cpi>,
+    /// The AH SA inside which alone packets of this one are taken.
+    wrapped_by: Option<SaId>,
+    device: Option<DeviceId>,
+}
+
+enum Guard {
+    Esp(EspOpener),
+    Ah(Box<Ah>),
+}
+
 struct Counters {
     window: ReplayWindow,
     meter: Meter,
@@ -57,6 +80,8 @@ struct Counters {
 /// What opening a packet brought to light.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
+    /// What the buffer holds.
+    pub content: Content,
     /// The limit of the SA that this packet reached; every limit is told once in the SA's life.
     pub expiry: Option<Expiry>,
     /// Whether the packet's sequence number is above all before it. Only then does its outer source tell where the peer
@@ -64,31 +89,84 @@ pub struct Opened {
     pub newest: bool,
 }
 
+/// What came out of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// An IP packet of the SA's traffic.
+    Packet,
+    /// A fragment of which the SA's selectors want to see the ports: the packet has to be put together
+    /// ([`Reassembler`](crate::Reassembler)), and [`InboundSa::admits`] asked about it (RFC 4301 §7).
+    Fragment,
+    /// Out of AH: an ESP packet, from the SPI on, whose SA is bundled with this one or not to be used. It came under the
+    /// same envelope.
+    Esp,
+}
+
 impl InboundSa {
     /// Lowers a specification to what packets need.
-    pub(crate) fn new(spec: &SaSpec, seed: Seed) -> Result<InboundSa, crypto::Error> {
+    pub(crate) fn new(spec: &SaSpec, seed: Seed) -> Result<InboundSa, Rejection> {
+        let guard = match spec.protocol {
+            Protocol::Esp => Guard::Esp(EspOpener::new(spec).map_err(Rejection::Keys)?),
+            Protocol::Ah => Guard::Ah(Box::new(Ah::new(spec).map_err(Rejection::Keys)?)),
+        };
         let shared = Shared {
             id: spec.id(),
             policy: spec.policy,
-            selectors: Selectors::new(&spec.selectors, seed),
-            esn: spec.esn,
-            keys: EspKeys::new(&spec.protection, spec.key.as_slice(), spec.esn)?,
+            selectors: Selectors::new(&spec.selectors, spec.direction, seed),
+            mode: Mode::new(spec).ok_or(Rejection::InnerAddresses)?,
+            guard,
+            segment_size: spec.handling.segment_size,
+            unusual: Unusual::of(spec).map(Box::new),
             counters: Counters {
                 window: ReplayWindow::new(spec.replay_window),
-                meter: Meter::new(spec.lifetime),
+                meter: Meter::default(),
                 drops: DropCounters::default(),
             },
         };
-        Ok(InboundSa { outer: spec.outer, shared: Arc::new(shared) })
+        Ok(InboundSa { place: Place::new(spec.outer), shared: Arc::new(shared) })
     }
 
-    /// Turns the ESP packet in `packet`, from the SPI to the ICV, into the inner IP packet, in place.
+    /// Turns what is behind the IP header that `envelope` describes, from the SPI of an ESP packet or the first octet of
+    /// AH on, into the inner IP packet, in place. [`Tables::open`](crate::Tables::open) does this for bundled SAs.
     ///
     /// # Errors
     /// The packet is malformed, replayed, forged, or not of the traffic that the SA is for, or the SA has reached a hard
     /// limit. The packet must be thrown away then, unread; the SA has counted it.
-    pub fn open(&self, packet: &mut PacketBuf) -> Result<Opened, DropReason> {
-        self.try_open(packet).inspect_err(|reason| self.shared.counters.drops.count(*reason))
+    pub fn open(&self, packet: &mut PacketBuf, envelope: &Envelope<'_>) -> Result<Opened, DropReason> {
+        self.open_inside(packet, envelope, None)
+    }
+
+    /// Opens a packet that came inside another SA's.
+    pub(crate) fn open_inside(
+        &self,
+        packet: &mut PacketBuf,
+        envelope: &Envelope<'_>,
+        wrapper: Option<SaId>,
+    ) -> Result<Opened, DropReason> {
+        self.try_open(packet, envelope, wrapper)
+            .inspect_err(|reason| self.shared.counters.drops.count(*reason))
+    }
+
+    /// Checks a packet that was put together from what [`open`](Self::open) gave as [`Content::Fragment`].
+    ///
+    /// # Errors
+    /// It is not of the traffic that the SA is for. It must be thrown away then; the SA has counted it.
+    pub fn admits(&self, packet: &[u8]) -> Result<(), DropReason> {
+        let admitted = match self.shared.selectors.admit(packet) {
+            Ok((_, Content::Packet)) => Ok(()),
+            Ok((_, Content::Fragment | Content::Esp)) => Err(DropReason::Selectors),
+            Err(reason) => Err(reason),
+        };
+        admitted.inspect_err(|reason| self.shared.counters.drops.count(*reason))
+    }
+
+    /// Asks the processor for what the SA's next packet needs, ahead of it. Whoever has a batch of packets of many SAs, and
+    /// asks for all of them first, waits for memory about half as long.
+    pub fn prefetch(&self) {
+        match &self.shared.guard {
+            Guard::Esp(esp) => esp.prefetch(),
+            Guard::Ah(_) => {}
+        }
     }
 
     /// Gives the SA's name.
@@ -108,7 +186,22 @@ impl InboundSa {
 
     /// Gives the outer addresses and the encapsulation; packets from elsewhere are as good, see [`Opened::newest`].
     pub fn outer(&self) -> Outer {
-        self.outer
+        self.place.outer()
+    }
+
+    /// Gives the device that inner packets go to; `None` is the common one.
+    pub fn device(&self) -> Option<DeviceId> {
+        self.unusual()?.device
+    }
+
+    /// Tells what TCP connections through the SA may announce.
+    pub fn segment_size(&self) -> SegmentSize {
+        self.shared.segment_size
+    }
+
+    /// Gives the name of the AH SA inside which alone packets of this one are taken.
+    pub(crate) fn wrapped_by(&self) -> Option<SaId> {
+        self.unusual()?.wrapped_by
     }
 
     /// Gives the octets of inner packets opened so far.
@@ -128,58 +221,89 @@ impl InboundSa {
 
     /// Gives the SA with other outer addresses; all else is shared with this one.
     pub(crate) fn moved(&self, outer: Outer) -> InboundSa {
-        InboundSa { outer, shared: Arc::clone(&self.shared) }
+        InboundSa { place: Place::new(outer), shared: Arc::clone(&self.shared) }
     }
 
-    fn try_open(&self, packet: &mut PacketBuf) -> Result<Opened, DropReason> {
-        let Shared { selectors, esn, keys, counters, .. } = &*self.shared;
-        if !keys.fits(packet.len()) {
-            return Err(DropReason::MalformedEsp);
-        }
-        let header = esp::Header::decode(packet.as_slice()).map_err(|_| DropReason::MalformedEsp)?;
-        let number = match esn {
-            Esn::No => header.sequence.into(),
-            Esn::Yes => counters.window.extend(header.sequence),
-        };
-        counters.window.check(number)?;
-        counters.meter.admit()?;
-        keys.open(number, packet.as_mut_slice()).map_err(|_| DropReason::Forged)?;
-        let arrival = counters.window.mark(number)?;
+    fn unusual(&self) -> Option<&Unusual> {
+        self.shared.unusual.as_deref()
+    }
 
-        packet.pull_front(keys.front_len()).ok_or(DropReason::MalformedEsp)?;
-        packet.truncate(packet.len() - keys.icv_len);
-        let trailer = esp::Trailer::decode(packet.as_slice()).map_err(|_| DropReason::Padding)?;
-        packet.truncate(trailer.payload_len);
-        let inner_len = admit_inner(packet.as_slice(), trailer.next_header, selectors)?;
+    fn limits(&self) -> Option<&Lifetime> {
+        self.unusual().map(|unusual| &unusual.limits)
+    }
+
+    fn try_open(
+        &self,
+        packet: &mut PacketBuf,
+        envelope: &Envelope<'_>,
+        wrapper: Option<SaId>,
+    ) -> Result<Opened, DropReason> {
+        let Shared { mode, selectors, counters, .. } = &*self.shared;
+        if self.wrapped_by() != wrapper {
+            return Err(DropReason::Bundle);
+        }
+        let (number, arrival, protocol) = self.unguard(packet, envelope)?;
+        let newest = arrival == Arrival::Newest;
+        if let (Guard::Ah(_), protocol::ESP, Mode::Transport(_)) = (&self.shared.guard, protocol, mode) {
+            return Ok(Opened {
+                content: Content::Esp,
+                expiry: counters.meter.count(packet.len(), self.limits()),
+                newest,
+            });
+        }
+        let protocol = match (protocol, self.unusual().and_then(|unusual| unusual.compression)) {
+            (protocol::IPCOMP, Some(cpi)) => ipcomp::decompress(packet, cpi)?,
+            (protocol, _) => protocol,
+        };
+        mode.restore(packet, protocol, envelope, identification(number))?;
+        let (inner_len, content) = selectors.admit(packet.as_slice())?;
         packet.truncate(inner_len);
-        Ok(Opened { expiry: counters.meter.count(inner_len), newest: arrival == Arrival::Newest })
+        mode.copy_inward(packet, envelope.traffic_class())?;
+        Ok(Opened { content, expiry: counters.meter.count(inner_len, self.limits()), newest })
+    }
+
+    /// Takes the protection off; gives the sequence number, where it stood, and what protocol the rest is.
+    fn unguard(
+        &self,
+        packet: &mut PacketBuf,
+        envelope: &Envelope<'_>,
+    ) -> Result<(u64, Arrival, u8), DropReason> {
+        let Counters { window, meter, .. } = &self.shared.counters;
+        match &self.shared.guard {
+            Guard::Esp(esp) => {
+                let number = esp.number(packet, window)?;
+                meter.admit(self.limits())?;
+                esp.decrypt(packet, number)?;
+                let arrival = window.mark(number)?;
+                match esp::take_trailer(packet)? {
+                    protocol::NO_NEXT_HEADER => Err(DropReason::Dummy),
+                    protocol => Ok((number, arrival, protocol)),
+                }
+            }
+            Guard::Ah(ah) => {
+                let number = ah.number(packet, envelope, window)?;
+                meter.admit(self.limits())?;
+                let protocol = ah.open(packet, envelope, number)?;
+                Ok((number, window.mark(number)?, protocol))
+            }
+        }
     }
 }
 
-/// Checks what came out of a packet, and gives the inner packet's own length.
-fn admit_inner(payload: &[u8], next_header: u8, selectors: &Selectors) -> Result<usize, DropReason> {
-    match next_header {
-        protocol::IPV4 | protocol::IPV6 => {}
-        protocol::NO_NEXT_HEADER => return Err(DropReason::Dummy),
-        _ => return Err(DropReason::NextHeader),
+impl Unusual {
+    fn of(spec: &SaSpec) -> Option<Unusual> {
+        let Handling { compression, wrapped_by, device, .. } = spec.handling;
+        let is_usual =
+            spec.lifetime == Lifetime::UNLIMITED && (compression, wrapped_by, device) == (None, None, None);
+        (!is_usual).then_some(Unusual { limits: spec.lifetime, compression, wrapped_by, device })
     }
-    let inner = Packet::new(payload).map_err(|_| DropReason::MalformedInner)?;
-    match (&inner, next_header) {
-        (Packet::V4(_), protocol::IPV4) | (Packet::V6(_), protocol::IPV6) => {}
-        (Packet::V4(_) | Packet::V6(_), _) => return Err(DropReason::MalformedInner),
-    }
-    let flow = Flow::of_packet(&inner).map_err(|_| DropReason::MalformedInner)?;
-    if !selectors.select(&Ends::inbound(&flow)) {
-        return Err(DropReason::Selectors);
-    }
-    Ok(inner.total_length())
 }
 
 impl fmt::Debug for InboundSa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InboundSa")
             .field("id", &self.id())
-            .field("outer", &self.outer)
+            .field("outer", &self.outer())
             .finish_non_exhaustive()
     }
 }

@@ -16,37 +16,34 @@ pub struct Expiry {
 }
 
 /// Counts the inner packets of one SA and tells when a limit is reached.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Meter {
-    limits: Lifetime,
     bytes: AtomicU64,
     packets: AtomicU64,
 }
 
 impl Meter {
-    pub(crate) fn new(limits: Lifetime) -> Meter {
-        Meter { limits, bytes: AtomicU64::new(0), packets: AtomicU64::new(0) }
-    }
-
     /// Refuses a packet once a hard limit is reached.
     ///
     /// Each of several workers at the limit may still get one packet through: the count follows the packet.
-    pub(crate) fn admit(&self) -> Result<(), DropReason> {
-        if self.bytes() >= self.limits.hard_bytes || self.packets() >= self.limits.hard_packets {
-            return Err(DropReason::Expired);
+    pub(crate) fn admit(&self, limits: Option<&Lifetime>) -> Result<(), DropReason> {
+        match limits {
+            Some(limits) if self.bytes() >= limits.hard_bytes || self.packets() >= limits.hard_packets => {
+                Err(DropReason::Expired)
+            }
+            Some(_) | None => Ok(()),
         }
-        Ok(())
     }
 
     /// Counts an inner packet of `octets`, and tells which limit it reached; of several the gravest.
-    pub(crate) fn count(&self, octets: usize) -> Option<Expiry> {
+    pub(crate) fn count(&self, octets: usize, limits: Option<&Lifetime>) -> Option<Expiry> {
         let octets = octets as u64;
         let bytes = self.bytes.fetch_add(octets, Ordering::Relaxed);
         let packets = self.packets.fetch_add(1, Ordering::Relaxed);
+        let Lifetime { soft_bytes, hard_bytes, soft_packets, hard_packets } = *limits?;
         // The value before an atomic addition is some one packet's alone, so each limit is passed exactly once.
         let bytes_reach = |limit: u64| bytes < limit && limit <= bytes.saturating_add(octets);
         let packets_reach = |limit: u64| packets < limit && limit <= packets.saturating_add(1);
-        let Lifetime { soft_bytes, hard_bytes, soft_packets, hard_packets } = self.limits;
         let (hardness, cause) = if bytes_reach(hard_bytes) {
             (Hardness::Hard, ExpiryCause::Bytes)
         } else if packets_reach(hard_packets) {
@@ -75,8 +72,8 @@ mod tests {
     use super::*;
 
     fn expiries(limits: Lifetime, packets: usize, octets: usize) -> Vec<(usize, Expiry)> {
-        let meter = Meter::new(limits);
-        (1..=packets).filter_map(|nth| Some((nth, meter.count(octets)?))).collect()
+        let meter = Meter::default();
+        (1..=packets).filter_map(|nth| Some((nth, meter.count(octets, Some(&limits))?))).collect()
     }
 
     #[test]
@@ -97,10 +94,10 @@ mod tests {
 
     #[test]
     fn a_hard_limit_admits_nothing_more() {
-        let meter = Meter::new(Lifetime { hard_packets: 1, ..Lifetime::UNLIMITED });
-        assert_eq!(meter.admit(), Ok(()));
-        meter.count(1400);
-        assert_eq!(meter.admit(), Err(DropReason::Expired));
+        let (meter, limits) = (Meter::default(), Lifetime { hard_packets: 1, ..Lifetime::UNLIMITED });
+        assert_eq!(meter.admit(Some(&limits)), Ok(()));
+        meter.count(1400, Some(&limits));
+        assert_eq!(meter.admit(Some(&limits)), Err(DropReason::Expired));
     }
 
     #[test]

@@ -1,12 +1,13 @@
-//! Sealing: an inner packet becomes an ESP packet in tunnel mode (RFC 4303 §3.3).
+//! Sealing: an inner packet becomes an ESP or AH packet (RFC 4303 §3.3, RFC 4302 §3.3).
 //!
 //! ```text
-//!   1  look at the inner packet      version, traffic class
-//!   2  hard limits                   bytes, packets
-//!   3  trailer                       padding 1, 2, 3 …, pad length, next header
-//!   4  sequence number               the last is never passed
-//!   5  header and IV
-//!   6  encrypt and authenticate
+//!   1  hard limits                   bytes, packets; also those of the SA that wraps this one
+//!   2  strip                         the mode leaves what is protected; what stands in front is apart (mode.rs)
+//!   3  compress                      where that was agreed on, and makes the packet shorter (ipcomp.rs)
+//!   4  guard                         ESP: padding, trailer, header, IV, encrypt (esp.rs); AH: the header's image (ah.rs)
+//!                                    the last sequence number is never passed
+//!   5  form                          most packets are done: a socket puts the headers in front
+//!   6  wrap                          the others get them here, AH among them where SAs are bundled
 //!   7  count                         which limit did this packet reach?
 //! ```
 
@@ -14,23 +15,34 @@ use std::fmt;
 use std::sync::Arc;
 
 use crypto::Random;
-use sa::{Hardness, Outer, PolicyId, SaId, SaSpec, SelectorPair, Spi};
-use wire::esp;
+use sa::{
+    DeviceId, Encapsulation, FlowPadding, Fragmenting, Handling, Hardness, Lifetime, Outer, PolicyId,
+    Protocol, SaId, SaSpec, SegmentSize, SelectorPair, Spi,
+};
+use wire::ip::{Ipv4Header, Ipv6Header, checksum, protocol};
+use wire::udp;
 
+use crate::ah::Ah;
+use crate::copying::OuterHeader;
 use crate::ends::Ends;
-use crate::esp_keys::EspKeys;
+use crate::esp::EspSealer;
 use crate::hash_pages::Seed;
-use crate::iv::IvSource;
+use crate::header::{Addresses, Header};
+use crate::ipcomp::Compressor;
 use crate::lifetime::Meter;
+use crate::mode::{Front, Mode};
+use crate::place::Place;
 use crate::selectors::Selectors;
 use crate::sequence::SequenceCounter;
-use crate::tunnel::Inner;
-use crate::{DropCounters, DropReason, Expiry, PacketBuf};
+use crate::{
+    Contents, DropCounters, DropReason, Expiry, PacketBuf, PathMtu, Rejection, Room, authenticated, limits,
+};
 
 /// An SA that seals; clones share its keys, its counters and its sequence numbers.
 #[derive(Clone)]
 pub struct OutboundSa {
-    outer: Outer,
+    place: Place,
+    path: Arc<PathMtu>,
     shared: Arc<Shared>,
 }
 
@@ -39,14 +51,35 @@ struct Shared {
     id: SaId,
     policy: PolicyId,
     selectors: Selectors,
-    keys: EspKeys,
-    iv: IvSource,
-    // Written with every packet, by several workers.
+    mode: Mode,
+    guard: Guard,
+    padding: FlowPadding,
+    fragmenting: Fragmenting,
+    segment_size: SegmentSize,
+    unusual: Option<Box<Unusual>>,
+    // Written with every packet, by several workers. Whoever reads the rest writes this as well, so it does not matter
+    // which cache lines they share.
     counters: Counters,
 }
 
-/// Kept away from the cache lines that hold what is only read.
-#[repr(align(128))]
+/// What all SAs have must not grow by accident; with its allocator's share it takes 192 octets.
+const _: () = assert!(size_of::<Shared>() <= 168);
+
+/// What few SAs have; there may be a hundred thousand of the others.
+struct Unusual {
+    limits: Lifetime,
+    compressor: Option<Compressor>,
+    /// The AH SA that carries this one's packets.
+    wrapper: Option<OutboundSa>,
+    device: Option<DeviceId>,
+    mark: u32,
+}
+
+enum Guard {
+    Esp(EspSealer),
+    Ah(Ah),
+}
+
 struct Counters {
     sequence: SequenceCounter,
     meter: Meter,
@@ -56,44 +89,100 @@ struct Counters {
 /// What sealing a packet brought to light.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sealed {
+    /// What the buffer holds.
+    pub form: Form,
     /// The limit of the SA that this packet reached; every limit is told once in the SA's life.
     pub expiry: Option<Expiry>,
-    /// The inner packet's DSCP and ECN, for the outer header (RFC 4301 §5.1.2, RFC 6040 §4.1).
-    pub traffic_class: u8,
+    /// The same for the SA that wraps this one, see [`OutboundSa::wrapper`].
+    pub wrapper_expiry: Option<Expiry>,
+}
+
+/// What a buffer holds when it is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// An ESP packet, from the SPI to the ICV. The socket puts an IP header with the SA's outer addresses in front, and a
+    /// UDP header where the SA has that encapsulation.
+    Payload(OuterHeader),
+    /// A whole IP packet with all its headers, to be sent to its own destination.
+    Packet,
 }
 
 impl OutboundSa {
     /// Lowers a specification to what packets need; `used` sequence numbers count as spent, 0 for a new SA.
     pub(crate) fn new(
         spec: &SaSpec,
+        path: Arc<PathMtu>,
+        wrapper: Option<OutboundSa>,
         seed: Seed,
         random: &mut dyn Random,
         used: u64,
-    ) -> Result<OutboundSa, crypto::Error> {
+    ) -> Result<OutboundSa, Rejection> {
+        let guard = match spec.protocol {
+            Protocol::Esp => Guard::Esp(EspSealer::new(spec, random).map_err(Rejection::Keys)?),
+            Protocol::Ah => Guard::Ah(Ah::new(spec).map_err(Rejection::Keys)?),
+        };
         let shared = Shared {
             id: spec.id(),
             policy: spec.policy,
-            selectors: Selectors::new(&spec.selectors, seed),
-            keys: EspKeys::new(&spec.protection, spec.key.as_slice(), spec.esn)?,
-            iv: IvSource::new(&spec.protection, random)?,
+            selectors: Selectors::new(&spec.selectors, spec.direction, seed),
+            mode: Mode::new(spec).ok_or(Rejection::InnerAddresses)?,
+            guard,
+            padding: spec.handling.padding,
+            fragmenting: spec.handling.fragmenting,
+            segment_size: spec.handling.segment_size,
+            unusual: Unusual::of(spec, wrapper).map(Box::new),
             counters: Counters {
                 sequence: SequenceCounter::new(spec.esn, used),
-                meter: Meter::new(spec.lifetime),
+                meter: Meter::default(),
                 drops: DropCounters::default(),
             },
         };
-        Ok(OutboundSa { outer: spec.outer, shared: Arc::new(shared) })
+        Ok(OutboundSa { place: Place::new(spec.outer), path, shared: Arc::new(shared) })
     }
 
-    /// Turns the inner IP packet in `packet` into an ESP packet, from the SPI to the ICV, in place.
+    /// Turns the inner IP packet in `packet` into what goes out, in place.
     ///
-    /// The buffer needs [`overhead`](Self::overhead) octets of room around the packet, which [`PacketBuf::new`] leaves.
+    /// The buffer needs the room around the packet that [`PacketBuf::new`] leaves.
     ///
     /// # Errors
-    /// The SA reached a hard limit or its last sequence number, or the packet is not an IP packet or too long. It must be
-    /// thrown away then; the SA has counted it.
+    /// The SA reached a hard limit or its last sequence number, or the packet is not an IP packet, too long, or none that
+    /// the SA's mode takes. It must be thrown away then; the SA has counted it.
     pub fn seal(&self, packet: &mut PacketBuf) -> Result<Sealed, DropReason> {
         self.try_seal(packet).inspect_err(|reason| self.shared.counters.drops.count(*reason))
+    }
+
+    /// Makes a dummy packet with a payload of `octets` zeros, lengthened as the SA's others are: to whoever does not hold
+    /// the key it is a packet like any other, and the peer throws it away (RFC 4303 §2.6).
+    ///
+    /// # Errors
+    /// As for [`seal`](Self::seal). AH knows no dummies: [`DropReason::NextHeader`].
+    pub fn seal_dummy(&self, packet: &mut PacketBuf, octets: usize) -> Result<Sealed, DropReason> {
+        self.try_seal_dummy(packet, octets).inspect_err(|reason| self.shared.counters.drops.count(*reason))
+    }
+
+    /// Makes a whole IP packet of one that [`seal`](Self::seal) left to a socket ([`Form::Payload`]), for whoever is to cut
+    /// it up; an `identification` of 0 is none (RFC 6864 §4.1).
+    ///
+    /// # Errors
+    /// The packet would be longer than an IP packet can be.
+    pub fn make_whole(
+        &self,
+        packet: &mut PacketBuf,
+        header: OuterHeader,
+        identification: u16,
+    ) -> Result<(), DropReason> {
+        let mut header = Front::New(header).into_header(&self.outer(), identification);
+        header.set_protocol(protocol::ESP);
+        self.put_headers_on(packet, header)
+    }
+
+    /// Asks the processor for what the SA's next packet needs, ahead of it. Whoever has a batch of packets of many SAs, and
+    /// asks for all of them first, waits for memory about half as long.
+    pub fn prefetch(&self) {
+        match &self.shared.guard {
+            Guard::Esp(esp) => esp.prefetch(),
+            Guard::Ah(_) => {}
+        }
     }
 
     /// Gives the SA's name.
@@ -113,7 +202,27 @@ impl OutboundSa {
 
     /// Gives the outer addresses and the encapsulation.
     pub fn outer(&self) -> Outer {
-        self.outer
+        self.place.outer()
+    }
+
+    /// Gives the AH SA that carries this SA's packets, if they are bundled.
+    pub fn wrapper(&self) -> Option<&OutboundSa> {
+        self.unusual()?.wrapper.as_ref()
+    }
+
+    /// Gives the device whose packets the SA carries; `None` is the common one.
+    pub fn device(&self) -> Option<DeviceId> {
+        self.unusual()?.device
+    }
+
+    /// Gives the firewall mark that sealed packets carry beside the host's own; 0 is none.
+    pub fn mark(&self) -> u32 {
+        self.unusual().map_or(0, |unusual| unusual.mark)
+    }
+
+    /// Tells what TCP connections through the SA may announce.
+    pub fn segment_size(&self) -> SegmentSize {
+        self.shared.segment_size
     }
 
     /// Gives the octets of inner packets sealed so far.
@@ -131,28 +240,50 @@ impl OutboundSa {
         &self.shared.counters.drops
     }
 
-    /// Gives the most octets that sealing adds to a packet, in front and behind together.
-    pub fn overhead(&self) -> usize {
-        let keys = &self.shared.keys;
-        keys.front_len() + keys.alignment - 1 + esp::TRAILER_LEN + keys.icv_len
+    /// Tells whether fragments can be sealed as they are (RFC 4303 §3.3.4); if not, they have to be put together first.
+    pub fn takes_fragments(&self) -> bool {
+        matches!(self.shared.mode, Mode::Tunnel(_))
     }
 
-    /// Gives the length of the ESP packet that an inner packet of `inner` octets becomes.
+    /// Tells what becomes of long packets.
+    pub fn room(&self) -> Room {
+        let contents = if self.takes_fragments() { Contents::AnyPacket } else { Contents::WholePackets };
+        Room { longest: self.longest_inner(), contents, fragmenting: self.shared.fragmenting }
+    }
+
+    /// Gives the path MTU to the peer in octets, as far as it is known: that of the outer packets ([`Paths`](crate::Paths)).
+    pub fn path_mtu(&self) -> Option<usize> {
+        self.path.is_known().then(|| self.path.octets())
+    }
+
+    /// Gives the length of the longest inner packet that the path takes once it is sealed.
+    pub fn longest_inner(&self) -> usize {
+        self.inner_len(self.path.octets())
+    }
+
+    /// Gives the length of the IP packet on the wire that an inner packet of `inner` octets becomes, without flow padding.
     pub fn sealed_len(&self, inner: usize) -> usize {
-        let keys = &self.shared.keys;
-        keys.front_len() + (inner + esp::TRAILER_LEN).next_multiple_of(keys.alignment) + keys.icv_len
+        let payload = inner.saturating_sub(self.stripped_len());
+        self.lead_len()
+            + match &self.shared.guard {
+                Guard::Esp(esp) => esp.sealed_len(payload),
+                Guard::Ah(ah) => ah.header_len(self.place.is_v4()) + payload,
+            }
     }
 
-    /// Gives the length of the longest inner packet whose ESP packet has at most `sealed` octets.
+    /// Gives the length of the longest inner packet that becomes an IP packet of at most `sealed` octets on the wire.
     pub fn inner_len(&self, sealed: usize) -> usize {
-        let keys = &self.shared.keys;
-        let ciphertext = sealed.saturating_sub(keys.front_len() + keys.icv_len);
-        (ciphertext - ciphertext % keys.alignment).saturating_sub(esp::TRAILER_LEN)
+        self.payload_len(sealed) + self.stripped_len()
     }
 
     /// Gives the SA with other outer addresses; all else is shared with this one.
-    pub(crate) fn moved(&self, outer: Outer) -> OutboundSa {
-        OutboundSa { outer, shared: Arc::clone(&self.shared) }
+    pub(crate) fn moved(&self, outer: Outer, path: Arc<PathMtu>) -> OutboundSa {
+        OutboundSa { place: Place::new(outer), path, shared: Arc::clone(&self.shared) }
+    }
+
+    /// Tells whether the SA can carry another: AH in transport mode.
+    pub(crate) fn wraps(&self) -> bool {
+        matches!((&self.shared.guard, &self.shared.mode), (Guard::Ah(_), Mode::Transport(_)))
     }
 
     /// Tells whether the SA was negotiated for this packet.
@@ -166,27 +297,205 @@ impl OutboundSa {
     }
 
     fn try_seal(&self, packet: &mut PacketBuf) -> Result<Sealed, DropReason> {
-        let Shared { id, keys, iv, counters, .. } = &*self.shared;
-        let inner = Inner::of(packet.as_slice())?;
         let inner_len = packet.len();
-        counters.meter.admit()?;
-
-        let padding = esp::padding_len(inner_len, keys.alignment);
-        let trailer = packet.push_back(padding + esp::TRAILER_LEN).ok_or(DropReason::TooLong)?;
-        esp::write_trailer(trailer, inner.next_header).map_err(|_| DropReason::TooLong)?;
-        packet.push_back(keys.icv_len).ok_or(DropReason::TooLong)?;
-        let front = packet.push_front(keys.front_len()).ok_or(DropReason::TooLong)?;
-
-        let number = counters.sequence.next()?;
-        let header = esp::Header { spi: esp::Spi(id.spi.0), sequence: number as u32 };
-        let (header_room, iv_room) = front.split_at_mut(esp::HEADER_LEN);
-        header_room.copy_from_slice(&header.encode());
-        iv.fill(number, iv_room).map_err(|_| DropReason::TooLong)?;
-        keys.seal(number, packet.as_mut_slice()).map_err(|_| DropReason::TooLong)?;
-
-        let expiry = graver(counters.meter.count(inner_len), counters.sequence.expiry(number));
-        Ok(Sealed { expiry, traffic_class: inner.traffic_class })
+        self.admit()?;
+        let (protocol, front) = self.shared.mode.strip(packet)?;
+        let protocol = match self.unusual().and_then(|unusual| unusual.compressor.as_ref()) {
+            Some(compressor) => compressor.compress(packet, protocol),
+            None => protocol,
+        };
+        self.guard(packet, protocol, front, inner_len)
     }
+
+    fn try_seal_dummy(&self, packet: &mut PacketBuf, octets: usize) -> Result<Sealed, DropReason> {
+        if matches!(self.shared.guard, Guard::Ah(_)) {
+            return Err(DropReason::NextHeader);
+        }
+        self.admit()?;
+        packet.clear();
+        packet.push_back(octets).ok_or(DropReason::TooLong)?.fill(0);
+        let front = Front::New(OuterHeader { traffic_class: 0, dont_fragment: true, hop_limit: None });
+        self.guard(packet, protocol::NO_NEXT_HEADER, front, 0)
+    }
+
+    fn unusual(&self) -> Option<&Unusual> {
+        self.shared.unusual.as_deref()
+    }
+
+    fn limits(&self) -> Option<&Lifetime> {
+        self.unusual().map(|unusual| &unusual.limits)
+    }
+
+    /// Refuses a packet that cannot leave, before a sequence number is spent on it.
+    fn admit(&self) -> Result<(), DropReason> {
+        let Counters { sequence, meter, .. } = &self.shared.counters;
+        meter.admit(self.limits())?;
+        sequence.admit()?;
+        self.wrapper().map_or(Ok(()), OutboundSa::admit)
+    }
+
+    /// Protects a payload, and puts in front of it what no socket can.
+    fn guard(
+        &self,
+        packet: &mut PacketBuf,
+        protocol: u8,
+        front: Front,
+        inner_len: usize,
+    ) -> Result<Sealed, DropReason> {
+        let Shared { guard, counters, .. } = &*self.shared;
+        let (number, form, wrapper_expiry) = match guard {
+            Guard::Esp(esp) => {
+                let number = esp.seal(packet, self.spi(), protocol, self.flow_len(), &counters.sequence)?;
+                let (form, wrapper_expiry) = self.finish_esp(packet, front, number)?;
+                (number, form, wrapper_expiry)
+            }
+            Guard::Ah(ah) => {
+                let mut header = front.into_header(&self.outer(), 0);
+                header.set_protocol(protocol);
+                let number = ah.seal(packet, self.spi(), header, &counters.sequence)?;
+                (number, Form::Packet, None)
+            }
+        };
+        let expiry = graver(counters.meter.count(inner_len, self.limits()), counters.sequence.expiry(number));
+        Ok(Sealed { form, expiry, wrapper_expiry })
+    }
+
+    /// Leaves an ESP packet to a socket, or makes it whole where its header is one that a socket cannot make.
+    fn finish_esp(
+        &self,
+        packet: &mut PacketBuf,
+        front: Front,
+        number: u64,
+    ) -> Result<(Form, Option<Expiry>), DropReason> {
+        let wrapper = self.wrapper();
+        if wrapper.is_none()
+            && let Some(header) = front.as_plain(&self.place)
+        {
+            return Ok((Form::Payload(header), None));
+        }
+        let mut header = front.into_header(&self.outer(), identification(number));
+        // The inner packet's own header may have none, and whoever cuts this one needs one (RFC 6864 §4.1).
+        header.identify(identification(number));
+        header.set_protocol(protocol::ESP);
+        match wrapper {
+            Some(wrapper) => Ok((Form::Packet, wrapper.wrap(packet, header)?)),
+            None => {
+                self.put_headers_on(packet, header)?;
+                Ok((Form::Packet, None))
+            }
+        }
+    }
+
+    /// Makes an ESP packet whole: UDP where the SA has that encapsulation, and the IP header.
+    fn put_headers_on(&self, packet: &mut PacketBuf, mut header: Header) -> Result<(), DropReason> {
+        if self.place.encapsulation() == Encapsulation::Udp {
+            self.put_into_udp(packet, &mut header)?;
+        }
+        header.put_on(packet)
+    }
+
+    /// Puts this SA's AH around another SA's packet.
+    fn wrap(&self, packet: &mut PacketBuf, header: Header) -> Result<Option<Expiry>, DropReason> {
+        let Shared { guard: Guard::Ah(ah), counters, .. } = &*self.shared else {
+            return Err(DropReason::Bundle);
+        };
+        let inner_len = packet.len();
+        let number = ah.seal(packet, self.spi(), header, &counters.sequence)?;
+        Ok(graver(counters.meter.count(inner_len, self.limits()), counters.sequence.expiry(number)))
+    }
+
+    /// Puts a UDP header between an ESP packet and an IP header that no UDP socket makes (RFC 3948 §2.1).
+    fn put_into_udp(&self, packet: &mut PacketBuf, header: &mut Header) -> Result<(), DropReason> {
+        let length = udp::Header::LEN + packet.len();
+        let mut encapsulation = udp::Header {
+            source_port: self.outer().local.port(),
+            destination_port: self.outer().remote.port(),
+            length: u16::try_from(length).map_err(|_| DropReason::TooLong)?,
+            checksum: 0,
+        };
+        packet
+            .push_front(udp::Header::LEN)
+            .ok_or(DropReason::TooLong)?
+            .copy_from_slice(&encapsulation.encode());
+        header.set_protocol(protocol::UDP);
+        if let Addresses::V6 { .. } = header.addresses() {
+            // RFC 8200 §8.1: the last destination of a route counts, and there is no packet without a checksum.
+            let addresses = authenticated::image(header)?.addresses();
+            let (source, destination) = (addresses.source(), addresses.destination());
+            encapsulation.checksum =
+                match checksum::transport(source, destination, protocol::UDP, packet.as_slice()) {
+                    0 => u16::MAX,
+                    checksum => checksum,
+                };
+            packet.as_mut_slice()[..udp::Header::LEN].copy_from_slice(&encapsulation.encode());
+        }
+        Ok(())
+    }
+
+    /// Gives the length to which payloads are lengthened, so that they tell nothing by it.
+    ///
+    /// Only tunnel mode can: its payload tells its own length (RFC 4303 §2.7).
+    fn flow_len(&self) -> usize {
+        match (self.shared.padding, &self.shared.mode) {
+            (FlowPadding::None, _) | (_, Mode::Transport(_) | Mode::Beet(..)) => 0,
+            (FlowPadding::To(octets), Mode::Tunnel(_)) => octets.into(),
+            (FlowPadding::ToPathMtu, Mode::Tunnel(_)) => {
+                self.payload_len(self.path_mtu().unwrap_or(limits::LEAST_PATH_MTU))
+            }
+        }
+    }
+
+    /// Gives the length of the longest payload that becomes an IP packet of at most `sealed` octets on the wire.
+    fn payload_len(&self, sealed: usize) -> usize {
+        let guarded = sealed.saturating_sub(self.lead_len());
+        match &self.shared.guard {
+            Guard::Esp(esp) => esp.payload_len(guarded),
+            Guard::Ah(ah) => guarded.saturating_sub(ah.header_len(self.place.is_v4())),
+        }
+    }
+
+    /// Octets of the headers in front of this SA's own.
+    fn lead_len(&self) -> usize {
+        let is_v4 = self.place.is_v4();
+        let udp = match self.place.encapsulation() {
+            Encapsulation::Udp => udp::Header::LEN,
+            Encapsulation::None => 0,
+        };
+        let ah = match self.wrapper().map(|wrapper| &wrapper.shared.guard) {
+            Some(Guard::Ah(ah)) => ah.header_len(is_v4),
+            Some(Guard::Esp(_)) | None => 0,
+        };
+        ip_header_len(is_v4) + udp + ah
+    }
+
+    /// Octets of an inner packet's header that are not sent as such.
+    fn stripped_len(&self) -> usize {
+        match &self.shared.mode {
+            Mode::Tunnel(_) => 0,
+            Mode::Transport(_) => ip_header_len(self.place.is_v4()),
+            Mode::Beet(_, addresses) => ip_header_len(addresses.source().is_ipv4()),
+        }
+    }
+}
+
+impl Unusual {
+    fn of(spec: &SaSpec, wrapper: Option<OutboundSa>) -> Option<Unusual> {
+        let Handling { compression, device, mark, .. } = spec.handling;
+        let is_usual = spec.lifetime == Lifetime::UNLIMITED
+            && (compression, device, mark) == (None, None, 0)
+            && wrapper.is_none();
+        let compressor = compression.map(Compressor::new);
+        (!is_usual).then_some(Unusual { limits: spec.lifetime, compressor, wrapper, device, mark })
+    }
+}
+
+/// An identification that no two of 65,535 packets in a row share, and that is never zero: a socket would choose another.
+pub(crate) fn identification(number: u64) -> u16 {
+    1 + (number % u64::from(u16::MAX)) as u16
+}
+
+fn ip_header_len(is_v4: bool) -> usize {
+    if is_v4 { Ipv4Header::LEN } else { Ipv6Header::LEN }
 }
 
 fn graver(first: Option<Expiry>, second: Option<Expiry>) -> Option<Expiry> {
@@ -200,7 +509,7 @@ impl fmt::Debug for OutboundSa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OutboundSa")
             .field("id", &self.id())
-            .field("outer", &self.outer)
+            .field("outer", &self.outer())
             .finish_non_exhaustive()
     }
 }

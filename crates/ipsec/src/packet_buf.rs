@@ -82,6 +82,15 @@ impl PacketBuf {
         Some(())
     }
 
+    /// Replaces the packet by a copy of `packet`, in a larger buffer if this one is too small.
+    pub fn replace(&mut self, packet: &[u8]) {
+        if self.copy_from(packet).is_none() {
+            *self = PacketBuf::new(packet.len());
+            self.octets[HEADROOM..][..packet.len()].copy_from_slice(packet);
+            self.set_len(packet.len());
+        }
+    }
+
     /// Lengthens the packet at its front and gives the new octets, whatever they hold; `None` if there is no room.
     pub fn push_front(&mut self, octets: usize) -> Option<&mut [u8]> {
         let start = self.start.checked_sub(octets)?;
@@ -151,6 +160,16 @@ mod tests {
         assert!(packet.pull_front(5).is_none());
         packet.truncate(usize::MAX);
         assert_eq!(packet.as_slice(), b"fits");
+    }
+
+    #[test]
+    fn a_buffer_grows_for_what_replaces_its_packet() {
+        let mut packet = PacketBuf::new(4);
+        packet.replace(b"inner packet");
+        assert_eq!(packet.as_slice(), b"inner packet");
+        assert_eq!((packet.headroom(), packet.tailroom()), (HEADROOM, TAILROOM));
+        packet.replace(b"x");
+        assert_eq!((packet.as_slice(), packet.headroom()), (&b"x"[..], HEADROOM));
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! carries, beside its bits, the number of the lap in which it was written:
 //!
 //! ```text
-//!    sequence number   │ lap (48 bits at most) │ word of the ring │ bit (4) │
+//!    sequence number = (lap × words of the ring + word) × 36 + bit
 //!
-//!    one word          │ lap (48)                                │ bits (16) │
+//!    one word          │ lap, its low 28 bits │ 36 bits │
 //! ```
 //!
 //! A word of an older lap simply counts as empty, so nothing is ever cleared, however far the window jumps. And since the
@@ -14,9 +14,17 @@
 //! out: a sequence number is accepted at most once, whatever the other workers do at that moment. `top` is only the edge
 //! against which age is measured; the order in which workers raise it decides nothing else.
 //!
-//! A window of W packets takes W/16 + 1 words, rounded up to a power of two: 128 octets for up to 240 packets, 4 KiB for 4096.
+//! Laps are told apart while they are within 2²⁷ of each other, which is eighteen times the longest leap that an extended
+//! sequence number can express. A word that every leap since then has missed takes no number until the laps come round
+//! again; it never takes one twice.
+//!
+//! A window of W packets takes W/36 + 1 words, rounded up to a power of two: 128 octets for up to 540 packets, 256 for
+//! 1024, 16 KiB for 65,536.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use sa::Esn;
 
 use crate::DropReason;
 use crate::limits::LAST_EXTENDED_SEQUENCE;
@@ -24,10 +32,10 @@ use crate::limits::LAST_EXTENDED_SEQUENCE;
 /// Remembers which sequence numbers of one inbound SA were accepted.
 #[derive(Debug)]
 pub(crate) struct ReplayWindow {
-    size: u64,
+    size: u32,
     top: AtomicU64,
-    /// Empty where replays are not looked for.
-    ring: Box<[AtomicU64]>,
+    /// Made with the first packet, since many SAs never see one; empty where replays are not looked for.
+    ring: OnceLock<Box<[AtomicU64]>>,
 }
 
 /// Where an accepted sequence number stood.
@@ -42,16 +50,17 @@ pub(crate) enum Arrival {
 impl ReplayWindow {
     /// Makes the window of `size` packets; 0 accepts everything.
     pub(crate) fn new(size: u32) -> ReplayWindow {
-        // One word more than the size fills: the newest packets share none with the oldest that still count.
-        let words = match size {
-            0 => 0,
-            size => (size.div_ceil(BITS) + 1).next_power_of_two().max(FEWEST_WORDS) as usize,
+        ReplayWindow { size, top: AtomicU64::new(0), ring: OnceLock::new() }
+    }
+
+    /// Completes the number that a packet carries, and refuses one that cannot be accepted; changes nothing.
+    pub(crate) fn admit(&self, low: u32, esn: Esn) -> Result<u64, DropReason> {
+        let number = match esn {
+            Esn::No => low.into(),
+            Esn::Yes => self.extend(low),
         };
-        ReplayWindow {
-            size: u64::from(size),
-            top: AtomicU64::new(0),
-            ring: (0..words).map(|_| AtomicU64::new(0)).collect(),
-        }
+        self.check(number)?;
+        Ok(number)
     }
 
     /// Completes the 32 bits that a packet carries to the extended sequence number that they mean (RFC 4303 §A2.2).
@@ -59,27 +68,27 @@ impl ReplayWindow {
     /// That is the one number of those low bits among the 2³² that start at the window's lower edge. Without a window it
     /// is the one next to the highest number so far. A sender whose last 2³² packets were all lost is not found again
     /// (§A3 would try): its packets are refused until it rekeys.
-    pub(crate) fn extend(&self, low: u32) -> u64 {
-        let reach = if self.size == 0 { HALF_SUBSPACE } else { self.size };
+    fn extend(&self, low: u32) -> u64 {
+        let reach = if self.size == 0 { HALF_SUBSPACE } else { self.size.into() };
         let bottom = (self.top.load(Ordering::Relaxed) + 1).saturating_sub(reach);
         let candidate = (bottom & !LOW_BITS) | u64::from(low);
         if candidate < bottom { candidate + SUBSPACE } else { candidate }
     }
 
     /// Refuses a number that cannot be accepted, before anything is spent on its packet; changes nothing.
-    pub(crate) fn check(&self, number: u64) -> Result<(), DropReason> {
+    fn check(&self, number: u64) -> Result<(), DropReason> {
         self.check_age(number)?;
-        let Some(place) = self.place(number) else {
-            return Ok(());
-        };
-        self.ring[place.word].load(Ordering::Relaxed).with(place).map(|_| ())
+        let Some(ring) = self.ring.get() else { return Ok(()) };
+        let Some(place) = place(number, ring.len()) else { return Ok(()) };
+        ring[place.word].load(Ordering::Relaxed).with(place).map(|_| ())
     }
 
     /// Accepts the number of an authenticated packet, this once.
     pub(crate) fn mark(&self, number: u64) -> Result<Arrival, DropReason> {
         self.check_age(number)?;
-        if let Some(place) = self.place(number) {
-            self.ring[place.word]
+        let ring = self.ring.get_or_init(|| empty_ring(self.size));
+        if let Some(place) = place(number, ring.len()) {
+            ring[place.word]
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| held.with(place).ok())
                 .map_err(|held| held.with(place).err().unwrap_or(DropReason::Replayed))?;
         }
@@ -88,9 +97,10 @@ impl ReplayWindow {
     }
 
     fn check_age(&self, number: u64) -> Result<(), DropReason> {
-        // Zero is never sent: a sender's counter is incremented before its first packet (RFC 4303 §3.3.3).
-        let too_old = self.size > 0 && number.saturating_add(self.size) <= self.top.load(Ordering::Relaxed);
-        if number == 0 || too_old {
+        // Where replays are looked for, zero is never sent: a sender's counter is incremented before its first packet, and
+        // ends before it comes round (RFC 4303 §3.3.3).
+        let reached = number.saturating_add(self.size.into());
+        if self.size > 0 && (number == 0 || reached <= self.top.load(Ordering::Relaxed)) {
             Err(DropReason::TooOld)
         } else if number > LAST_EXTENDED_SEQUENCE {
             Err(DropReason::SequenceExhausted)
@@ -98,14 +108,23 @@ impl ReplayWindow {
             Ok(())
         }
     }
+}
 
-    /// Tells where in the ring a number stands; `None` without a window.
-    fn place(&self, number: u64) -> Option<Place> {
-        let words = self.ring.len() as u64;
-        let block = number / u64::from(BITS);
-        let lap = block.checked_shr(words.checked_ilog2()?)?;
-        Some(Place { word: (block & (words - 1)) as usize, lap, bit: 1 << (number % u64::from(BITS)) })
-    }
+fn empty_ring(size: u32) -> Box<[AtomicU64]> {
+    // One word more than the size fills: the newest packets share none with the oldest that still count.
+    let words = match size {
+        0 => 0,
+        size => (size.div_ceil(BITS) + 1).next_power_of_two().max(FEWEST_WORDS) as usize,
+    };
+    (0..words).map(|_| AtomicU64::new(0)).collect()
+}
+
+/// Tells where in a ring of so many words a number stands; `None` if it has none.
+fn place(number: u64, words: usize) -> Option<Place> {
+    let words = words as u64;
+    let block = number / u64::from(BITS);
+    let lap = block.checked_shr(words.checked_ilog2()?)? & LAPS;
+    Some(Place { word: (block & (words - 1)) as usize, lap, bit: 1 << (number % u64::from(BITS)) })
 }
 
 /// A number's word in the ring, its lap, and its bit.
@@ -123,11 +142,11 @@ trait Word {
 
 impl Word for u64 {
     fn with(self, place: Place) -> Result<u64, DropReason> {
-        let lap = self >> BITS;
-        if lap > place.lap {
-            Err(DropReason::TooOld)
-        } else if lap < place.lap {
+        let laps_ahead = place.lap.wrapping_sub(self >> BITS) & LAPS;
+        if self & NUMBERS == 0 || (1..HALF_OF_LAPS).contains(&laps_ahead) {
             Ok(place.lap << BITS | place.bit)
+        } else if laps_ahead > 0 {
+            Err(DropReason::TooOld)
         } else if self & place.bit == 0 {
             Ok(self | place.bit)
         } else {
@@ -137,10 +156,13 @@ impl Word for u64 {
 }
 
 /// Sequence numbers in one word of the ring.
-const BITS: u32 = 16;
-/// With fewer words a lap would not fit beside the bits: 56 bits of number less 4 of bit and 4 of word are 48.
+const BITS: u32 = 36;
+/// With fewer words, laps of one leap could not be told apart.
 const FEWEST_WORDS: u32 = 16;
-const _: () = assert!((LAST_EXTENDED_SEQUENCE / BITS as u64 / FEWEST_WORDS as u64) >> (64 - BITS) == 0);
+const NUMBERS: u64 = (1 << BITS) - 1;
+const LAPS: u64 = u64::MAX >> BITS;
+const HALF_OF_LAPS: u64 = LAPS.div_ceil(2);
+const _: () = assert!(SUBSPACE / (BITS as u64 * FEWEST_WORDS as u64) < HALF_OF_LAPS / 16);
 
 const SUBSPACE: u64 = 1 << 32;
 const HALF_SUBSPACE: u64 = 1 << 31;
@@ -175,7 +197,7 @@ mod tests {
             6 => -40..40i64,
             3 => -5000..5000i64,
             1 => -70_000..70_000i64,
-            1 => prop_oneof![Just(1 << 16), Just(1 << 20), Just(1 << 33)],
+            1 => prop_oneof![Just(1 << 16), Just(1 << 20), Just(1 << 27)],
         ];
         prop::collection::vec(step, 1..400)
     }
@@ -228,14 +250,15 @@ mod tests {
         assert_eq!(extend(0x5_0000_0003, 0xffff_ff00), 0x5_ffff_ff00);
     }
 
+    /// RFC 4303 §3.3.3: a sender whose receiver looks for no replays counts on from zero when its numbers are used up.
     #[test]
-    fn without_a_window_everything_is_accepted_but_zero() {
+    fn without_a_window_everything_is_accepted() {
         let window = ReplayWindow::new(0);
-        for number in [7, 7, 1, 1 << 40, 7] {
+        for number in [7, 7, 1, 1 << 40, 7, 0] {
             assert_eq!(window.check(number), Ok(()));
             assert!(window.mark(number).is_ok());
         }
-        assert_eq!(window.mark(0), Err(DropReason::TooOld));
+        assert_eq!(ReplayWindow::new(1).mark(0), Err(DropReason::TooOld));
     }
 
     #[test]
@@ -262,6 +285,44 @@ mod tests {
             assert_eq!(window.mark(LAST_EXTENDED_SEQUENCE), Err(DropReason::Replayed));
             assert_eq!(window.mark(LAST_EXTENDED_SEQUENCE + 1), Err(DropReason::SequenceExhausted));
         }
+    }
+
+    #[test]
+    fn leaps_are_followed_and_nothing_is_accepted_twice() {
+        for size in [1, 64, 1024, REPLAY_WINDOW] {
+            let window = ReplayWindow::new(size);
+            let mut number = 1;
+            assert_eq!(window.mark(number), Ok(Arrival::Newest));
+            for _ in 0..16 {
+                // As far as 32 bits can express it, and to the same word of the ring: no other is touched.
+                number += SUBSPACE - SUBSPACE % (u64::from(BITS) * empty_ring(size).len() as u64);
+                assert_eq!(window.mark(number), Ok(Arrival::Newest));
+                assert_eq!(window.mark(number), Err(DropReason::Replayed));
+            }
+            for next in number + 1..number + 2 * u64::from(size) + 100 {
+                assert_eq!(window.mark(next), Ok(Arrival::Newest));
+                assert_eq!(window.mark(next), Err(DropReason::Replayed));
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_that_every_leap_has_missed_refuses_until_the_laps_come_round() {
+        let (first, half) = (Place { word: 0, lap: 0, bit: 1 }, Place { word: 0, lap: HALF_OF_LAPS, bit: 1 });
+        let almost = Place { lap: HALF_OF_LAPS - 1, ..half };
+        let word = 0.with(first).expect("an empty word takes any lap");
+        assert!(word.with(almost).is_ok());
+        assert_eq!(word.with(half), Err(DropReason::TooOld));
+        assert!(0.with(half).is_ok(), "an empty word takes any lap");
+    }
+
+    #[test]
+    fn memory_follows_the_size() {
+        let octets = |size| empty_ring(size).len() * 8;
+        assert_eq!(
+            [0, 32, 64, 540, 1024, 4096, REPLAY_WINDOW].map(octets),
+            [0, 128, 128, 128, 256, 1024, 16_384]
+        );
     }
 
     #[test]

@@ -13,12 +13,14 @@
 //! A packet is looked up once in each shape, best priority first, until no remaining shape can hold a better policy than
 //! the one found. So the cost grows with the number of shapes, of which a configuration has a handful, and not with the
 //! number of policies: a hundred thousand road warriors are one shape. A range of addresses or ports that is no block is
-//! covered by two that may be wider than it; whether the packet is really selected is then asked of the selector
-//! itself. Policies that share a key (equal selectors, or ranges under one block) are tried one after the other.
+//! covered by two that may be wider than it, and of a key only its hash is kept; so whether the packet is really selected
+//! is asked of the selector itself. Policies that share a key (equal selectors, or ranges under one block) are tried one
+//! after the other.
 //!
 //! The index is persistent: a clone shares everything, and a change copies the shapes' heads and one page of one table.
 
 use sa::{Family, IpProtocol, PolicyId, PortRange, SelectorPair, TrafficSelector};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -42,20 +44,6 @@ pub(crate) struct Candidate {
     pub(crate) policy: u32,
 }
 
-/// A candidate under a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    candidate: Candidate,
-    cover: Cover,
-}
-
-/// Whether the boxes of a selector pair hold packets that it does not select.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Cover {
-    Exact,
-    Wider,
-}
-
 #[derive(Clone, Debug)]
 pub(crate) struct SelectorIndex {
     seed: Seed,
@@ -66,9 +54,12 @@ pub(crate) struct SelectorIndex {
 #[derive(Clone, Debug)]
 struct ShapeTable {
     shape: Shape,
+    /// The bits that count in this shape.
+    mask: Key,
     /// No policy of this shape ranks before it; a policy that was removed may have been the last to rank so high.
     best: Rank,
-    table: HashPages<Key, Entries>,
+    /// By what the keys hash to: a key itself would take more memory than all else.
+    table: HashPages<u64, Candidates>,
 }
 
 impl SelectorIndex {
@@ -76,7 +67,7 @@ impl SelectorIndex {
         SelectorIndex { seed, shapes: Arc::new(Vec::new()) }
     }
 
-    /// Gives the lowest-ranking candidate that selects the packet; asks `selects` where the index alone cannot tell.
+    /// Gives the lowest-ranking candidate that `selects` the packet; the index alone never knows for certain.
     pub(crate) fn first(&self, ends: &Ends, selects: impl Fn(&Candidate) -> bool) -> Option<Candidate> {
         let (family, point) = (Family::of(ends.local), Key::point(ends));
         let mut found: Option<Candidate> = None;
@@ -84,27 +75,37 @@ impl SelectorIndex {
             if found.is_some_and(|found| found.rank <= shape.best) {
                 break;
             }
-            let same_key = shape.table.at(&point.within(&shape.shape)).map_or(&[][..], Entries::as_slice);
+            let key = self.seed.hash_one(point.masked(&shape.mask));
+            let same_key = shape.table.at(&key).map_or(&[][..], Candidates::as_slice);
             let better = same_key
                 .iter()
-                .take_while(|entry| found.is_none_or(|found| entry.candidate.rank < found.rank))
-                .find(|entry| entry.cover == Cover::Exact || selects(&entry.candidate));
-            found = better.map(|entry| entry.candidate).or(found);
+                .take_while(|candidate| found.is_none_or(|found| candidate.rank < found.rank))
+                .find(|candidate| selects(candidate));
+            found = better.copied().or(found);
         }
         found
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.shapes.is_empty()
+    }
+
+    /// Tells whether some selector selects by ports.
+    pub(crate) fn looks_at_ports(&self) -> bool {
+        self.shapes.iter().any(|table| table.shape.local_port > 0 || table.shape.remote_port > 0)
+    }
+
     pub(crate) fn insert(&mut self, pair: &SelectorPair, candidate: Candidate) {
-        let (cover, boxes) = boxes(pair);
-        for (shape, key) in boxes {
+        for (shape, key) in boxes(pair) {
             let shapes = Arc::make_mut(&mut self.shapes);
             let index = shapes.iter().position(|table| table.shape == shape).unwrap_or_else(|| {
-                shapes.push(ShapeTable { shape, best: candidate.rank, table: HashPages::new(self.seed) });
+                let (mask, best) = (Key::mask(&shape), candidate.rank);
+                shapes.push(ShapeTable { shape, mask, best, table: HashPages::new(self.seed) });
                 shapes.len() - 1
             });
             shapes[index].best = shapes[index].best.min(candidate.rank);
-            shapes[index].table.change(key, |entries| {
-                entries.insert(Entry { candidate, cover });
+            shapes[index].table.change(self.seed.hash_one(key), |candidates| {
+                candidates.insert(candidate);
                 Keep::Yes
             });
             shapes.sort_by_key(|table| table.best);
@@ -112,12 +113,12 @@ impl SelectorIndex {
     }
 
     pub(crate) fn remove(&mut self, pair: &SelectorPair, candidate: Candidate) {
-        for (shape, key) in boxes(pair).1 {
+        for (shape, key) in boxes(pair) {
             let shapes = Arc::make_mut(&mut self.shapes);
             if let Some(table) = shapes.iter_mut().find(|table| table.shape == shape) {
-                table.table.change(key, |entries| {
-                    entries.remove(candidate);
-                    if entries.as_slice().is_empty() { Keep::No } else { Keep::Yes }
+                table.table.change(self.seed.hash_one(key), |candidates| {
+                    candidates.remove(candidate);
+                    if candidates.as_slice().is_empty() { Keep::No } else { Keep::Yes }
                 });
             }
             shapes.retain(|table| !table.table.is_empty());
@@ -125,41 +126,44 @@ impl SelectorIndex {
     }
 }
 
-/// The entries of one key, in order; mostly there is one, which then needs no memory of its own.
+/// The candidates of one key, in order; mostly there is one, which then needs no memory of its own.
 #[derive(Clone, Debug, Default)]
-enum Entries {
+enum Candidates {
     #[default]
     None,
-    One(Entry),
-    Several(Vec<Entry>),
+    One(Candidate),
+    Several(Box<[Candidate]>),
 }
 
-impl Entries {
-    fn as_slice(&self) -> &[Entry] {
+/// Two keys and what they lead to are one cache line.
+const _: () = assert!(size_of::<Option<(u64, Candidates)>>() == 32);
+
+impl Candidates {
+    fn as_slice(&self) -> &[Candidate] {
         match self {
-            Entries::None => &[],
-            Entries::One(entry) => std::slice::from_ref(entry),
-            Entries::Several(entries) => entries,
+            Candidates::None => &[],
+            Candidates::One(candidate) => std::slice::from_ref(candidate),
+            Candidates::Several(candidates) => candidates,
         }
     }
 
-    fn insert(&mut self, entry: Entry) {
-        let mut entries = self.as_slice().to_vec();
-        entries.insert(entries.partition_point(|other| *other < entry), entry);
-        *self = Entries::of(entries);
+    fn insert(&mut self, candidate: Candidate) {
+        let mut candidates = self.as_slice().to_vec();
+        candidates.insert(candidates.partition_point(|other| *other < candidate), candidate);
+        *self = Candidates::of(candidates);
     }
 
     fn remove(&mut self, candidate: Candidate) {
-        let mut entries = self.as_slice().to_vec();
-        entries.retain(|entry| entry.candidate != candidate);
-        *self = Entries::of(entries);
+        let mut candidates = self.as_slice().to_vec();
+        candidates.retain(|other| *other != candidate);
+        *self = Candidates::of(candidates);
     }
 
-    fn of(entries: Vec<Entry>) -> Entries {
-        match entries[..] {
-            [] => Entries::None,
-            [entry] => Entries::One(entry),
-            _ => Entries::Several(entries),
+    fn of(candidates: Vec<Candidate>) -> Candidates {
+        match candidates[..] {
+            [] => Candidates::None,
+            [candidate] => Candidates::One(candidate),
+            _ => Candidates::Several(candidates.into()),
         }
     }
 }
@@ -176,10 +180,11 @@ struct Shape {
 }
 
 /// The leading bits in each dimension; for a packet, all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Key {
-    local: u128,
-    remote: u128,
+    /// In halves: whole, they would be aligned to 16 octets.
+    local: [u64; 2],
+    remote: [u64; 2],
     /// Family, protocol and both ports, so that the hash has fewer words to mix.
     rest: u64,
 }
@@ -197,27 +202,48 @@ impl Key {
     }
 
     fn of(family: Family, local: u128, remote: u128, protocol: u8, local_port: u32, remote_port: u32) -> Key {
-        let family = u64::from(family == Family::V6);
+        let family = if family == Family::V6 { FAMILY_BIT } else { 0 };
         let ports = u64::from(local_port) << PORT_BITS | u64::from(remote_port);
-        Key { local, remote, rest: family << 63 | u64::from(protocol) << (2 * PORT_BITS) | ports }
+        let rest = family | u64::from(protocol) << (2 * PORT_BITS) | ports;
+        Key { local: halves(local), remote: halves(remote), rest }
     }
 
-    /// Keeps the bits that count in a shape.
-    fn within(&self, shape: &Shape) -> Key {
+    fn mask(shape: &Shape) -> Key {
         let ports = u64::from(leading(PORT_BITS, shape.local_port)) << PORT_BITS
             | u64::from(leading(PORT_BITS, shape.remote_port));
-        let rest = FAMILY_BIT | u64::from(leading(8, shape.protocol)) << (2 * PORT_BITS) | ports;
         Key {
-            local: self.local & leading_address(shape.local),
-            remote: self.remote & leading_address(shape.remote),
-            rest: self.rest & rest,
+            local: halves(leading_address(shape.local)),
+            remote: halves(leading_address(shape.remote)),
+            rest: FAMILY_BIT | u64::from(leading(8, shape.protocol)) << (2 * PORT_BITS) | ports,
+        }
+    }
+
+    fn masked(&self, mask: &Key) -> Key {
+        let and = |[high, low]: [u64; 2], mask: [u64; 2]| [high & mask[0], low & mask[1]];
+        Key {
+            local: and(self.local, mask.local),
+            remote: and(self.remote, mask.remote),
+            rest: self.rest & mask.rest,
+        }
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.local[0]);
+        state.write_u64(self.remote[0]);
+        state.write_u64(self.rest);
+        // IPv4 addresses end before.
+        if self.rest & FAMILY_BIT != 0 {
+            state.write_u64(self.local[1]);
+            state.write_u64(self.remote[1]);
         }
     }
 }
 
 /// Covers a selector pair with boxes, 16 at most; with none if its ends are of two families or two protocols, since it
 /// selects nothing then.
-fn boxes(pair: &SelectorPair) -> (Cover, Vec<(Shape, Key)>) {
+fn boxes(pair: &SelectorPair) -> Vec<(Shape, Key)> {
     let SelectorPair { local, remote } = pair;
     let family = local.family();
     let protocol = match (local.protocol, remote.protocol) {
@@ -225,12 +251,10 @@ fn boxes(pair: &SelectorPair) -> (Cover, Vec<(Shape, Key)>) {
         (left, right) => (left == right).then_some(left),
     };
     let Some(protocol) = protocol.filter(|_| remote.family() == family) else {
-        return (Cover::Exact, Vec::new());
+        return Vec::new();
     };
-    let sides =
-        [address_blocks(local), address_blocks(remote), port_blocks(local.ports), port_blocks(remote.ports)];
-    let cover = sides.iter().map(|(cover, _)| *cover).max().unwrap_or(Cover::Exact);
-    let [locals, remotes, local_ports, remote_ports] = sides.map(|(_, blocks)| blocks);
+    let [locals, remotes] = [local, remote].map(address_blocks);
+    let [local_ports, remote_ports] = [local.ports, remote.ports].map(port_blocks);
 
     let mut boxes = Vec::new();
     for (local, remote) in locals.iter().flat_map(|local| remotes.iter().map(move |remote| (local, remote))) {
@@ -249,7 +273,7 @@ fn boxes(pair: &SelectorPair) -> (Cover, Vec<(Shape, Key)>) {
             }
         }
     }
-    (cover, boxes)
+    boxes
 }
 
 /// All values whose first `len` bits are those of `start`.
@@ -261,38 +285,35 @@ struct Block {
 
 /// Covers a range of `width`-bit values with one block if it is one, else with the smallest block on either side of its
 /// middle, the value in it with the most trailing zeros.
-fn blocks(start: u128, end: u128, width: u32) -> (Cover, Vec<Block>) {
+fn blocks(start: u128, end: u128, width: u32) -> Vec<Block> {
     let around = |start: u128, end: u128| {
         let free = 128 - (start ^ end).leading_zeros();
-        let block = Block { start: start & !low_bits(free), len: width - free };
-        (block, block.start == start && block.start | low_bits(free) == end)
+        Block { start: start & !low_bits(free), len: width - free }
     };
-    let (whole, is_block) = around(start, end);
-    if is_block {
-        return (Cover::Exact, vec![whole]);
+    let whole = around(start, end);
+    if whole.start == start && whole.start | low_bits(width - whole.len) == end {
+        return vec![whole];
     }
     let middle = end & !low_bits(127 - (start ^ end).leading_zeros());
-    let [(lower, lower_is_block), (upper, upper_is_block)] = [around(start, middle - 1), around(middle, end)];
-    let cover = if lower_is_block && upper_is_block { Cover::Exact } else { Cover::Wider };
-    (cover, vec![lower, upper])
+    vec![around(start, middle - 1), around(middle, end)]
 }
 
-fn address_blocks(selector: &TrafficSelector) -> (Cover, Vec<Block>) {
+fn address_blocks(selector: &TrafficSelector) -> Vec<Block> {
     let (start, end) = (address_bits(selector.addresses.start()), address_bits(selector.addresses.end()));
     match selector.family() {
         Family::V4 => {
-            let (cover, mut blocks) = blocks(start >> V4_SHIFT, end >> V4_SHIFT, 32);
+            let mut blocks = blocks(start >> V4_SHIFT, end >> V4_SHIFT, 32);
             blocks.iter_mut().for_each(|block| block.start <<= V4_SHIFT);
-            (cover, blocks)
+            blocks
         }
         Family::V6 => blocks(start, end, 128),
     }
 }
 
-fn port_blocks(ports: PortRange) -> (Cover, Vec<Block>) {
+fn port_blocks(ports: PortRange) -> Vec<Block> {
     match ports {
-        PortRange::ANY => (Cover::Exact, vec![Block { start: 0, len: 0 }]),
-        PortRange::OPAQUE => (Cover::Exact, vec![Block { start: UNSEEN_PORT.into(), len: PORT_BITS }]),
+        PortRange::ANY => vec![Block { start: 0, len: 0 }],
+        PortRange::OPAQUE => vec![Block { start: UNSEEN_PORT.into(), len: PORT_BITS }],
         ports => blocks(ports.start().into(), ports.end().into(), PORT_BITS),
     }
 }
@@ -308,6 +329,10 @@ fn address_bits(address: IpAddr) -> u128 {
 /// A port in 17 bits, so that one that cannot be seen is a value like any other.
 fn port_bits(port: Option<u16>) -> u32 {
     port.map_or(UNSEEN_PORT, u32::from)
+}
+
+fn halves(bits: u128) -> [u64; 2] {
+    [(bits >> 64) as u64, bits as u64]
 }
 
 fn low_bits(count: u32) -> u128 {

@@ -24,12 +24,16 @@ impl SequenceCounter {
         SequenceCounter { used: AtomicU64::new(used), last }
     }
 
+    /// Refuses a packet for which there is no number.
+    pub(crate) fn admit(&self) -> Result<(), DropReason> {
+        let is_used_up = self.used.load(Ordering::Relaxed) >= self.last;
+        if is_used_up { Err(DropReason::SequenceExhausted) } else { Ok(()) }
+    }
+
     /// Gives the next number, as long as there is one.
     pub(crate) fn next(&self) -> Result<u64, DropReason> {
         // Without this look, packets after the last number would go on counting, and one day around.
-        if self.used.load(Ordering::Relaxed) >= self.last {
-            return Err(DropReason::SequenceExhausted);
-        }
+        self.admit()?;
         let number = self.used.fetch_add(1, Ordering::Relaxed) + 1;
         if number > self.last { Err(DropReason::SequenceExhausted) } else { Ok(number) }
     }

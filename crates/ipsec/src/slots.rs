@@ -11,15 +11,21 @@ pub(crate) struct Slots<T> {
     chunks: Arc<Vec<Option<Arc<Chunk<T>>>>>,
 }
 
+impl<T> Default for Slots<T> {
+    fn default() -> Slots<T> {
+        Slots { chunks: Arc::default() }
+    }
+}
+
 type Chunk<T> = [Option<T>; CHUNK];
 
 impl<T: Clone> Slots<T> {
-    pub(crate) fn new() -> Slots<T> {
-        Slots { chunks: Arc::new(Vec::new()) }
-    }
-
     pub(crate) fn at(&self, index: usize) -> Option<&T> {
         self.chunks.get(index / CHUNK)?.as_deref()?[index % CHUNK].as_ref()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.chunks.iter().flatten().flat_map(|chunk| chunk.iter().flatten())
     }
 
     pub(crate) fn put(&mut self, index: usize, value: T) {
@@ -71,7 +77,7 @@ mod tests {
                     }
                 }
             }
-            let (mut slots, mut model) = (Slots::new(), BTreeMap::new());
+            let (mut slots, mut model) = (Slots::default(), BTreeMap::new());
             apply(&mut slots, &mut model, &before);
             let (snapshot, snapshot_model) = (slots.clone(), model.clone());
             apply(&mut slots, &mut model, &after);

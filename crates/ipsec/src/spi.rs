@@ -11,17 +11,18 @@
 //! other one. As it is never zero, no SPI lies below 256, which RFC 4303 §2.1 keeps for IANA. An SPI is no secret and
 //! need not be hard to guess; the ICV is what keeps strangers out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use sa::Spi;
 use thiserror::Error;
 
 use crate::limits::SPI_SLOT_BITS;
+use crate::slots::Slots;
 
 /// Gives out SPIs of inbound SAs, each with a slot of its own.
 #[derive(Debug, Default)]
 pub struct SpiAllocator {
-    taken: BTreeMap<u32, Spi>,
+    taken: Slots<Spi>,
     /// Slots that were given back, the longest unused first.
     freed: VecDeque<Spi>,
     /// Slots from here on were never used.
@@ -49,19 +50,22 @@ impl SpiAllocator {
         let generation =
             if generation == last.0 >> SPI_SLOT_BITS { 1 + generation % GENERATIONS } else { generation };
         let spi = Spi(generation << SPI_SLOT_BITS | slot_of(last));
-        self.taken.insert(slot_of(spi), spi);
+        self.taken.put(slot_of(spi) as usize, spi);
         Ok(spi)
     }
 
     /// Takes the slot of an SPI that someone else chose; gives `None`, and takes nothing, if another SPI has it.
     pub fn claim(&mut self, spi: Spi) -> Option<()> {
-        (*self.taken.entry(slot_of(spi)).or_insert(spi) == spi).then_some(())
+        if self.holder(slot_of(spi)).is_none() {
+            self.taken.put(slot_of(spi) as usize, spi);
+        }
+        self.holds(spi).then_some(())
     }
 
     /// Frees the slot of an SPI; does nothing if that SPI does not have it.
     pub fn release(&mut self, spi: Spi) {
         if self.holds(spi) {
-            self.taken.remove(&slot_of(spi));
+            self.taken.clear(slot_of(spi) as usize);
             if slot_of(spi) < self.fresh {
                 self.freed.push_back(spi);
             }
@@ -70,21 +74,26 @@ impl SpiAllocator {
 
     /// Tells whether an SPI has its slot.
     pub fn holds(&self, spi: Spi) -> bool {
-        self.taken.get(&slot_of(spi)) == Some(&spi)
+        self.holder(slot_of(spi)) == Some(spi)
+    }
+
+    /// Gives the SPI that has a slot.
+    fn holder(&self, slot: u32) -> Option<Spi> {
+        self.taken.at(slot as usize).copied()
     }
 
     /// Finds a free slot, as the SPI that had it last; a slot never used had generation zero.
     fn free_slot(&mut self) -> Option<Spi> {
         // A claim takes a slot wherever it finds it, also from the two places that are looked through here.
         while let Some(spi) = self.freed.pop_front() {
-            if !self.taken.contains_key(&slot_of(spi)) {
+            if self.holder(slot_of(spi)).is_none() {
                 return Some(spi);
             }
         }
         while self.fresh < SLOTS {
             let slot = self.fresh;
             self.fresh += 1;
-            if !self.taken.contains_key(&slot) {
+            if self.holder(slot).is_none() {
                 return Some(Spi(slot));
             }
         }

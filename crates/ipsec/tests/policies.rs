@@ -5,10 +5,10 @@ mod common;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use common::*;
-use ipsec::{Databases, DropReason, Unmatched, Verdict};
+use ipsec::{Databases, DropReason, Verdict};
 use proptest::prelude::*;
 use sa::{
-    AddressRange, Direction, Esn, IpProtocol, PolicyAction, PolicyId, PolicySpec, PortRange, SaOp,
+    AddressRange, DeviceId, Direction, Esn, IpProtocol, PolicyAction, PolicyId, PolicySpec, PortRange, SaOp,
     SelectorPair, TrafficSelector,
 };
 use wire::ip::{Flow, Ports};
@@ -78,8 +78,16 @@ fn any_policy() -> impl Strategy<Value = PolicySpec> {
         PolicyAction::Protect,
         PolicyAction::Trap,
     ]);
-    (0..20u32, 0..4u32, action, prop::collection::vec(any_pair(), 1..4))
-        .prop_map(|(id, priority, action, selectors)| policy(id, priority, action, selectors))
+    (0..20u32, 0..4u32, action, prop::collection::vec(any_pair(), 1..4), any_device()).prop_map(
+        |(id, priority, action, selectors, device)| PolicySpec {
+            device,
+            ..policy(id, priority, action, selectors)
+        },
+    )
+}
+
+fn any_device() -> impl Strategy<Value = Option<DeviceId>> {
+    prop::sample::select(vec![None, None, Some(DeviceId(1)), Some(DeviceId(u32::MAX))])
 }
 
 fn any_flow() -> impl Strategy<Value = Flow> {
@@ -104,7 +112,7 @@ fn any_flow() -> impl Strategy<Value = Flow> {
 }
 
 /// The SPD as RFC 4301 describes it: an ordered list.
-fn naive<'a>(policies: &'a [PolicySpec], flow: &Flow) -> Option<&'a PolicySpec> {
+fn naive<'a>(policies: &'a [PolicySpec], flow: &Flow, device: Option<DeviceId>) -> Option<&'a PolicySpec> {
     let ports = match flow.ports {
         Ports::Known { source, destination } => (Some(source), Some(destination)),
         Ports::Icmp { icmp_type, code } => {
@@ -114,18 +122,24 @@ fn naive<'a>(policies: &'a [PolicySpec], flow: &Flow) -> Option<&'a PolicySpec> 
         Ports::Mobility { .. } | Ports::Absent | Ports::Opaque => (None, None),
     };
     let selected = |pair: &SelectorPair| {
+        let mut receiver = pair.remote;
+        if [pair.local.protocol, pair.remote.protocol].contains(&IpProtocol::ICMP) {
+            // RFC 4301 §4.4.1.3: the sender's selector alone says what may be sent.
+            receiver.ports = PortRange::ANY;
+        }
         pair.local.selects(flow.source, IpProtocol(flow.protocol), ports.0)
-            && pair.remote.selects(flow.destination, IpProtocol(flow.protocol), ports.1)
+            && receiver.selects(flow.destination, IpProtocol(flow.protocol), ports.1)
     };
     policies
         .iter()
+        .filter(|policy| policy.device == device)
         .filter(|policy| policy.selectors.iter().any(selected))
         .min_by_key(|policy| (policy.priority, policy.id))
 }
 
 fn verdict_of(policy: Option<&PolicySpec>) -> String {
     let verdict = match policy.map(|policy| (policy.action, policy.id)) {
-        None => Verdict::Discard(DropReason::NoPolicy),
+        None => Verdict::Unselected,
         Some((PolicyAction::Bypass, _)) => Verdict::Bypass,
         Some((PolicyAction::Discard, _)) => Verdict::Discard(DropReason::Policy),
         Some((PolicyAction::Protect, _)) => Verdict::Discard(DropReason::NoSa),
@@ -158,10 +172,10 @@ proptest! {
         }
         for (tables, list) in [(databases.tables(), list), (before, before_list)] {
             for flow in &flows {
-                let policy = naive(&list, flow);
-                prop_assert_eq!(format!("{:?}", tables.classify(flow)), verdict_of(policy));
-                let plain = policy.is_some_and(|policy| policy.action == PolicyAction::Bypass);
-                prop_assert_eq!(tables.admits_plain(&flow.reversed()), plain);
+                for device in [None, Some(DeviceId(1)), Some(DeviceId(u32::MAX)), Some(DeviceId(7))] {
+                    let policy = naive(&list, flow, device);
+                    prop_assert_eq!(format!("{:?}", tables.classify(flow, device)), verdict_of(policy));
+                }
             }
         }
     }
@@ -182,30 +196,6 @@ fn flow_to(destination: &str, protocol: u8, ports: Ports) -> Flow {
 const WEB: Ports = Ports::Known { source: 4000, destination: 443 };
 
 #[test]
-fn without_a_policy_the_owner_has_chosen() {
-    let flow = flow_to("10.2.0.3", 6, WEB);
-    let discarding = databases().tables();
-    assert!(matches!(discarding.classify(&flow), Verdict::Discard(DropReason::NoPolicy)));
-    assert!(!discarding.admits_plain(&flow));
-    let bypassing = Databases::new(Unmatched::Bypass, Box::new(Seeded(1))).tables();
-    assert!(matches!(bypassing.classify(&flow), Verdict::Bypass));
-    assert!(bypassing.admits_plain(&flow));
-}
-
-#[test]
-fn a_protected_answer_must_not_come_in_the_clear() {
-    let tables = with_policies(vec![
-        policy(1, 10, PolicyAction::Trap, vec![pair("10.1.0.0/16", "10.2.0.0/16")]),
-        policy(2, 20, PolicyAction::Bypass, vec![pair("0.0.0.0/0", "0.0.0.0/0")]),
-    ])
-    .tables();
-    assert!(!tables.admits_plain(&flow_to("10.2.0.3", 6, WEB).reversed()));
-    assert!(tables.admits_plain(&flow_to("192.0.2.1", 6, WEB).reversed()));
-    // From us to them is not what arrives.
-    assert!(tables.admits_plain(&flow_to("10.2.0.3", 6, WEB)));
-}
-
-#[test]
 fn fragments_meet_policies_for_any_and_opaque_ports_only() {
     let tables = with_policies(vec![
         policy(1, 1, PolicyAction::Discard, vec![pair("10.1.0.0/16", "10.2.0.0/16[udp/53]")]),
@@ -213,9 +203,12 @@ fn fragments_meet_policies_for_any_and_opaque_ports_only() {
     ])
     .tables();
     let dns = Ports::Known { source: 4000, destination: 53 };
-    assert!(matches!(tables.classify(&flow_to("10.2.0.3", 17, dns)), Verdict::Discard(DropReason::Policy)));
-    assert!(matches!(tables.classify(&flow_to("10.2.0.3", 17, Ports::Opaque)), Verdict::Bypass));
-    assert!(matches!(tables.classify(&flow_to("10.2.0.3", 17, WEB)), Verdict::Discard(DropReason::NoPolicy)));
+    assert!(matches!(
+        tables.classify(&flow_to("10.2.0.3", 17, dns), None),
+        Verdict::Discard(DropReason::Policy)
+    ));
+    assert!(matches!(tables.classify(&flow_to("10.2.0.3", 17, Ports::Opaque), None), Verdict::Bypass));
+    assert!(matches!(tables.classify(&flow_to("10.2.0.3", 17, WEB), None), Verdict::Unselected));
 }
 
 #[test]
@@ -229,9 +222,38 @@ fn icmp_is_told_apart_by_type_and_code() {
     )])
     .tables();
     let icmp = |icmp_type| flow_to("10.2.0.3", 1, Ports::Icmp { icmp_type, code: 0 });
-    assert!(matches!(tables.classify(&icmp(8)), Verdict::Bypass));
-    assert!(matches!(tables.classify(&icmp(0)), Verdict::Discard(DropReason::NoPolicy)));
-    assert!(tables.admits_plain(&icmp(8).reversed()));
+    assert!(matches!(tables.classify(&icmp(8), None), Verdict::Bypass));
+    assert!(matches!(tables.classify(&icmp(0), None), Verdict::Unselected));
+}
+
+#[test]
+fn what_may_be_received_only_is_not_sent() {
+    // RFC 4301 §4.4.1.3, cases C and D.
+    let pairs = vec![
+        pair("10.1.0.0/16[icmp/2048]", "10.2.0.0/16[icmp/opaque]"),
+        pair("10.1.0.0/16[icmp/opaque]", "10.3.0.0/16[icmp/2048]"),
+    ];
+    let tables = with_policies(vec![policy(1, 1, PolicyAction::Bypass, pairs)]).tables();
+    let ping = Ports::Icmp { icmp_type: 8, code: 0 };
+    assert!(matches!(tables.classify(&flow_to("10.2.0.3", 1, ping), None), Verdict::Bypass));
+    assert!(matches!(tables.classify(&flow_to("10.3.0.3", 1, ping), None), Verdict::Unselected));
+}
+
+#[test]
+fn who_looks_at_ports_wants_whole_packets() {
+    let device = Some(DeviceId(3));
+    let mut databases = with_policies(vec![
+        policy(1, 1, PolicyAction::Bypass, vec![pair("10.1.0.0/16", "10.2.0.0/16[udp]")]),
+        PolicySpec {
+            device,
+            ..policy(2, 1, PolicyAction::Bypass, vec![pair("10.1.0.0/16", "10.2.0.0/16[udp/53]")])
+        },
+    ]);
+    let looks =
+        |databases: &Databases| [None, device].map(|device| databases.tables().looks_at_ports(device));
+    assert_eq!(looks(&databases), [false, true]);
+    databases.apply(SaOp::RemovePolicy(PolicyId(2))).expect("it exists");
+    assert_eq!(looks(&databases), [false, false]);
 }
 
 #[test]
@@ -241,11 +263,14 @@ fn a_narrowed_sa_carries_only_what_it_was_negotiated_for() {
     let mut narrowed = spec(Direction::Outbound, suite("aes128gcm16"), Esn::No);
     narrowed.selectors = vec![pair("10.1.0.0/16", "10.2.0.0/16[tcp]")];
     databases.apply(SaOp::InstallSa(Box::new(narrowed.clone()))).expect("a valid SA");
-    assert!(matches!(databases.tables().classify(&flow_to("10.2.0.3", 6, WEB)), Verdict::Acquire(POLICY)));
+    assert!(matches!(
+        databases.tables().classify(&flow_to("10.2.0.3", 6, WEB), None),
+        Verdict::Acquire(POLICY)
+    ));
     databases.apply(SaOp::UseOutbound { policy: POLICY, sa: narrowed.id() }).expect("both exist");
     let tables = databases.tables();
-    assert!(matches!(tables.classify(&flow_to("10.2.0.3", 6, WEB)), Verdict::Protect(_)));
+    assert!(matches!(tables.classify(&flow_to("10.2.0.3", 6, WEB), None), Verdict::Protect(_)));
     for outside in [flow_to("10.2.0.3", 17, WEB), flow_to("10.3.0.3", 6, WEB)] {
-        assert!(matches!(tables.classify(&outside), Verdict::Discard(DropReason::OutsideSa)));
+        assert!(matches!(tables.classify(&outside, None), Verdict::Discard(DropReason::OutsideSa)));
     }
 }

@@ -5,10 +5,13 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::*;
-use ipsec::{DropReason, Expiry, PacketBuf, limits};
+use ipsec::{DropReason, Expiry, Form, OuterHeader, PacketBuf, limits};
 use proptest::prelude::*;
-use sa::{Direction, Esn, ExpiryCause, Hardness, Lifetime, Spi};
-use wire::ip::protocol;
+use sa::{Direction, Esn, ExpiryCause, Hardness, Lifetime};
+use wire::ip::{Ecn, protocol};
+
+/// Octets of the outer IPv4 and UDP headers.
+const IP_AND_UDP: usize = 28;
 
 fn any_suite() -> impl Strategy<Value = sa::Protection> {
     prop::sample::select(suites())
@@ -34,14 +37,13 @@ proptest! {
         let mut octets = 0;
         for (nth, inner) in (1..).zip(&inners) {
             let mut packet = tunnel.seal(inner);
-            prop_assert_eq!(packet.len(), tunnel.outbound.sealed_len(inner.len()));
-            prop_assert!(packet.len() <= inner.len() + tunnel.outbound.overhead());
-            prop_assert!(tunnel.outbound.inner_len(packet.len()) >= inner.len());
-            prop_assert!(tunnel.outbound.inner_len(packet.len() - 1) < inner.len()
-                || tunnel.outbound.sealed_len(inner.len() + 1) == packet.len());
+            let on_the_wire = packet.len() + IP_AND_UDP;
+            prop_assert_eq!(on_the_wire, tunnel.outbound.sealed_len(inner.len()));
+            prop_assert!(tunnel.outbound.inner_len(on_the_wire) >= inner.len());
+            prop_assert!(tunnel.outbound.inner_len(on_the_wire - 1) < inner.len());
             prop_assert_eq!(&packet.as_slice()[..4], &SPI.0.to_be_bytes()[..]);
             prop_assert_eq!(&packet.as_slice()[4..8], &u32::to_be_bytes(nth)[..]);
-            let opened = tunnel.inbound.open(&mut packet);
+            let opened = tunnel.open(&mut packet);
             prop_assert_eq!(opened.map(|opened| (opened.newest, opened.expiry)), Ok((true, None)));
             prop_assert_eq!(packet.as_slice(), &inner[..]);
             octets += inner.len() as u64;
@@ -66,15 +68,15 @@ proptest! {
         let sealed = packet.as_slice().to_vec();
         let position = position.index(packet.len());
         packet.as_mut_slice()[position] ^= 1 << bit;
-        prop_assert_eq!(tunnel.inbound.open(&mut packet), Err(DropReason::Forged));
+        prop_assert_eq!(tunnel.open(&mut packet), Err(DropReason::Forged));
         // The true packet is as good as ever: a forgery does not move the window.
-        prop_assert!(tunnel.inbound.open(&mut buffer(&sealed)).is_ok());
+        prop_assert!(tunnel.open(&mut buffer(&sealed)).is_ok());
     }
 
     #[test]
     fn arbitrary_octets_are_refused_and_nothing_worse(suite in any_suite(), esn in any_esn(), octets: Vec<u8>) {
         let tunnel = Tunnel::new(suite, esn);
-        prop_assert!(tunnel.inbound.open(&mut buffer(&octets)).is_err());
+        prop_assert!(tunnel.open(&mut buffer(&octets)).is_err());
         prop_assert_eq!(tunnel.inbound.drops().total(), 1);
         prop_assert_eq!(tunnel.inbound.packets(), 0);
     }
@@ -87,9 +89,52 @@ proptest! {
         let tunnel = Tunnel::new(suite, Esn::No);
         plaintext.push(next_header);
         let mut packet = evil::seal(suite, &plaintext);
-        let _ = tunnel.inbound.open(&mut packet);
+        let _ = tunnel.open(&mut packet);
         prop_assert!(tunnel.inbound.drops().of(DropReason::Forged) == 0);
         prop_assert!(packet.len() <= plaintext.len() + 80);
+    }
+}
+
+/// Every cipher with every MAC, every AEAD, and both widths of the sequence number.
+fn combinations() -> impl Iterator<Item = (sa::Protection, Esn)> {
+    suites().into_iter().flat_map(|suite| [(suite, Esn::No), (suite, Esn::Yes)])
+}
+
+#[test]
+fn every_combination_opens_what_it_seals() {
+    let mut tried = 0;
+    for (suite, esn) in combinations() {
+        let tunnel = Tunnel::new(suite, esn);
+        for len in (0..20).chain([100, 1400]) {
+            let inner = v4(&vec![len as u8; len]);
+            let mut packet = tunnel.seal(&inner);
+            let encrypts = suite.encryption().is_some_and(sa::transform::Encryption::encrypts);
+            let shows = packet.as_slice().windows(inner.len()).any(|octets| octets == inner);
+            assert_eq!(shows, !encrypts, "{suite} {esn}");
+            assert!(tunnel.open(&mut packet).is_ok(), "{suite} {esn}");
+            assert_eq!(packet.as_slice(), inner, "{suite} {esn}");
+        }
+        tried += 1;
+    }
+    assert!(tried > 400, "{tried} combinations are not the whole table");
+}
+
+#[test]
+fn a_change_of_any_one_bit_is_noticed_in_every_combination() {
+    for (suite, esn) in combinations() {
+        let tunnel = Tunnel::new(suite, esn);
+        let inner = v4(&[7; 9]);
+        // Packet number three: no single bit makes zero of it, which would be refused for another reason.
+        tunnel.seal(&inner);
+        tunnel.seal(&inner);
+        let sealed = tunnel.seal(&inner).as_slice().to_vec();
+        for bit in 0..8 * sealed.len() {
+            let mut forged = sealed.clone();
+            forged[bit / 8] ^= 1 << (bit % 8);
+            let outcome = tunnel.open(&mut buffer(&forged)).map(drop);
+            assert_eq!(outcome, Err(DropReason::Forged), "{suite} {esn}: bit {bit}");
+        }
+        assert!(tunnel.open(&mut buffer(&sealed)).is_ok(), "{suite} {esn}");
     }
 }
 
@@ -98,14 +143,14 @@ fn a_packet_is_accepted_once() {
     for suite in suites() {
         let tunnel = Tunnel::new(suite, Esn::Yes);
         let packets: Vec<PacketBuf> = (0..3u8).map(|nth| tunnel.seal(&v4(&[nth; 9]))).collect();
-        let open = |nth: usize| tunnel.inbound.open(&mut buffer(packets[nth].as_slice()));
+        let open = |nth: usize| tunnel.open(&mut buffer(packets[nth].as_slice()));
         assert_eq!(open(1).map(|opened| opened.newest), Ok(true));
         assert_eq!(open(0).map(|opened| opened.newest), Ok(false));
         assert_eq!(open(1), Err(DropReason::Replayed));
         // A replay is seen before its ICV is looked at: it costs no cryptography.
         let mut forged = buffer(packets[0].as_slice());
         *forged.as_mut_slice().last_mut().expect("it has an ICV") ^= 1;
-        assert_eq!(tunnel.inbound.open(&mut forged), Err(DropReason::Replayed));
+        assert_eq!(tunnel.open(&mut forged), Err(DropReason::Replayed));
         assert_eq!(open(2).map(|opened| opened.newest), Ok(true));
         assert_eq!(tunnel.inbound.drops().of(DropReason::Replayed), 2);
         assert_eq!(tunnel.inbound.packets(), 3);
@@ -118,10 +163,10 @@ fn a_packet_behind_the_window_is_too_old() {
     let mut first = tunnel.seal(&v4(b"first"));
     let mut second = tunnel.seal(&v4(b"second"));
     for _ in 0..63 {
-        tunnel.inbound.open(&mut tunnel.seal(&v4(b"later"))).expect("in order");
+        tunnel.open(&mut tunnel.seal(&v4(b"later"))).expect("in order");
     }
-    assert_eq!(tunnel.inbound.open(&mut first), Err(DropReason::TooOld));
-    assert_eq!(tunnel.inbound.open(&mut second).map(|opened| opened.newest), Ok(false));
+    assert_eq!(tunnel.open(&mut first), Err(DropReason::TooOld));
+    assert_eq!(tunnel.open(&mut second).map(|opened| opened.newest), Ok(false));
 }
 
 #[test]
@@ -134,7 +179,7 @@ fn extended_sequence_numbers_cross_into_the_next_subspace() {
         let mut packets: Vec<PacketBuf> = (0..8u8).map(|nth| tunnel.seal(&v4(&[nth]))).collect();
         let order = [1, 0, 4, 2, 3, 7, 5, 6];
         for nth in order {
-            assert!(tunnel.inbound.open(&mut packets[nth]).is_ok(), "{suite}, packet {nth}");
+            assert!(tunnel.open(&mut packets[nth]).is_ok(), "{suite}, packet {nth}");
             assert_eq!(packets[nth].as_slice(), v4(&[nth as u8]));
         }
     }
@@ -147,7 +192,7 @@ fn the_high_half_of_the_sequence_number_is_authenticated() {
         let ends = [Direction::Outbound, Direction::Inbound].map(|end| spec(end, suite, Esn::Yes));
         let [outbound, inbound] = ends;
         let tunnel = Tunnel::of(outbound, inbound, used);
-        assert_eq!(tunnel.inbound.open(&mut tunnel.seal(&v4(b"five subspaces on"))), Err(DropReason::Forged));
+        assert_eq!(tunnel.open(&mut tunnel.seal(&v4(b"five subspaces on"))), Err(DropReason::Forged));
     }
 }
 
@@ -201,7 +246,7 @@ fn both_ends_stop_at_their_byte_limits() {
     limited.lifetime = lifetime;
     let tunnel = Tunnel::of(spec(Direction::Outbound, suite("aes128-sha256"), Esn::No), limited, 0);
     let opened: Vec<_> =
-        (0..5).map(|_| tunnel.inbound.open(&mut tunnel.seal(&inner)).map(|opened| opened.expiry)).collect();
+        (0..5).map(|_| tunnel.open(&mut tunnel.seal(&inner)).map(|opened| opened.expiry)).collect();
     assert_eq!(opened, expected);
 }
 
@@ -225,7 +270,7 @@ fn only_the_negotiated_traffic_comes_out() {
     let tunnel = Tunnel::of(spec(Direction::Outbound, suite("aes128gcm16"), Esn::No), narrowed, 0);
     let ends = |source: [u8; 4], destination: [u8; 4], port: u16| {
         let inner = udp((source.into(), 4000), (destination.into(), port));
-        tunnel.inbound.open(&mut tunnel.seal(&inner)).map(|opened| opened.newest)
+        tunnel.open(&mut tunnel.seal(&inner)).map(|opened| opened.newest)
     };
     assert_eq!(ends([10, 1, 0, 2], [10, 2, 0, 3], 53), Ok(true));
     assert_eq!(ends([10, 1, 0, 2], [10, 2, 0, 3], 54), Err(DropReason::Selectors));
@@ -233,8 +278,22 @@ fn only_the_negotiated_traffic_comes_out() {
     assert_eq!(ends([10, 9, 0, 2], [10, 2, 0, 3], 53), Err(DropReason::Selectors));
     // The other way round is another SA's traffic.
     assert_eq!(ends([10, 2, 0, 3], [10, 1, 0, 2], 53), Err(DropReason::Selectors));
-    assert_eq!(tunnel.inbound.open(&mut tunnel.seal(&v4(b"not UDP"))), Err(DropReason::Selectors));
+    assert_eq!(tunnel.open(&mut tunnel.seal(&v4(b"not UDP"))), Err(DropReason::Selectors));
     assert_eq!(tunnel.inbound.packets(), 1);
+}
+
+#[test]
+fn icmp_that_may_be_sent_only_does_not_come_in() {
+    let narrowed = |local: &str, remote: &str| {
+        let mut narrowed = spec(Direction::Inbound, suite("aes128gcm16"), Esn::No);
+        narrowed.selectors = vec![pair(local, remote)];
+        let tunnel = Tunnel::of(spec(Direction::Outbound, suite("aes128gcm16"), Esn::No), narrowed, 0);
+        let ping = v4_between([10, 1, 0, 2].into(), [10, 2, 0, 3].into(), protocol::ICMP, &[8, 0, 0, 0]);
+        tunnel.open(&mut tunnel.seal(&ping)).map(|_| ())
+    };
+    // RFC 4301 §4.4.1.3, cases D and C, seen from the receiver.
+    assert_eq!(narrowed("10.2.0.0/16[icmp/opaque]", "10.1.0.0/16[icmp/2048]"), Ok(()));
+    assert_eq!(narrowed("10.2.0.0/16[icmp/2048]", "10.1.0.0/16[icmp/opaque]"), Err(DropReason::Selectors));
 }
 
 #[test]
@@ -250,7 +309,7 @@ fn an_sa_for_many_networks_knows_them_all_and_no_other() {
         for host in [0, 1, 9, 10] {
             let inner = udp(([10, 1, source, host].into(), 1), ([10, 2, destination, 77].into(), 2));
             let negotiated = source < 20 && destination < 20 && (1..=9).contains(&host);
-            let opened = tunnel.inbound.open(&mut tunnel.seal(&inner)).map(|_| ());
+            let opened = tunnel.open(&mut tunnel.seal(&inner)).map(|_| ());
             assert_eq!(opened, if negotiated { Ok(()) } else { Err(DropReason::Selectors) });
         }
     }
@@ -262,7 +321,7 @@ fn what_peers_may_put_into_a_packet() {
     let opened = |plaintext: &[u8]| {
         let tunnel = Tunnel::new(suite, Esn::No);
         let mut packet = evil::seal(suite, plaintext);
-        tunnel.inbound.open(&mut packet).map(|_| packet.as_slice().to_vec())
+        tunnel.open(&mut packet).map(|_| packet.as_slice().to_vec())
     };
     let inner = v4(&[7; 20]);
     let with = |tail: &[u8]| [&inner[..], tail].concat();
@@ -289,8 +348,8 @@ fn a_dummy_packet_moves_the_window() {
     let suite = suite("aes128gcm16");
     let tunnel = Tunnel::new(suite, Esn::No);
     let dummy = evil::seal(suite, &[&[9; 64][..], &[1, 2, 2, 59]].concat());
-    assert_eq!(tunnel.inbound.open(&mut buffer(dummy.as_slice())), Err(DropReason::Dummy));
-    assert_eq!(tunnel.inbound.open(&mut buffer(dummy.as_slice())), Err(DropReason::Replayed));
+    assert_eq!(tunnel.open(&mut buffer(dummy.as_slice())), Err(DropReason::Dummy));
+    assert_eq!(tunnel.open(&mut buffer(dummy.as_slice())), Err(DropReason::Replayed));
 }
 
 #[test]
@@ -315,12 +374,27 @@ fn a_buffer_without_room_is_an_error_and_spends_no_sequence_number() {
 }
 
 #[test]
-fn the_traffic_class_is_given_for_the_outer_header() {
+fn the_outer_header_is_given_to_the_socket() {
     let tunnel = Tunnel::new(suite("aes128gcm16"), Esn::No);
     let mut inner = v4(b"voice");
     inner[1] = 46 << 2 | 2;
     let sealed = tunnel.outbound.seal(&mut buffer(&inner)).expect("an IPv4 packet");
-    assert_eq!(sealed.traffic_class, 46 << 2 | 2);
+    let header = OuterHeader { traffic_class: 46 << 2 | 2, dont_fragment: true, hop_limit: None };
+    assert_eq!(sealed.form, Form::Payload(header));
+}
+
+#[test]
+fn congestion_comes_in_from_the_outer_header() {
+    let tunnel = Tunnel::new(suite("aes128gcm16"), Esn::No);
+    let mut capable = v4(b"x");
+    capable[1] = Ecn::Capable0.to_bits();
+    let open = |inner: &[u8]| {
+        let mut packet = tunnel.seal(inner);
+        let congested = Ecn::CongestionExperienced.to_bits();
+        tunnel.inbound.open(&mut packet, &datagram(congested)).map(|_| packet.as_slice()[1])
+    };
+    assert_eq!(open(&capable), Ok(Ecn::CongestionExperienced.to_bits()));
+    assert_eq!(open(&v4(b"x")), Err(DropReason::Congestion));
 }
 
 #[test]
@@ -344,7 +418,7 @@ fn workers_share_an_sa_without_losing_or_repeating_a_packet() {
             for (round, octets) in sealed.iter().enumerate() {
                 let mut packet = buffer(octets);
                 meet(&arrived, 2 * (round + 1));
-                opened += usize::from(tunnel.inbound.open(&mut packet).is_ok());
+                opened += usize::from(tunnel.open(&mut packet).is_ok());
             }
             opened
         };
@@ -368,47 +442,5 @@ fn meet(arrived: &AtomicUsize, arrivals: usize) {
             std::thread::yield_now();
         }
         std::hint::spin_loop();
-    }
-}
-
-/// A peer that holds the key and seals what it likes.
-mod evil {
-    use super::*;
-    use sa::transform::EncryptionKind;
-
-    /// Seals `plaintext`, which ends in its next header, as packet number one; what lacks to whole blocks comes before.
-    pub(crate) fn seal(protection: sa::Protection, plaintext: &[u8]) -> PacketBuf {
-        let spec = spec(Direction::Inbound, protection, Esn::No);
-        let (encryption_key, integrity_key) = spec.key.as_slice().split_at(protection.encryption_key_len());
-        let header = [Spi(SPI.0).0.to_be_bytes(), [0, 0, 0, 1]].concat();
-        let mut packet = header.clone();
-        match (&protection.encryption().kind, protection.integrity()) {
-            (EncryptionKind::Aead(aead), _) => {
-                let iv = [3; 8];
-                let mut ciphertext = aligned(plaintext, 4);
-                let mut icv = vec![0; aead.icv_len()];
-                let key = aead.key(encryption_key).expect("the spec's key");
-                key.seal(&iv, &header, &mut ciphertext, &mut icv).expect("a short packet");
-                packet.extend([&iv[..], &ciphertext, &icv].concat());
-            }
-            (EncryptionKind::Cipher(cipher), Some(integrity)) => {
-                let iv = vec![3; cipher.iv_len()];
-                let mut ciphertext = aligned(plaintext, cipher.block_len());
-                let mut icv = vec![0; integrity.mac.icv_len()];
-                let key = cipher.key(encryption_key).expect("the spec's key");
-                key.encrypt(&iv, &mut ciphertext).expect("whole blocks");
-                packet.extend([&iv[..], &ciphertext].concat());
-                integrity.mac.key(integrity_key).expect("the spec's key").sign(&[&packet], &mut icv);
-                packet.extend(icv);
-            }
-            (EncryptionKind::Cipher(_), None) => panic!("no such suite"),
-        }
-        buffer(&packet)
-    }
-
-    fn aligned(plaintext: &[u8], to: usize) -> Vec<u8> {
-        let mut aligned = vec![0; plaintext.len().max(2).next_multiple_of(to) - plaintext.len()];
-        aligned.extend_from_slice(plaintext);
-        aligned
     }
 }

@@ -5,22 +5,34 @@ use std::process::ExitCode;
 
 use config::Severity;
 
+use crate::daemon::keyring::{self, Ring};
+
 /// Prints every fault of a configuration with its line and a caret under it; errors make the exit code 1.
 pub(crate) fn check(file: &Path) -> ExitCode {
     let loaded = config::load_file(file);
     for fault in &loaded.faults {
         eprintln!("{fault}");
     }
+    Ring::read(&loaded.config.materials, |sentence| eprintln!("warning: {sentence}"));
+    let unreadable = loaded.config.connections.iter().filter_map(|connection| {
+        keyring::wishes(connection).map_err(|sentence| format!("{}: {sentence}", connection.name)).err()
+    });
+    let unreadable: Vec<String> = unreadable.collect();
+    unreadable.iter().for_each(|sentence| eprintln!("error: {sentence}"));
     let of = |severity| loaded.faults.iter().filter(|fault| fault.severity == severity).count();
-    if loaded.is_sound() {
+    if loaded.is_sound() && unreadable.is_empty() {
         let config = &loaded.config;
         let children: usize = config.connections.iter().map(|connection| connection.children.len()).sum();
         println!(
-            "{}: right: {}, {}, {}{}",
+            "{}: right: {}, {}, {}{}{}",
             file.display(),
             count(config.connections.len(), "connection"),
             if children == 1 { "1 child".to_owned() } else { format!("{children} children") },
             count(config.secrets.len(), "secret"),
+            match config.manual.len() {
+                0 => String::new(),
+                manual => format!(", {}", count(manual, "manually keyed SA")),
+            },
             match of(Severity::Warning) {
                 0 => String::new(),
                 warnings => format!("; {}", count(warnings, "warning")),
@@ -28,7 +40,7 @@ pub(crate) fn check(file: &Path) -> ExitCode {
         );
         return ExitCode::SUCCESS;
     }
-    eprintln!("{}: {}", file.display(), count(of(Severity::Error), "error"));
+    eprintln!("{}: {}", file.display(), count(of(Severity::Error) + unreadable.len(), "error"));
     ExitCode::FAILURE
 }
 

@@ -41,8 +41,10 @@ pub(crate) enum Command {
     Down(Down),
     /// Replace Child SAs or IKE SAs by new ones, without losing a packet
     Rekey(Rekey),
-    /// Show the IKE SAs and their Child SAs
+    /// Show the IKE SAs and their Child SAs, and what is blocked without them
     Status(Status),
+    /// Let pass unprotected what is blocked since its Child SA is not up, or since the daemon has ended
+    Unblock(Unblock),
     /// Show what the daemon logs, as it happens
     Log(Log),
     /// Check a configuration without using it
@@ -51,6 +53,8 @@ pub(crate) enum Command {
     Reload(Reload),
     /// Show the versions of this program and of the daemon
     Version(Version),
+    /// Make and check certificates: a CA of one's own, requests, revocation
+    Pki(crate::pki::Pki),
     /// Print a shell's completion script
     Completions(Completions),
     /// Write the man pages
@@ -117,7 +121,8 @@ Examples:
   keyway run --config site.toml --log info,ike=debug
   keyway run --config /etc/swanctl/swanctl.conf --socket /run/charon.vici
 
-Signals: SIGHUP reads the configuration again; SIGTERM and SIGINT delete the SAs, undo every change to the host, and end.";
+Signals: SIGHUP reads the configuration again; SIGTERM and SIGINT delete the SAs, undo every change to the host, and end.
+What was protected stays blocked then, until the daemon runs again or `keyway unblock` lets it pass.";
 
 /// Reads a number of seconds, or a factor.
 fn positive(text: &str) -> Result<f64, String> {
@@ -225,7 +230,43 @@ pub(crate) struct Status {
     pub(crate) drops: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
+    pub(crate) journal: Journal,
+    #[command(flatten)]
+    #[allow(missing_docs)]
     pub(crate) daemon: Daemon,
+}
+
+/// `keyway unblock`.
+#[derive(Args, Debug)]
+#[command(after_help = UNBLOCK_EXAMPLES)]
+pub(crate) struct Unblock {
+    /// The child's name; without it, everything that is blocked passes, with what earlier runs of the daemon left
+    #[arg(value_name = "CHILD")]
+    pub(crate) child: Option<String>,
+    /// The connection that it belongs to
+    #[arg(long, value_name = "CONNECTION", requires = "child")]
+    pub(crate) ike: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(crate) journal: Journal,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(crate) daemon: Daemon,
+}
+
+const UNBLOCK_EXAMPLES: &str = "\
+Examples:
+  keyway unblock office   Let the traffic of the child `office` pass, which is not up
+  keyway unblock          Let everything pass that is only blocked, also if the daemon does not run
+
+A child that is up is taken down by `keyway down`.";
+
+/// Where the daemon has written down what it changed on this host.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Journal {
+    /// The daemon's journal, for when it does not run [default: keyway.journal beside the socket]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
 }
 
 /// `keyway log`.

@@ -1,11 +1,13 @@
 //! The commands that talk to a running daemon: vici clients that know nothing else.
 
+mod blocks;
 mod control;
 mod log;
 mod status;
 mod units;
 mod view;
 
+pub(crate) use blocks::unblock;
 pub(crate) use control::{down, rekey, reload, up, version};
 pub(crate) use log::log;
 pub(crate) use status::status;

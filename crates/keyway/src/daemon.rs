@@ -11,12 +11,16 @@
 mod announce;
 pub(crate) mod configuration;
 mod engine;
+mod expiry;
 pub(crate) mod handle;
 mod hardening;
+pub(crate) mod interfaces;
+pub(crate) mod keyring;
 pub(crate) mod limits;
 pub(crate) mod loaded;
 mod logging;
 pub(crate) mod lower;
+pub(crate) mod manual_keying;
 mod names;
 pub(crate) mod notices;
 mod resolve;
@@ -93,15 +97,19 @@ fn serve(arguments: &Run, notices: Notices) -> Result<(), String> {
             workers: settings.workers.map_or_else(default_workers, Into::into),
         };
         let (deliver, plane_inputs) = PlaneInputs::channel();
+        let usual_mtu = settings.tun_mtu;
         let plane = Dataplane::start(settings, deliver).map_err(|error| error.to_string())?;
         let plane = Arc::new(plane);
 
         let (engine, orders) = Engine::channel();
-        let engine_loop = EngineLoop::new(engine_settings(arguments), Arc::clone(&plane), own, announcer);
+        let engine_loop =
+            EngineLoop::new(engine_settings(arguments), Arc::clone(&plane), own, usual_mtu, announcer);
         let management = Management { engine: engine.clone(), notices, daemon: Arc::new(constants) };
         let inputs = Inputs { orders, plane: plane_inputs };
         let lived = tokio::join!(engine_loop.run(inputs), async {
             let lived = live(&engine, path.as_deref(), config, &listener, management).await;
+            // That the program ends is nobody's word that the traffic may pass.
+            plane.wind_down();
             say_farewell(&engine).await;
             engine.stop().await;
             lived
@@ -143,6 +151,7 @@ async fn live(
     tokio::select! {
         () = management::serve(listener, management) => {}
         () = names::keep_fresh(engine) => {}
+        () = expiry::watch(engine) => {}
         () = reload_when_asked(&mut hang_up, engine, path) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

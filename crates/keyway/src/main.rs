@@ -6,6 +6,8 @@
 //!                         management: the vici server
 //!                            ▲ Unix socket
 //!   keyway up, status, … ─ client          swanctl and others
+//!
+//!   keyway pki ─ files with certificates and keys; needs no daemon
 //! ```
 //!
 //! This crate holds the only async runtime and `main`. It refuses to know the rules of any protocol: the IKE engine
@@ -20,6 +22,7 @@ mod daemon;
 mod management;
 mod manual;
 mod moment;
+mod pki;
 
 use std::process::ExitCode;
 
@@ -36,9 +39,11 @@ fn main() -> ExitCode {
         Command::Down(arguments) => client::down(&arguments),
         Command::Rekey(arguments) => client::rekey(&arguments),
         Command::Status(arguments) => client::status(&arguments),
+        Command::Unblock(arguments) => client::unblock(&arguments),
         Command::Log(arguments) => client::log(&arguments),
         Command::Reload(arguments) => client::reload(&arguments),
         Command::Version(arguments) => client::version(&arguments),
+        Command::Pki(arguments) => pki::run(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments).map_err(Failure::from),
         Command::Man(arguments) => manual::man(&arguments).map_err(Failure::from),
     };

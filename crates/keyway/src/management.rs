@@ -1,7 +1,7 @@
 //! The vici server: strongSwan's management protocol on a Unix socket, for `keyway`, `swanctl` and the rest.
 //!
 //! ```text
-//!   client ⇄ session ── commands ──► about · connections · secrets · control · sas
+//!   client ⇄ session ── commands ──► about · connections · secrets · control · sas · blocks
 //!               ▲                            │ orders
 //!               └── events ── notices        ▼
 //!                                        engine task
@@ -10,9 +10,11 @@
 //! Each client is a task of its own. What a command means is in the file of its kind; none of them knows IKE.
 
 mod about;
+mod blocks;
 mod commands;
 mod connections;
 mod control;
+mod credentials;
 mod events;
 pub(crate) mod sas;
 mod secrets;

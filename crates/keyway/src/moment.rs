@@ -1,4 +1,12 @@
-//! Moments as logs write them.
+//! Moments as certificates and logs have them.
+
+use std::time::SystemTime;
+
+/// Gives the present moment; a clock before 1970 is taken to stand there.
+pub(crate) fn now() -> pki::Time {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    pki::Time(since_epoch.map_or(0, |duration| duration.as_secs()))
+}
 
 /// Writes a moment, in seconds since 1970, in UTC: `2026-11-21T13:05:09.250Z`.
 pub(crate) fn utc(since_epoch: f64) -> String {

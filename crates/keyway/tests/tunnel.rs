@@ -100,6 +100,62 @@ mod root_ {
     }
 
     #[test]
+    fn keys_from_the_configuration_carry_packets_without_ike() {
+        let lab = Lab::new("manual");
+        let west = lab.start(End::West, "keyway.toml", &manual(End::West));
+        let east = lab.start(End::East, "keyway.toml", &manual(End::East));
+        lab.ping(3);
+        let status = west.text(&["status"]);
+        assert!(status.contains("lab, manual keys, installed") && status.contains("DANGER"), "{status}");
+        let sa = &west.status()["manual_sas"][0];
+        assert_eq!((&sa["inbound"]["packets"], &sa["outbound"]["packets"]), (&3.into(), &3.into()));
+
+        // Without anti-replay an end may begin again; a key that is changed at one end only is no key.
+        east.stop();
+        let east = lab.start(End::East, "keyway.toml", &manual(End::East));
+        lab.ping(1);
+        let other = manual(End::East).replace("integrity_key_out = \"0x02", "integrity_key_out = \"0xff");
+        fs::write(lab.directory.join("east/keyway.toml"), other).expect("ours");
+        assert_eq!(east.text(&["reload"]), "configuration loaded: 1 new or changed, 0 gone, 0 as before\n");
+        lab.ping_in_vain();
+        let drops = west.text(&["status", "--drops"]);
+        let (all, of_sas) = drops.split_once("Of lab, manual keys, in ").expect("some were of this SA");
+        assert!([all, of_sas].iter().all(|part| part.contains("the integrity check failed")), "{drops}");
+        fs::write(lab.directory.join("east/keyway.toml"), manual(End::East)).expect("ours");
+        east.text(&["reload"]);
+        lab.ping(1);
+    }
+
+    #[test]
+    fn what_was_protected_stays_blocked_until_a_person_says_otherwise() {
+        let lab = Lab::new("blocks");
+        let west = lab.start(End::West, "keyway.toml", WEST);
+        let east = lab.start(End::East, "swanctl.conf", EAST);
+        west.text(&["up", "net"]);
+        lab.ping(1);
+        east.stop();
+        let status = west.text(&["status"]);
+        let blocked = "Blocked, that is dropped:\n  10.1.0.0/24 <-> 10.2.0.0/24  child net of site is not up: `keyway up \
+                       net`, or `keyway unblock net`\n";
+        assert!(status.starts_with("Nothing is up.") && status.ends_with(blocked), "{status}");
+        assert!(west.refused(&["down", "net"]).contains("net is blocked"));
+
+        // The daemon's end is nobody's word that it may pass, and neither is its start.
+        let directory = west.directory.clone();
+        west.stop();
+        let namespace = lab.namespace(End::West);
+        let said = without_daemon(&namespace, &directory, &["status"]);
+        assert!(said.contains("10.1.0.0/24 <-> 10.2.0.0/24\n`keyway unblock` lets it pass"), "{said}");
+        let west = lab.start(End::West, "keyway.toml", WEST);
+        assert!(west.text(&["status"]).contains("left by an earlier run"));
+        assert_eq!(west.text(&["unblock"]), "1 block taken away: the traffic passes unprotected.\n");
+        assert_eq!(west.text(&["unblock"]), "Nothing was blocked.\n");
+        assert!(!west.text(&["status"]).contains("Blocked"));
+        west.stop();
+        assert!(!without_daemon(&namespace, &directory, &["status"]).contains("Blocked"));
+    }
+
+    #[test]
     fn what_goes_wrong_is_said_in_one_sentence_and_changes_nothing() {
         let lab = Lab::new("faults");
         let west = lab.start(End::West, "keyway.toml", &WEST.replace("phrase", "frase"));
@@ -128,6 +184,30 @@ mod root_ {
         let said = String::from_utf8_lossy(&second.stderr).into_owned();
         assert!(said.contains("UDP port 500") && said.contains("in use by keyway"), "{said}");
     }
+}
+
+/// Manual keys for one end; those of the other are the same the other way round.
+fn manual(end: End) -> String {
+    let ways = match end {
+        End::West => ["in", "out"],
+        End::East => ["out", "in"],
+    };
+    let (number, other) = (end.number(), 3 - end.number());
+    let key = |octet: &str| format!("0x{}", octet.repeat(32));
+    let of = |way: &str, spi: &str, encryption: &str, integrity: &str| {
+        format!(
+            "spi_{way} = {spi}\nencryption_key_{way} = \"{}\"\nintegrity_key_{way} = \"{}\"\n",
+            key(encryption),
+            key(integrity)
+        )
+    };
+    format!(
+        "[manual.lab]\nlocal_addr = \"192.0.2.{number}\"\nremote_addr = \"192.0.2.{other}\"\n\
+         local_ts = \"10.{number}.0.0/24\"\nremote_ts = \"10.{other}.0.0/24\"\n\
+         [manual.lab.esp]\nproposal = \"aes256-sha256\"\n{}{}",
+        of(ways[0], "0x1001", "01", "02"),
+        of(ways[1], "0x1002", "04", "03")
+    )
 }
 
 /// One of the two gateways.
@@ -198,10 +278,21 @@ impl Lab {
 
     /// Sends so many packets from net to net, and expects each to be answered.
     fn ping(&self, count: u32) {
+        let said = self.try_ping(count);
+        assert!(said.contains(" 0% packet loss"), "{said}");
+    }
+
+    /// Sends a packet from net to net, and expects no answer.
+    fn ping_in_vain(&self) {
+        let said = self.try_ping(1);
+        assert!(said.contains(" 100% packet loss"), "{said}");
+    }
+
+    fn try_ping(&self, count: u32) -> String {
         let (namespace, count) = (self.namespace(End::West), count.to_string());
         let ping = ["ping", "-q", "-i", "0.2", "-W", "2", "-c", &count, "-I", "10.1.0.1", "10.2.0.1"];
-        let said = run("ip", &[&["netns", "exec", &namespace], &ping[..]].concat());
-        assert!(said.contains(" 0% packet loss"), "{said}");
+        let output = Command::new("ip").args(["netns", "exec", &namespace]).args(ping).output();
+        String::from_utf8_lossy(&output.expect("the program is installed").stdout).into_owned()
     }
 
     /// Makes the command that runs a daemon whose socket and journal are called `name`.
@@ -297,6 +388,16 @@ impl Drop for Daemon {
             let _ = self.child.wait();
         }
     }
+}
+
+/// Gives what a command prints, and what it complains of, where no daemon runs.
+fn without_daemon(namespace: &str, directory: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace, env!("CARGO_BIN_EXE_keyway")]).args(arguments);
+    command.arg("--socket").arg(directory.join("daemon.vici"));
+    let output = command.arg("--journal").arg(directory.join("daemon.journal")).output();
+    let Output { stdout, stderr, .. } = output.expect("the program starts");
+    String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned()
 }
 
 /// `ip netns exec` becomes the daemon, so its process is the daemon's.

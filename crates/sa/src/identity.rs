@@ -8,7 +8,8 @@
 //! | `gw.example`, `@gw.example`, `fqdn:gw.example` | a domain name |
 //! | `user@gw.example`, `email:…`, `rfc822:…` | an e-mail address |
 //! | `keyid:text`, `keyid:#0a0b`, `@#0a0b` | octets without a meaning of their own |
-//! | `asn1dn:#3014…` | a distinguished name in DER |
+//! | `C=CH, O=Example, CN=gw` | a distinguished name; in a pattern, a value `*` stands for any |
+//! | `asn1dn:#3014…` | the same in DER |
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -19,7 +20,7 @@ use thiserror::Error;
 use wire::registry::IdType;
 use wire::v2::Identification;
 
-use crate::AddressRange;
+use crate::{AddressRange, DistinguishedName, InvalidName};
 
 /// Who an end says it is. Names and e-mail addresses are compared without regard to case.
 #[derive(Clone, Debug)]
@@ -54,9 +55,9 @@ pub enum InvalidIdentity {
     /// What follows `#` is not hexadecimal.
     #[error("{0:?} is not an even number of hexadecimal digits after #")]
     Hexadecimal(String),
-    /// A distinguished name is written in words.
-    #[error("{0:?} is a distinguished name in words; write its DER encoding as asn1dn:#3014…")]
-    DistinguishedName(String),
+    /// A distinguished name in words cannot be read.
+    #[error("the distinguished name cannot be read: {0}")]
+    DistinguishedName(#[from] InvalidName),
     /// Wildcards stand where only one identity can.
     #[error("{0:?} has a wildcard elsewhere than at its start")]
     Wildcard(String),
@@ -66,7 +67,7 @@ impl Identity {
     /// Reads an identity as swanctl.conf writes it.
     ///
     /// # Errors
-    /// The text stands for anybody, has faulty hexadecimal digits, or is a distinguished name in words.
+    /// The text stands for anybody, has faulty hexadecimal digits, or is a faulty distinguished name.
     pub fn parse(text: &str) -> Result<Identity, InvalidIdentity> {
         let text = text.trim();
         if is_anybody(text) {
@@ -81,7 +82,7 @@ impl Identity {
             return Ok(Identity::from(address));
         }
         if text.contains('=') {
-            return Err(InvalidIdentity::DistinguishedName(text.to_owned()));
+            return Ok(Identity::DistinguishedName(DistinguishedName::parse(text)?.to_der().to_vec()));
         }
         match text.strip_prefix('@') {
             Some(rest) if rest.starts_with('#') => Ok(Identity::KeyId(octets_of(rest)?)),
@@ -157,6 +158,11 @@ impl Identity {
         if matches!(self, Identity::Fqdn(_) | Identity::Email(_)) {
             data.make_ascii_lowercase();
         }
+        if let Identity::DistinguishedName(der) = self
+            && let Ok(name) = DistinguishedName::from_der(der)
+        {
+            data = name.normal_octets();
+        }
         (id_type, data)
     }
 }
@@ -181,15 +187,20 @@ fn constructor(prefix: &str) -> Option<fn(Vec<u8>) -> Identity> {
 
 /// The octets of a text, or of its hexadecimal digits after `#`.
 fn octets_of(value: &str) -> Result<Vec<u8>, InvalidIdentity> {
-    let Some(digits) = value.strip_prefix('#') else {
-        return Ok(value.as_bytes().to_vec());
-    };
+    match value.strip_prefix('#') {
+        Some(digits) => hexadecimal(digits).ok_or_else(|| InvalidIdentity::Hexadecimal(value.to_owned())),
+        None => Ok(value.as_bytes().to_vec()),
+    }
+}
+
+/// The octets of hexadecimal digits, between which colons may stand.
+pub(crate) fn hexadecimal(digits: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = digits.bytes().filter(|octet| *octet != b':').collect();
     let pairs = digits.chunks(2).map(|pair| match pair {
         [high, low] => Some(hex_digit(*high)? << 4 | hex_digit(*low)?),
         _ => None,
     });
-    pairs.collect::<Option<_>>().ok_or_else(|| InvalidIdentity::Hexadecimal(value.to_owned()))
+    pairs.collect()
 }
 
 fn hex_digit(octet: u8) -> Option<u8> {
@@ -222,10 +233,13 @@ impl fmt::Display for Identity {
                 Some(text) => f.write_str(&text),
                 None => write_hexadecimal(f, data),
             },
-            Identity::DistinguishedName(data) => {
-                f.write_str("asn1dn:#")?;
-                write_hexadecimal(f, data)
-            }
+            Identity::DistinguishedName(data) => match DistinguishedName::from_der(data) {
+                Ok(name) if !name.is_empty() => write!(f, "{name}"),
+                Ok(_) | Err(_) => {
+                    f.write_str("asn1dn:#")?;
+                    write_hexadecimal(f, data)
+                }
+            },
             Identity::Other { id_type, data } => {
                 write!(f, "{id_type}:#")?;
                 write_hexadecimal(f, data)
@@ -275,6 +289,8 @@ pub enum IdentityPattern {
     FqdnEnding(String),
     /// Any e-mail address with this ending: `*@gw.example`, without its star.
     EmailEnding(String),
+    /// Any distinguished name with these attributes, of which some have the value `*`.
+    DistinguishedName(DistinguishedName),
     /// This one.
     Exact(Identity),
 }
@@ -303,8 +319,18 @@ impl IdentityPattern {
             (Identity::Fqdn(name) | Identity::Email(name), None) if name.contains('*') => {
                 Err(InvalidIdentity::Wildcard(text.to_owned()))
             }
-            (identity, _) => Ok(IdentityPattern::Exact(identity)),
+            (identity, _) => Ok(IdentityPattern::exact_or_wildcards(identity)),
         }
+    }
+
+    fn exact_or_wildcards(identity: Identity) -> IdentityPattern {
+        if let Identity::DistinguishedName(der) = &identity
+            && let Ok(name) = DistinguishedName::from_der(der)
+            && name.has_wildcard()
+        {
+            return IdentityPattern::DistinguishedName(name);
+        }
+        IdentityPattern::Exact(identity)
     }
 
     /// Tells whether an identity fits.
@@ -317,7 +343,15 @@ impl IdentityPattern {
             }
             (IdentityPattern::FqdnEnding(ending), Identity::Fqdn(name))
             | (IdentityPattern::EmailEnding(ending), Identity::Email(name)) => ends_with(name, ending),
-            (IdentityPattern::FqdnEnding(_) | IdentityPattern::EmailEnding(_), _) => false,
+            (IdentityPattern::DistinguishedName(pattern), Identity::DistinguishedName(der)) => {
+                DistinguishedName::from_der(der).is_ok_and(|name| pattern.covers(&name))
+            }
+            (
+                IdentityPattern::FqdnEnding(_)
+                | IdentityPattern::EmailEnding(_)
+                | IdentityPattern::DistinguishedName(_),
+                _,
+            ) => false,
         }
     }
 
@@ -329,6 +363,9 @@ impl IdentityPattern {
             IdentityPattern::Addresses(range) => 1 + range.as_prefix().map_or(0, |(_, length)| length.into()),
             IdentityPattern::FqdnEnding(ending) | IdentityPattern::EmailEnding(ending) => {
                 u32::try_from(1 + ending.len()).unwrap_or(u32::MAX).min(IdentityPattern::EXACT - 1)
+            }
+            IdentityPattern::DistinguishedName(name) => {
+                u32::try_from(1 + name.fixed_attributes()).unwrap_or(u32::MAX).min(IdentityPattern::EXACT - 1)
             }
             IdentityPattern::Exact(_) => IdentityPattern::EXACT,
         }
@@ -357,6 +394,7 @@ impl fmt::Display for IdentityPattern {
             IdentityPattern::FqdnEnding(ending) | IdentityPattern::EmailEnding(ending) => {
                 write!(f, "*{ending}")
             }
+            IdentityPattern::DistinguishedName(name) => write!(f, "{name}"),
             IdentityPattern::Exact(identity) => write!(f, "{identity}"),
         }
     }
@@ -392,6 +430,8 @@ mod tests {
             ("keyid:#00:ff", IdType::KEY_ID, "00ff"),
             ("@#6b31", IdType::KEY_ID, "k1"),
             ("asn1dn:#3000", IdType::DER_ASN1_DN, "asn1dn:#3000"),
+            ("asn1dn:#300d310b3009060355040613024348", IdType::DER_ASN1_DN, "C=CH"),
+            ("C=CH, CN=gw@site.example", IdType::DER_ASN1_DN, "C=CH, CN=gw@site.example"),
         ];
         for (text, id_type, printed) in types {
             let identity = identity(text);
@@ -408,7 +448,10 @@ mod tests {
         for text in ["keyid:#0", "keyid:#0g", "@#x"] {
             assert!(matches!(Identity::parse(text), Err(InvalidIdentity::Hexadecimal(_))), "{text}");
         }
-        assert!(matches!(Identity::parse("C=CH, CN=gw"), Err(InvalidIdentity::DistinguishedName(_))));
+        assert_eq!(
+            Identity::parse("C=CH, gw").unwrap_err().to_string(),
+            "the distinguished name cannot be read: \"gw\" is not TYPE=value"
+        );
         assert!(matches!(IdentityPattern::parse("gw.*.example"), Err(InvalidIdentity::Wildcard(_))));
     }
 
@@ -455,6 +498,11 @@ mod tests {
             ("2001:db8::/32", "2001:db8::1", true),
             ("2001:db8::/32", "10.0.0.1", false),
             ("branch-office.example", "branch-office.example", true),
+            ("C=CH, CN=*", "C=CH, CN=gw", true),
+            ("C=CH, CN=*", "C=DE, CN=gw", false),
+            ("C=CH, CN=gw", "c=ch, cn=GW", true),
+            ("C=CH, CN=*", "gw", false),
+            ("C=CH, CN=10/8-a", "C=CH, CN=10/8-a", true),
         ];
         for (own, other, expected) in cases {
             assert_eq!(pattern(own).matches(&identity(other)), expected, "{own} and {other}");
@@ -467,13 +515,16 @@ mod tests {
             ["%any", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3"].map(|text| pattern(text).specificity());
         assert!(ascending.is_sorted_by(|a, b| a < b), "{ascending:?}");
         let ascending =
+            ["%any", "C=*, CN=*", "C=*, CN=gw", "C=CH, CN=gw"].map(|text| pattern(text).specificity());
+        assert!(ascending.is_sorted_by(|a, b| a < b), "{ascending:?}");
+        let ascending =
             ["%any", "*.example", "*.gw.example", "a.gw.example"].map(|text| pattern(text).specificity());
         assert!(ascending.is_sorted_by(|a, b| a < b), "{ascending:?}");
     }
 
     #[test]
     fn patterns_print_as_they_are_read() {
-        for text in ["%any", "10.0.0.0/8", "*.example", "*@gw.example", "gw.example"] {
+        for text in ["%any", "10.0.0.0/8", "*.example", "*@gw.example", "gw.example", "C=CH, CN=*"] {
             assert_eq!(pattern(text).to_string(), text);
         }
     }

@@ -31,6 +31,13 @@ pub enum SaOp {
         /// Its new outer addresses.
         outer: Outer,
     },
+    /// Says how long a packet the path to a peer takes, as probes have found out (RFC 8899).
+    SetPathMtu {
+        /// The peer.
+        remote: IpAddr,
+        /// Octets of a whole packet, its outer IP header included; `None` if nobody probes any more.
+        octets: Option<usize>,
+    },
 }
 
 /// Something that a data plane tells the negotiator.
@@ -63,6 +70,13 @@ pub enum SaEvent {
         sa: SaId,
         /// Where the packet came from.
         remote: SocketAddr,
+    },
+    /// A router said how long a packet the path to a peer takes, and was believed (RFC 1191, RFC 8201).
+    PathNarrowed {
+        /// The peer.
+        remote: IpAddr,
+        /// Octets of a whole packet, its outer IP header included.
+        octets: usize,
     },
     /// An order could not be carried out.
     Rejected {

@@ -97,6 +97,14 @@ impl PortRange {
         self.start <= port && port <= self.end
     }
 
+    /// Tells whether a packet with this port is selected; `None` is a port that cannot be seen.
+    pub fn selects(self, port: Option<u16>) -> bool {
+        match port {
+            Some(port) => self.contains(port),
+            None => self == PortRange::ANY || self == PortRange::OPAQUE,
+        }
+    }
+
     /// Gives the ports in both ranges; OPAQUE meets ANY and itself.
     pub fn intersection(self, other: PortRange) -> Option<PortRange> {
         match (self, other) {
@@ -187,13 +195,9 @@ impl TrafficSelector {
 
     /// Tells whether a packet with this address, protocol and port is selected; `None` is a port that cannot be seen.
     pub fn selects(&self, address: IpAddr, protocol: IpProtocol, port: Option<u16>) -> bool {
-        let ports_fit = match port {
-            Some(port) => self.ports.contains(port),
-            None => self.ports == PortRange::ANY || self.ports == PortRange::OPAQUE,
-        };
         self.addresses.contains(address)
             && (self.protocol == IpProtocol::ANY || self.protocol == protocol)
-            && ports_fit
+            && self.ports.selects(port)
     }
 }
 
@@ -268,6 +272,30 @@ pub struct SelectorPair {
     pub remote: TrafficSelector,
 }
 
+impl SelectorPair {
+    /// Joins two ends' selectors into one flow; `None` if their families or protocols do not meet. Where one end names a
+    /// protocol and the other any, the pair has the one that is named.
+    pub fn joining(local: TrafficSelector, remote: TrafficSelector) -> Option<SelectorPair> {
+        let protocol = match (local.protocol, remote.protocol) {
+            (IpProtocol::ANY, protocol) | (protocol, IpProtocol::ANY) => protocol,
+            (left, right) if left == right => left,
+            _ => return None,
+        };
+        (local.family() == remote.family()).then_some(SelectorPair {
+            local: TrafficSelector { protocol, ..local },
+            remote: TrafficSelector { protocol, ..remote },
+        })
+    }
+
+    /// Gives every flow between two ends' selectors.
+    pub fn all(local: &[TrafficSelector], remote: &[TrafficSelector]) -> Vec<SelectorPair> {
+        let pairs = local
+            .iter()
+            .flat_map(|local| remote.iter().filter_map(|remote| SelectorPair::joining(*local, *remote)));
+        pairs.collect()
+    }
+}
+
 impl fmt::Display for SelectorPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} <-> {}", self.local, self.remote)
@@ -317,6 +345,17 @@ mod tests {
         assert_eq!(selector("10.0.0.0/8[tcp]").intersection(&selector("10.0.0.0/8[udp]")), None);
         assert!(selector("10.0.0.0/8").covers(&selector("10.1.0.0/16[tcp/80]")));
         assert!(!selector("10.1.0.0/16[tcp]").covers(&selector("10.1.0.0/16")));
+    }
+
+    #[test]
+    fn pairs_join_what_can_be_one_flow() {
+        let local = ["10.1.0.0/16", "2001:db8:1::/48[tcp/80]"].map(selector);
+        let remote = ["10.2.0.0/16[udp/53]", "::/0", "::/0[udp]"].map(selector);
+        let texts: Vec<String> = SelectorPair::all(&local, &remote).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            ["10.1.0.0/16[udp] <-> 10.2.0.0/16[udp/53]", "2001:db8:1::/48[tcp/80] <-> ::/0[tcp]"]
+        );
     }
 
     #[test]

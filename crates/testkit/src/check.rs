@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ike::{ChildSaId, ChildState, Event, IkeSaId, IkeState, TimeoutReason};
-use sa::{Direction, SaId, SaSpec, SelectorPair};
+use ike::{ChildSaId, ChildSaStatus, ChildState, Event, IkeSaId, IkeState, TimeoutReason};
+use sa::{AddressRange, Direction, Mode, PolicyId, SaId, SaSpec, SelectorPair, TrafficSelector};
 
 use crate::plane::name;
 use crate::{Pair, Side};
@@ -75,7 +75,7 @@ impl Pair {
         self.report(&self.faults_so_far());
     }
 
-    /// Checks that nothing is left of any SA on a side: no IKE SA, no SA, no policy, no timer.
+    /// Checks that nothing is left of any SA on a side: no IKE SA, no SA, no policy but the guards of children, no timer.
     ///
     /// # Panics
     /// Something is.
@@ -83,11 +83,17 @@ impl Pair {
         let mut left = self.faults_so_far();
         left.extend(self.ike_sas(side).iter().map(|ike| format!("{side} still has IKE SA {}", ike.id)));
         left.extend(self.plane(side).sas().keys().map(|sa| format!("{side} still has {}", name(sa))));
-        left.extend(
-            self.plane(side).policies().map(|policy| format!("{side} still has policy {}", policy.id)),
-        );
+        left.extend(self.plane(side).addresses().map(|address| format!("{side} still has {address}")));
+        left.extend(self.unguarding(side).map(|policy| format!("{side} still has policy {policy}")));
         left.extend(self.wake_time(side).map(|(_, reason)| format!("{side} still waits for {reason:?}")));
         self.report(&left);
+    }
+
+    /// Gives the policies of a side that are no guards of children.
+    fn unguarding(&self, side: Side) -> impl Iterator<Item = PolicyId> {
+        let guards: BTreeSet<PolicyId> = self.guards(side).into_iter().collect();
+        let policies = self.plane(side).policies().map(|policy| policy.id);
+        policies.filter(move |policy| !guards.contains(policy))
     }
 
     fn report(&self, faults: &[String]) {
@@ -137,8 +143,7 @@ impl Pair {
             }
             for child in &ike.children {
                 let installed = self.plane(side).sas();
-                let missing =
-                    [child.inbound, child.outbound].into_iter().filter(|sa| !installed.contains_key(sa));
+                let missing = sas_of(child).filter(|sa| !installed.contains_key(sa));
                 faults.extend(missing.map(|sa| {
                     format!(
                         "{side}: Child SA {}{} ({:?}) lists {}, which is not installed",
@@ -160,7 +165,7 @@ impl Pair {
     /// Gives the SAs that are in a side's plane and belong to no listed Child SA.
     fn lingering(&self, side: Side) -> Vec<SaId> {
         let children = self.ike_sas(side).into_iter().flat_map(|ike| ike.children);
-        let listed: BTreeSet<SaId> = children.flat_map(|child| [child.inbound, child.outbound]).collect();
+        let listed: BTreeSet<SaId> = children.flat_map(|child| sas_of(&child)).collect();
         self.plane(side).sas().keys().filter(|sa| !listed.contains(sa)).copied().collect()
     }
 
@@ -227,18 +232,27 @@ impl Pair {
                 side.other()
             ));
         };
-        let mirrored: BTreeSet<SelectorPair> = theirs
-            .selectors
-            .iter()
-            .map(|pair| SelectorPair { local: pair.remote, remote: pair.local })
-            .collect();
+        let mirror = |pair: &SelectorPair| SelectorPair { local: pair.remote, remote: pair.local };
+        // In transport mode a NAT gives the ends other addresses for each other.
+        let comparable = |pair: SelectorPair| match ours.mode {
+            Mode::Tunnel | Mode::Beet => pair,
+            Mode::Transport => {
+                let anywhere = AddressRange::any(pair.local.family());
+                let blurred = |selector| TrafficSelector { addresses: anywhere, ..selector };
+                SelectorPair { local: blurred(pair.local), remote: blurred(pair.remote) }
+            }
+        };
+        let selectors: BTreeSet<SelectorPair> = ours.selectors.iter().copied().map(comparable).collect();
+        let mirrored: BTreeSet<SelectorPair> = theirs.selectors.iter().map(mirror).map(comparable).collect();
         let same = [
             ("key", ours.key.ct_eq(theirs.key.as_slice())),
             ("algorithm", ours.protection == theirs.protection),
             ("mode", ours.mode == theirs.mode),
             ("width of sequence number", ours.esn == theirs.esn),
             ("encapsulation", ours.outer.encapsulation == theirs.outer.encapsulation),
-            ("selectors", ours.selectors.iter().copied().collect::<BTreeSet<_>>() == mirrored),
+            ("protocol", ours.protocol == theirs.protocol),
+            ("compression", ours.handling.compression == theirs.handling.compression),
+            ("selectors", selectors == mirrored),
         ];
         let differing: Vec<&str> = same.iter().filter(|(_, same)| !same).map(|(what, _)| *what).collect();
         (!differing.is_empty())
@@ -288,12 +302,16 @@ impl Pair {
 /// Tells whether a timer is one that a side at rest has.
 fn is_regular(reason: TimeoutReason) -> bool {
     match reason {
-        TimeoutReason::Liveness | TimeoutReason::Rekey | TimeoutReason::Expiry | TimeoutReason::Keepalive => {
-            true
-        }
+        TimeoutReason::Liveness
+        | TimeoutReason::Rekey
+        | TimeoutReason::Expiry
+        | TimeoutReason::Idle
+        | TimeoutReason::Keepalive
+        | TimeoutReason::Probe => true,
         TimeoutReason::Retransmission
         | TimeoutReason::HalfOpen
         | TimeoutReason::Retry
+        | TimeoutReason::Outside
         | TimeoutReason::Linger => false,
     }
 }
@@ -343,4 +361,10 @@ impl Told {
             self.faults.push(format!("an event does not follow from those before it: {event:?}"));
         }
     }
+}
+
+/// Gives all SAs that a Child SA lists.
+fn sas_of(child: &ChildSaStatus) -> impl Iterator<Item = SaId> + use<> {
+    let around = child.wrapper.as_ref().map(|wrapper| [wrapper.inbound, wrapper.outbound]);
+    [child.inbound, child.outbound].into_iter().chain(around.into_iter().flatten())
 }

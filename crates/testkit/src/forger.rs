@@ -31,7 +31,9 @@ pub struct Content {
 impl Forger {
     /// Takes the keys of an IKE SA whose cipher is an AEAD; `None` of one with another cipher.
     pub fn new(keys: &IkeKeyDisclosure) -> Option<Forger> {
-        let EncryptionKind::Aead(aead) = keys.suite.protection.encryption().kind else { return None };
+        let Some(EncryptionKind::Aead(aead)) = keys.suite.protection.encryption().map(|row| &row.kind) else {
+            return None;
+        };
         Some(Forger {
             initiator: aead.key(keys.sk_ei.as_slice()).ok()?,
             responder: aead.key(keys.sk_er.as_slice()).ok()?,

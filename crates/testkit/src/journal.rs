@@ -120,6 +120,7 @@ impl fmt::Display for Fate {
 fn words(command: &Command) -> String {
     match command {
         Command::Load(connection) => format!("load {}", connection.name),
+        Command::LoadPool(pool) => format!("load pool {}", pool.name),
         Command::LoadSecret(secret) => format!("load secret {}", secret.name),
         other => format!("{other:?}"),
     }
@@ -141,6 +142,7 @@ fn order(op: &SaOp) -> String {
         SaOp::RemoveSa(sa) => format!("RemoveSa {}", name(sa)),
         SaOp::RemovePolicy(policy) => format!("RemovePolicy {policy}"),
         SaOp::MoveSa { sa, outer } => format!("MoveSa {} to {} <-> {}", name(sa), outer.local, outer.remote),
+        SaOp::SetPathMtu { remote, octets } => format!("SetPathMtu {remote} {octets:?}"),
     }
 }
 

@@ -15,8 +15,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod authority;
 mod check;
 mod forger;
+mod forger_v1;
 mod journal;
 mod nat;
 mod network;
@@ -30,15 +32,19 @@ mod side;
 mod spi_pool;
 mod traffic;
 
+pub use authority::Authority;
 pub use forger::{Content, Forger};
+pub use forger_v1::{ContentV1, ForgerV1, Proof};
 pub use journal::Journal;
 pub use nat::Nat;
 pub use network::{Loss, Network, Weather};
-pub use packet::{Cargo, Flow, Packet, Parcel, Sealed};
+pub use packet::{Around, Cargo, Flow, Packet, Parcel, Sealed};
 pub use pair::{CONNECTION, Pair};
 pub use plane::{Arrival, Departure, InstalledSa, Plane};
 pub use random::SeededRandom;
-pub use scenario::{AGELESS, Gateway, Scenario, child, esp_proposal, flow, ike_proposal, site_address};
+pub use scenario::{
+    AGELESS, Gateway, Scenario, ah_proposal, child, esp_proposal, flow, ike_proposal, site_address,
+};
 pub use seeds::{MORE_SEEDS_VARIABLE, SEED_VARIABLE, for_seeds};
 pub use side::Side;
 pub use spi_pool::SpiPool;

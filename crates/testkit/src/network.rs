@@ -126,6 +126,7 @@ impl Network {
 
     /// Takes a datagram; gives its loss if it will not arrive, not even once.
     pub fn send(&mut self, now: Instant, from: Side, mut parcel: Parcel) -> Option<Loss> {
+        let octets = parcel.octets();
         if let Some(nat) = &mut self.nats[from.index()] {
             if !parcel.cargo.has_ports() {
                 return Some(Loss::NotTranslatable);
@@ -133,7 +134,7 @@ impl Network {
             parcel.source = nat.translate_out(now, parcel.source);
         }
         let weather = self.weather[from.index()].clone();
-        if parcel.cargo.octets() > weather.largest_packet {
+        if octets > weather.largest_packet {
             return Some(Loss::TooLong);
         }
         if self.swallows(from, &weather) {
@@ -274,7 +275,7 @@ mod tests {
 
     #[test]
     fn long_packets_vanish_and_unknown_addresses_have_nobody() {
-        let mut network = network(Weather { largest_packet: 128, ..Weather::CLEAR });
+        let mut network = network(Weather { largest_packet: 127, ..Weather::CLEAR });
         let now = Instant::now();
         assert_eq!(network.send(now, Side::Left, numbered(0)), Some(Loss::TooLong));
         let mut stray = numbered(0);

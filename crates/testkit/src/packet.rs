@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crypto::Secret;
-use sa::{AcquiredFlow, Encapsulation, Esn, IpProtocol, Mode, Protection, SelectorPair, Spi};
+use ike::limits::NAT_T_PORT;
+use sa::{AcquiredFlow, Cpi, Encapsulation, Esn, IpProtocol, Mode, Protection, Protocol, SelectorPair, Spi};
 
 /// Which packets belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub struct Packet {
 /// A packet as null cryptography seals it: it opens only where every parameter of the SA is the same.
 #[derive(Clone)]
 pub struct Sealed {
+    /// ESP or AH.
+    pub protocol: Protocol,
     /// Names the receiver's SA.
     pub spi: Spi,
     /// The SA's key, which stands for whatever an ICV would prove.
@@ -73,15 +76,32 @@ pub struct Sealed {
     pub esn: Esn,
     /// The SA's mode.
     pub mode: Mode,
+    /// The index under which the packet is compressed, if it is.
+    pub compression: Option<Cpi>,
     /// What lies between the outer IP header and ESP.
     pub encapsulation: Encapsulation,
-    /// What is inside.
+    /// AH around it.
+    pub around: Option<Around>,
+    /// What is inside, with the addresses that it had where it was sealed: what its checksums cover.
     pub packet: Packet,
+}
+
+/// AH around a packet of ESP.
+#[derive(Clone)]
+pub struct Around {
+    /// Names the receiver's SA.
+    pub spi: Spi,
+    /// The SA's key.
+    pub key: Arc<Secret<Vec<u8>>>,
+    /// The SA's algorithm.
+    pub protection: Protection,
+    /// The width of the SA's sequence numbers.
+    pub esn: Esn,
 }
 
 impl fmt::Debug for Sealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ESP {} with packet {}", self.spi, self.packet.number)
+        write!(f, "{} {} with packet {}", self.protocol, self.spi, self.packet.number)
     }
 }
 
@@ -109,17 +129,22 @@ pub enum Cargo {
     Plain(Packet),
 }
 
-impl Cargo {
-    /// Gives the length of the IP packet that it makes, outer headers included.
+impl Parcel {
+    /// Gives the length of the IP packet that it makes, outer headers included, when its sender lets it go.
     pub fn octets(&self) -> usize {
-        match self {
-            Cargo::Ike(bytes) => IP_AND_UDP + NON_ESP_MARKER + bytes.len(),
+        match &self.cargo {
+            Cargo::Ike(bytes) if self.source.port() == NAT_T_PORT => {
+                IP_AND_UDP + NON_ESP_MARKER + bytes.len()
+            }
+            Cargo::Ike(bytes) => IP_AND_UDP + bytes.len(),
             Cargo::Keepalive => IP_AND_UDP + 1,
             Cargo::Esp(sealed) => IP_AND_UDP + ESP_OVERHEAD + sealed.packet.octets as usize,
             Cargo::Plain(packet) => packet.octets as usize,
         }
     }
+}
 
+impl Cargo {
     /// Tells whether it belongs to the negotiation, and not to the traffic that it is for.
     pub(crate) fn is_of_ike(&self) -> bool {
         match self {

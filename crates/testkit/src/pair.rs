@@ -13,17 +13,21 @@
 mod time;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ike::{Answer, ChildSaStatus, ChildState, Command, Endpoint, Event, IkeSaStatus, QueryId, Ticket};
-use sa::SaEvent;
+use ike::{
+    Answer, ChildSaStatus, ChildState, Command, Endpoint, Event, IkeKeyDisclosure, IkeSaStatus, QueryId,
+    Ticket,
+};
+use sa::{PolicyId, SaEvent};
 
 use crate::journal::Entry;
 use crate::seeds::only_seed;
 use crate::{
-    Flow, Gateway, Journal, Network, Parcel, Plane, Scenario, SeededRandom, Side, SpiPool, Stream, Tally,
-    scenario,
+    Cargo, Flow, Gateway, Journal, Network, Parcel, Plane, Scenario, SeededRandom, Side, SpiPool, Stream,
+    Tally, scenario, site_address,
 };
 
 /// Two gateways in one process.
@@ -139,6 +143,12 @@ impl Pair {
         all.filter(|child| child.name == name && child.state == ChildState::Installed).collect()
     }
 
+    /// Gives the policies that guard the children of a side, traps and blocks.
+    pub fn guards(&self, side: Side) -> Vec<PolicyId> {
+        let Some(endpoint) = &self.node(side).endpoint else { return Vec::new() };
+        endpoint.traps().chain(endpoint.blocks()).map(|(_, _, policy)| policy).collect()
+    }
+
     /// Tells whether both sides have a Child SA of this name in use.
     pub fn is_up(&self, name: &str) -> bool {
         Side::BOTH.iter().all(|side| !self.children(*side, name).is_empty())
@@ -165,6 +175,23 @@ impl Pair {
     /// Gives the last IKE datagrams that a side sent, oldest first, as they left it.
     pub fn sent(&self, side: Side) -> impl DoubleEndedIterator<Item = &Parcel> {
         self.node(side).sent.iter()
+    }
+
+    /// Gives every IKE message among them.
+    pub fn messages(&self, side: Side) -> Vec<Vec<u8>> {
+        let of_ike = |parcel: &Parcel| match &parcel.cargo {
+            Cargo::Ike(bytes) => Some(bytes.clone()),
+            Cargo::Keepalive | Cargo::Esp(_) | Cargo::Plain(_) => None,
+        };
+        self.sent(side).filter_map(of_ike).collect()
+    }
+
+    /// Gives the keys of the IKE SA that a side told of last, if its settings have it tell.
+    pub fn disclosed_keys(&self, side: Side) -> Option<&IkeKeyDisclosure> {
+        self.events(side).iter().rev().find_map(|event| match event {
+            Event::IkeKeys(keys) => Some(keys),
+            _ => None,
+        })
     }
 
     /// Gives what became of the packets of the hosts behind a side.
@@ -247,6 +274,16 @@ impl Pair {
         self.network.inject(self.now + after, to, parcel);
     }
 
+    /// Lets a message arrive at a side at once as if from the other, and gives what the side sends then.
+    pub fn answers(&mut self, to: Side, bytes: Vec<u8>) -> Vec<Vec<u8>> {
+        let before = self.messages(to).len();
+        let port = |side| SocketAddr::new(site_address(side), 500);
+        let parcel = Parcel { source: port(to.other()), destination: port(to), cargo: Cargo::Ike(bytes) };
+        self.inject(to, parcel, Duration::ZERO);
+        self.run_for(Duration::from_millis(1));
+        self.messages(to).split_off(before)
+    }
+
     /// Lets hosts behind both sides send to each other, within the `index`th networks.
     pub fn start_traffic(&mut self, index: u8, every: Duration) {
         for side in Side::BOTH {
@@ -280,7 +317,9 @@ impl Pair {
     pub fn switch_on(&mut self, side: Side) {
         self.journal.note(self.now, side, Entry::Note("is switched on".to_owned()));
         let gateway = self.scenario.gateway(side);
-        let (connection, secret) = (gateway.connection.clone(), gateway.shared_secret());
+        let (connection, secrets) = (gateway.connection.clone(), gateway.shared_secrets());
+        let pools = gateway.pools.clone();
+        let authorities = gateway.credentials.authorities();
         let mut settings = gateway.settings.clone();
         settings.trace_messages |= only_seed().is_some();
         let spis = SpiPool::default();
@@ -290,7 +329,9 @@ impl Pair {
         let node = self.node_mut(side);
         node.plane = plane;
         node.endpoint = Some(endpoint);
-        self.command(side, Command::LoadSecret(secret));
+        pools.into_iter().for_each(|pool| self.command(side, Command::LoadPool(pool)));
+        secrets.into_iter().for_each(|secret| self.command(side, Command::LoadSecret(secret)));
+        self.command(side, Command::TrustAuthorities(authorities));
         self.command(side, Command::Load(Arc::new(connection)));
     }
 
@@ -343,6 +384,19 @@ impl Pair {
         let result = self.finish(ticket);
         assert_eq!(result, Ok(()), "the child comes up");
         self.run_until("both sides have the child", Duration::from_secs(60), |pair| pair.is_up("net"));
+    }
+
+    /// The same for IKEv1, where nothing but a packet shows the right that the left has its last answer.
+    ///
+    /// # Panics
+    /// That fails, or takes longer than `limit` once the left has the child.
+    pub fn connect_version_1(&mut self, limit: Duration) {
+        let ticket = self.up(Side::Left, "net");
+        let result = self.finish(ticket);
+        assert_eq!(result, Ok(()), "the child comes up");
+        self.start_stream(scenario::flow(Side::Left, 0), Duration::from_secs(1), 100);
+        self.run_until("both sides have the child", limit, |pair| pair.is_up("net"));
+        self.stop_traffic();
     }
 }
 

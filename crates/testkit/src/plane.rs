@@ -1,16 +1,16 @@
 //! A model data plane: it carries out orders, complains about every one that breaks the contract, and moves model
 //! packets with null cryptography, which opens a packet only where both ends agree on every parameter of the SA.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use sa::{
-    Direction, Encapsulation, ExpiryCause, Hardness, Lifetime, Outer, PolicyAction, PolicyId, PolicySpec,
-    Protocol, SaEvent, SaId, SaOp, SaSpec, Spi,
+    Direction, Encapsulation, ExpiryCause, Hardness, Lifetime, Mode, Outer, PolicyAction, PolicyId,
+    PolicySpec, SaEvent, SaId, SaOp, SaSpec, Spi,
 };
 
-use crate::{Cargo, Packet, Parcel, Sealed, SpiPool};
+use crate::{Around, Cargo, Flow, Packet, Parcel, Sealed, SpiPool};
 
 /// The policies and SAs of one side.
 #[derive(Debug)]
@@ -20,6 +20,9 @@ pub struct Plane {
     /// In the order in which they select.
     policies: BTreeMap<(u32, PolicyId), InstalledPolicy>,
     sas: BTreeMap<SaId, InstalledSa>,
+    path_mtus: BTreeMap<IpAddr, usize>,
+    /// Virtual addresses.
+    addresses: BTreeSet<IpAddr>,
     events: VecDeque<SaEvent>,
     faults: Vec<String>,
 }
@@ -28,6 +31,7 @@ pub struct Plane {
 struct InstalledPolicy {
     spec: PolicySpec,
     outbound: Option<SaId>,
+    has_had_sa: bool,
     acquired_at: Option<Instant>,
 }
 
@@ -40,6 +44,8 @@ pub struct InstalledSa {
     pub bytes: u64,
     /// Packets carried.
     pub packets: u64,
+    /// When its last packet went through.
+    pub used_at: Option<Instant>,
     active_at: Option<Instant>,
 }
 
@@ -56,7 +62,9 @@ pub enum Departure {
     Discarded,
     /// A trap policy has no SA yet; the packet is gone and an acquire on its way.
     Awaiting,
-    /// A protect policy has no SA, which never happens in a make-before-break rekeying.
+    /// A protect policy has had no SA yet: it is the guard of a child.
+    Blocked,
+    /// A policy has lost its SA, which never happens in a make-before-break rekeying.
     NoSa,
     /// The SA's hard limit is reached.
     Expired,
@@ -71,6 +79,8 @@ pub enum Arrival {
     UnknownSpi(Spi, Packet),
     /// The SA of its SPI has another key, algorithm, mode or width of sequence number.
     WrongSa(Spi, Packet),
+    /// Its checksums cover other addresses than the SA knows of.
+    WrongAddresses(Spi, Packet),
     /// The SA's selectors do not select it.
     NotSelected(Spi, Packet),
     /// The SA's hard limit is reached.
@@ -87,9 +97,30 @@ impl Plane {
             spis,
             policies: BTreeMap::new(),
             sas: BTreeMap::new(),
+            path_mtus: BTreeMap::new(),
+            addresses: BTreeSet::new(),
             events: VecDeque::new(),
             faults: Vec::new(),
         }
+    }
+
+    /// Gives the side a virtual address.
+    pub fn take_address(&mut self, address: IpAddr) {
+        if !self.addresses.insert(address) {
+            self.faults.push(format!("{address} was there already"));
+        }
+    }
+
+    /// Takes a virtual address away.
+    pub fn drop_address(&mut self, address: IpAddr) {
+        if !self.addresses.remove(&address) {
+            self.faults.push(format!("{address} was not there"));
+        }
+    }
+
+    /// Gives the virtual addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().copied()
     }
 
     /// Carries out an order.
@@ -101,7 +132,18 @@ impl Plane {
             SaOp::UseOutbound { policy, sa } => self.use_outbound(policy, sa),
             SaOp::RemoveSa(sa) => self.remove_sa(sa),
             SaOp::MoveSa { sa, outer } => self.move_sa(sa, outer),
+            SaOp::SetPathMtu { remote, octets } => {
+                self.path_mtus.extend(octets.map(|octets| (remote, octets)));
+                if octets.is_none() {
+                    self.path_mtus.remove(&remote);
+                }
+            }
         }
+    }
+
+    /// Tells what probes found out of the path to an address, in octets of a packet.
+    pub fn path_mtu(&self, remote: IpAddr) -> Option<usize> {
+        self.path_mtus.get(&remote).copied()
     }
 
     /// Gives every breach of contract so far.
@@ -144,8 +186,9 @@ impl Plane {
         match (policy.spec.action, policy.outbound) {
             (PolicyAction::Bypass, _) => Departure::Bypassed(plain()),
             (PolicyAction::Discard, _) => Departure::Discarded,
-            (PolicyAction::Protect | PolicyAction::Trap, Some(outbound)) => self.seal(outbound, packet),
-            (PolicyAction::Protect, None) => Departure::NoSa,
+            (PolicyAction::Protect | PolicyAction::Trap, Some(outbound)) => self.seal(now, outbound, packet),
+            (PolicyAction::Protect | PolicyAction::Trap, None) if policy.has_had_sa => Departure::NoSa,
+            (PolicyAction::Protect, None) => Departure::Blocked,
             (PolicyAction::Trap, None) => {
                 if policy.acquired_at.is_none_or(|at| now >= at + ACQUIRE_EVERY) {
                     policy.acquired_at = Some(now);
@@ -161,21 +204,28 @@ impl Plane {
     pub fn open(&mut self, now: Instant, source: SocketAddr, sealed: &Sealed) -> Arrival {
         let id = SaId {
             direction: Direction::Inbound,
-            protocol: Protocol::Esp,
+            protocol: sealed.protocol,
             destination: self.address,
             spi: sealed.spi,
         };
         let packet = sealed.packet;
+        let is_wrapped_rightly =
+            self.sas.get(&id).is_some_and(|sa| self.unwraps(sa.spec.handling.wrapped_by, sealed));
         let Some(sa) = self.sas.get_mut(&id) else { return Arrival::UnknownSpi(sealed.spi, packet) };
         let spec = &sa.spec;
         let opens = spec.key.ct_eq(sealed.key.as_slice())
             && spec.protection == sealed.protection
             && spec.esn == sealed.esn
-            && spec.mode == sealed.mode;
+            && spec.mode == sealed.mode
+            && spec.handling.compression == sealed.compression
+            && is_wrapped_rightly;
         if !opens {
             return Arrival::WrongSa(sealed.spi, packet);
         }
-        if !spec.selectors.iter().any(|pair| packet.flow.arrives_by(pair)) {
+        let Some(flow) = flow_here(spec, source.ip(), packet.flow) else {
+            return Arrival::WrongAddresses(sealed.spi, packet);
+        };
+        if !spec.selectors.iter().any(|pair| flow.arrives_by(pair)) {
             return Arrival::NotSelected(sealed.spi, packet);
         }
         if sealed.encapsulation == Encapsulation::Udp && spec.outer.remote != source {
@@ -185,6 +235,7 @@ impl Plane {
             sa.active_at = Some(now);
             self.events.push_back(SaEvent::Active { sa: id });
         }
+        sa.used_at = Some(now);
         match sa.count(packet.octets) {
             Count::Exhausted => return Arrival::Expired(sealed.spi, packet),
             Count::Reached(hardness, cause) => {
@@ -209,8 +260,30 @@ impl Plane {
         }
     }
 
-    fn seal(&mut self, outbound: SaId, packet: Packet) -> Departure {
+    /// Tells whether AH around a packet is that of the SA which must carry it, or neither is there.
+    fn unwraps(&self, wrapper: Option<SaId>, sealed: &Sealed) -> bool {
+        match (wrapper, &sealed.around) {
+            (None, None) => true,
+            (Some(wrapper), Some(around)) => self.sas.get(&wrapper).is_some_and(|sa| {
+                sa.spec.spi == around.spi
+                    && sa.spec.key.ct_eq(around.key.as_slice())
+                    && sa.spec.protection == around.protection
+                    && sa.spec.esn == around.esn
+            }),
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+
+    fn around(&self, outbound: SaId) -> Option<Around> {
+        let wrapper = self.sas.get(&outbound)?.spec.handling.wrapped_by?;
+        let SaSpec { spi, key, protection, esn, .. } = &self.sas.get(&wrapper)?.spec;
+        Some(Around { spi: *spi, key: key.clone(), protection: *protection, esn: *esn })
+    }
+
+    fn seal(&mut self, now: Instant, outbound: SaId, packet: Packet) -> Departure {
+        let around = self.around(outbound);
         let Some(sa) = self.sas.get_mut(&outbound) else { return Departure::NoSa };
+        sa.used_at = Some(now);
         match sa.count(packet.octets) {
             Count::Exhausted => return Departure::Expired,
             Count::Reached(hardness, cause) => {
@@ -220,12 +293,15 @@ impl Plane {
         }
         let spec = &sa.spec;
         let sealed = Sealed {
+            protocol: spec.protocol,
             spi: spec.spi,
             key: spec.key.clone(),
             protection: spec.protection,
             esn: spec.esn,
             mode: spec.mode,
+            compression: spec.handling.compression,
             encapsulation: spec.outer.encapsulation,
+            around,
             packet,
         };
         let Outer { local, remote, .. } = spec.outer;
@@ -237,8 +313,8 @@ impl Plane {
             self.fault(format!("policy {} selects nothing", spec.id));
         }
         let outbound = self.take_policy(spec.id).and_then(|replaced| replaced.outbound);
-        let key = (spec.priority, spec.id);
-        self.policies.insert(key, InstalledPolicy { spec, outbound, acquired_at: None });
+        let (key, has_had_sa) = ((spec.priority, spec.id), outbound.is_some());
+        self.policies.insert(key, InstalledPolicy { spec, outbound, has_had_sa, acquired_at: None });
     }
 
     fn remove_policy(&mut self, policy: PolicyId) {
@@ -256,7 +332,7 @@ impl Plane {
         for complaint in self.complaints(&spec) {
             self.fault(format!("InstallSa {}: {complaint}", name(&spec.id())));
         }
-        let sa = InstalledSa { bytes: 0, packets: 0, active_at: None, spec };
+        let sa = InstalledSa { bytes: 0, packets: 0, used_at: None, active_at: None, spec };
         self.sas.insert(sa.spec.id(), sa);
     }
 
@@ -279,6 +355,10 @@ impl Plane {
             spec.outer.encapsulation == Encapsulation::None || spec.outer.local.port() != IKE_PORT,
             "UDP encapsulation does not work on port 500 (RFC 3948 §2.2)",
         );
+        unless(
+            spec.handling.wrapped_by.is_none_or(|wrapper| self.sas.contains_key(&wrapper)),
+            "what is to carry it is not installed",
+        );
         if spec.direction == Direction::Inbound {
             complaints.extend(self.spis.install(spec.spi));
         }
@@ -296,7 +376,7 @@ impl Plane {
             self.fault(format!("UseOutbound names {complaint}: {}", name(&sa)));
         }
         match self.policies.values_mut().find(|installed| installed.spec.id == policy) {
-            Some(installed) => installed.outbound = Some(sa),
+            Some(installed) => (installed.outbound, installed.has_had_sa) = (Some(sa), true),
             None => self.fault(format!("UseOutbound names policy {policy}, which does not exist")),
         }
     }
@@ -304,6 +384,9 @@ impl Plane {
     fn remove_sa(&mut self, sa: SaId) {
         if self.sas.remove(&sa).is_none() {
             self.fault(format!("RemoveSa names {}, which is not installed", name(&sa)));
+        }
+        if self.sas.values().any(|carried| carried.spec.handling.wrapped_by == Some(sa)) {
+            self.fault(format!("RemoveSa takes {} away before what it carries", name(&sa)));
         }
         let user = self.policies.values_mut().find(|policy| policy.outbound == Some(sa));
         if let Some(policy) = user {
@@ -328,6 +411,27 @@ impl Plane {
     fn fault(&mut self, fault: String) {
         self.faults.push(fault);
     }
+}
+
+/// Gives the flow of a packet with the addresses that it has where it is opened: its own in tunnel mode, those of the
+/// outer header in transport mode, those of the selectors in BEET mode. `None` if its checksums, which cover the
+/// addresses that it had where it was sealed, would be wrong then (RFC 3948 §3.1.2).
+fn flow_here(spec: &SaSpec, source: IpAddr, sealed: Flow) -> Option<Flow> {
+    let (here, covered) = match spec.mode {
+        Mode::Tunnel => return Some(sealed),
+        Mode::Transport => {
+            let here = (source, spec.outer.local.ip());
+            let original = spec.handling.original;
+            (here, original.map_or(here, |original| (original.remote, original.local)))
+        }
+        Mode::Beet => {
+            let pair = spec.selectors.first()?;
+            let here = (pair.remote.addresses.start(), pair.local.addresses.start());
+            (here, here)
+        }
+    };
+    let is_right = covered == (sealed.source, sealed.destination);
+    is_right.then_some(Flow { source: here.0, destination: here.1, ..sealed })
 }
 
 /// What counting a packet found.

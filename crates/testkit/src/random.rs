@@ -59,6 +59,29 @@ impl SeededRandom {
     pub fn pick<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
         &choices[self.below(choices.len() as u64) as usize]
     }
+
+    /// Gives one of `messages` with some octets changed, cut or added, or mere noise of its length.
+    ///
+    /// # Panics
+    /// There are none, or one is shorter than the header of ISAKMP.
+    #[must_use]
+    pub fn spoil(&mut self, messages: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = self.pick(messages).clone();
+        let length = bytes.len() as u64;
+        match self.below(5) {
+            0 => bytes.truncate(self.below(length) as usize),
+            1 => bytes.extend((0..=self.below(30)).map(|octet| octet as u8)),
+            2 => crypto::Random::fill(self, &mut bytes),
+            // The header, whose fields steer everything.
+            3 => bytes[16 + self.below(12) as usize] ^= 1 << self.below(8),
+            _ => {
+                for _ in 0..=self.below(4) {
+                    bytes[self.below(length) as usize] ^= 1 << self.below(8);
+                }
+            }
+        }
+        bytes
+    }
 }
 
 impl crypto::Random for SeededRandom {

@@ -5,12 +5,17 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use credentials::Credentials;
 use crypto::Secret;
 use ike::{
-    Authentication, ChildConfig, CloseAction, Connection, Encap, Fragmentation, Identity, IdentityPattern,
-    Lifetimes, PeerAddresses, SelectorTemplate, Settings, SharedSecret, StartAction, Unique,
+    Authentication, ChildConfig, CloseAction, Compress, ConfigurationMode, Connection, Encap, Fragmentation,
+    Identity, IdentityPattern, Lifetimes, PathProbing, PeerAddresses, Phase1Mode, Pool, SecretKind,
+    SelectorTemplate, Settings, SharedSecret, StartAction, Truncation, Unique, Versions, Xauth,
 };
-use sa::{AddressRange, Lifetime, Mode, Proposal, ProposalProtocol, TrafficSelector};
+use sa::{
+    AddressRange, Handling, IpProtocol, Lifetime, Mode, PortRange, Proposal, ProposalProtocol,
+    TrafficSelector,
+};
 
 use crate::{Flow, Nat, Side, Weather};
 
@@ -36,12 +41,20 @@ pub struct Gateway {
     pub address: IpAddr,
     /// The translator before it.
     pub nat: Option<Nat>,
+    /// What the first link on its way to the other side takes, in octets.
+    pub link: usize,
     /// Its engine's settings.
     pub settings: Settings,
     /// Its one connection, before it is loaded.
     pub connection: Connection,
     /// The secret that it shares.
     pub secret: Vec<u8>,
+    /// Its pools of virtual addresses.
+    pub pools: Vec<Pool>,
+    /// The users whose passwords it knows.
+    pub passwords: Vec<(String, String)>,
+    /// The certificates and keys that it has and trusts.
+    pub credentials: Credentials,
 }
 
 impl Scenario {
@@ -54,6 +67,22 @@ impl Scenario {
             weather: Weather::CLEAR,
             answer_delay: Duration::ZERO..=Duration::from_millis(3),
         }
+    }
+
+    /// Lets the two gateways themselves talk, in transport mode.
+    pub fn host_to_host(seed: u64) -> Scenario {
+        let own = || vec![SelectorTemplate::Dynamic(IpProtocol::ANY, PortRange::ANY)];
+        Scenario::site_to_site(seed).both_children(|child| {
+            child.mode = Mode::Transport;
+            child.local_selectors = own();
+            child.remote_selectors = own();
+        })
+    }
+
+    /// Gives a flow from a gateway itself to the other one, by the addresses that the sender knows.
+    pub fn own_flow(&self, from: Side) -> Flow {
+        let (ours, theirs) = (self.gateway(from), self.gateway(from.other()));
+        Flow::udp(ours.address, theirs.nat.as_ref().map_or(theirs.address, Nat::outside))
     }
 
     /// Gives a side's configuration.
@@ -78,6 +107,12 @@ impl Scenario {
         change(&mut self.left);
         change(&mut self.right);
         self
+    }
+
+    /// Lets both sides try for as long as it takes.
+    #[must_use]
+    pub fn patient(self) -> Scenario {
+        self.both(|gateway| gateway.connection.keying_tries = 0)
     }
 
     /// Changes the child `net` of both sides alike.
@@ -109,6 +144,50 @@ impl Scenario {
         self
     }
 
+    /// Has both sides speak IKEv1, with proposals that it has numbers for.
+    #[must_use]
+    pub fn version_1(self) -> Scenario {
+        self.both(|gateway| gateway.connection.versions = Versions::V1)
+            .suites("aes128-sha256-ecp256", "aes128gcm16-noesn")
+    }
+
+    /// Has both sides speak IKEv1, and begin with aggressive mode.
+    #[must_use]
+    pub fn aggressive(self) -> Scenario {
+        self.version_1().both(|gateway| gateway.connection.phase_1 = Phase1Mode::Aggressive)
+    }
+
+    /// Has the left's user say by his password who he is, and the right know him.
+    #[must_use]
+    pub fn with_user(mut self, user: &str) -> Scenario {
+        self.left.connection.xauth = Xauth::Ours(user.to_owned());
+        self.right.connection.xauth = Xauth::Theirs;
+        self.both(|gateway| gateway.passwords = vec![(user.to_owned(), "correct horse".to_owned())])
+    }
+
+    /// Has the right lease the left a virtual address, that of the left's host in [`flow`], and the left's child carry
+    /// nothing else.
+    #[must_use]
+    pub fn with_virtual_address(mut self) -> Scenario {
+        let pool = Pool {
+            name: "clients".to_owned(),
+            addresses: "10.1.0.5-10.1.0.9".parse().expect("a range"),
+            netmask: None,
+            dns: vec![IpAddr::from([10, 2, 0, 53])],
+            nbns: Vec::new(),
+            split_include: Vec::new(),
+            domain: Some("corp.example".to_owned()),
+            banner: None,
+        };
+        let own = vec![SelectorTemplate::Dynamic(IpProtocol::ANY, PortRange::ANY)];
+        self.left.connection.virtual_addresses = vec![IpAddr::from([0, 0, 0, 0])];
+        self.left.change_child("net", |child| child.local_selectors.clone_from(&own));
+        self.right.connection.pools = vec![pool.name.clone()];
+        self.right.change_child("net", |child| child.remote_selectors.clone_from(&own));
+        self.right.pools = vec![pool];
+        self
+    }
+
     /// Gives both sides these proposals, and no other.
     #[must_use]
     pub fn suites(self, ike: &str, esp: &str) -> Scenario {
@@ -123,17 +202,26 @@ impl Gateway {
         Gateway {
             address: site_address(side),
             nat: None,
+            link: 1500,
             settings: Settings::default(),
             connection: Connection {
                 name: "site".to_owned(),
+                versions: Versions::V2,
+                phase_1: Phase1Mode::Main,
                 local_addresses: PeerAddresses::Any,
                 remote_addresses: PeerAddresses::Ranges(vec![AddressRange::host(site_address(side.other()))]),
                 local_identity: Some(name(side)),
                 remote_identity: IdentityPattern::Exact(name(side.other())),
-                authentication: Authentication::PreSharedKey,
+                local_authentication: Authentication::PreSharedKey,
+                remote_authentication: Authentication::PreSharedKey,
+                xauth: Xauth::None,
+                virtual_addresses: Vec::new(),
+                pools: Vec::new(),
+                configuration: ConfigurationMode::Pull,
                 proposals: vec![ike_proposal("aes128gcm16-prfsha256-x25519")],
                 encap: Encap::WhenNat,
                 fragmentation: Fragmentation::Yes,
+                path_probing: PathProbing::No,
                 unique: Unique::No,
                 keying_tries: 1,
                 liveness_delay: Duration::ZERO,
@@ -141,6 +229,9 @@ impl Gateway {
                 children: vec![Arc::new(child("net", side, 0))],
             },
             secret: b"the two gateways know this".to_vec(),
+            pools: Vec::new(),
+            passwords: Vec::new(),
+            credentials: Credentials::default(),
         }
     }
 
@@ -158,13 +249,21 @@ impl Gateway {
         change(Arc::make_mut(child.expect("the scenario has such a child")));
     }
 
-    /// Gives the secret in the form in which it is loaded.
-    pub(crate) fn shared_secret(&self) -> SharedSecret {
-        SharedSecret {
+    /// Gives the secrets in the form in which they are loaded.
+    pub(crate) fn shared_secrets(&self) -> Vec<SharedSecret> {
+        let shared = SharedSecret {
             name: "site".to_owned(),
+            kind: SecretKind::PreSharedKey,
             owners: Vec::new(),
             secret: Secret::from(self.secret.clone()),
-        }
+        };
+        let passwords = self.passwords.iter().map(|(user, password)| SharedSecret {
+            name: format!("xauth-{user}"),
+            kind: SecretKind::Password,
+            owners: vec![IdentityPattern::parse(user).expect("the test's own user")],
+            secret: Secret::from(password.as_bytes().to_vec()),
+        });
+        std::iter::once(shared).chain(passwords).collect()
     }
 }
 
@@ -175,11 +274,16 @@ pub fn child(name: &str, side: Side, index: u8) -> ChildConfig {
         local_selectors: vec![SelectorTemplate::Fixed(network(side, index))],
         remote_selectors: vec![SelectorTemplate::Fixed(network(side.other(), index))],
         proposals: vec![esp_proposal("aes128gcm16-esn")],
+        wrapping: Vec::new(),
         mode: Mode::Tunnel,
+        compress: Compress::No,
+        truncation: Truncation::To128,
         lifetimes: AGELESS,
         volume: Lifetime::UNLIMITED,
         replay_window: 32,
+        handling: Handling::default(),
         priority: None,
+        inactivity: Duration::ZERO,
         start_action: StartAction::None,
         close_action: CloseAction::None,
         liveness_action: CloseAction::None,
@@ -192,11 +296,12 @@ pub fn flow(from: Side, index: u8) -> Flow {
     Flow::udp(host(from), host(from.other()))
 }
 
-/// Tells behind which side a host of [`flow`] is.
+/// Tells behind which side a host of [`flow`] is, or which side it is itself.
 pub(crate) fn side_of(host: IpAddr) -> Side {
-    let is_right =
-        AddressRange::prefix(IpAddr::from([10, 2, 0, 0]), 16).is_ok_and(|right| right.contains(host));
-    if is_right { Side::Right } else { Side::Left }
+    let networks = [[10, 2, 0, 0], [172, 16, 2, 0]].into_iter().zip([16, 24]);
+    let networks = networks.map(|(network, bits)| AddressRange::prefix(network.into(), bits));
+    let is_right = networks.flatten().any(|network| network.contains(host));
+    if is_right || host == site_address(Side::Right) { Side::Right } else { Side::Left }
 }
 
 /// Reads an IKE proposal.
@@ -213,6 +318,14 @@ pub fn ike_proposal(text: &str) -> Proposal {
 /// It is none.
 pub fn esp_proposal(text: &str) -> Proposal {
     Proposal::parse(ProposalProtocol::Esp, text).expect("the test's own ESP proposal")
+}
+
+/// Reads an AH proposal.
+///
+/// # Panics
+/// It is none.
+pub fn ah_proposal(text: &str) -> Proposal {
+    Proposal::parse(ProposalProtocol::Ah, text).expect("the test's own AH proposal")
 }
 
 /// Gives the public address of a side.

@@ -30,6 +30,8 @@ pub struct Tally {
     pub awaiting: u64,
     /// A policy discarded them.
     pub discarded: u64,
+    /// The guard of a child that is not up dropped them.
+    pub blocked: u64,
     /// A policy let them pass in plaintext.
     pub bypassed: u64,
     /// No policy was about them: they left in plaintext.

@@ -129,11 +129,19 @@ pub struct Version {
     pub minor: u8,
 }
 
+/// Where the version is in a header.
+const VERSION_AT: usize = 17;
+
 impl Version {
     /// IKEv1 (RFC 2409).
     pub const V1: Version = Version { major: 1, minor: 0 };
     /// IKEv2 (RFC 7296).
     pub const V2: Version = Version { major: 2, minor: 0 };
+
+    /// The version of a message, if it is long enough to have one.
+    pub fn of(message: &[u8]) -> Option<Version> {
+        message.get(VERSION_AT).copied().map(Version::from_octet)
+    }
 
     const fn from_octet(octet: u8) -> Version {
         Version { major: octet >> 4, minor: octet & 0x0f }
@@ -166,6 +174,13 @@ impl Flags {
     pub const VERSION: Flags = Flags(0x10);
     /// Set in a response.
     pub const RESPONSE: Flags = Flags(0x20);
+
+    /// IKEv1: all that follows the header is encrypted (RFC 2408 §3.1).
+    pub const V1_ENCRYPTION: Flags = Flags(0x01);
+    /// IKEv1: the SA is not to be used before a CONNECTED notification (RFC 2408 §3.1).
+    pub const V1_COMMIT: Flags = Flags(0x02);
+    /// IKEv1: authenticated and not encrypted (RFC 2408 §3.1).
+    pub const V1_AUTHENTICATION_ONLY: Flags = Flags(0x04);
 
     /// Whether every bit of `other` is set here too.
     pub const fn contains(self, other: Flags) -> bool {

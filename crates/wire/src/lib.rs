@@ -1,7 +1,7 @@
 //! Bytes to payloads and back.
 //!
 //! Everything that Keyway reads from or writes to a network has its layout here: the ISAKMP header
-//! that both versions of IKE share, the IKEv2 payloads, ESP and AH, IKE and ESP in UDP, and the IP
+//! that both versions of IKE share, the payloads of each, ESP and AH, IKE and ESP in UDP, and the IP
 //! headers around and inside them. The numbers that IANA gives out are open newtypes in
 //! [`registry`]: a value that this crate has never heard of survives a decode and an encode, and
 //! prints.
@@ -23,10 +23,12 @@ mod writer;
 pub mod ah;
 pub mod esp;
 pub mod ip;
+pub mod ipcomp;
 pub mod isakmp;
 pub mod limits;
 pub mod registry;
 pub mod udp;
+pub mod v1;
 pub mod v2;
 
 pub use error::{Fault, Malformed, TooLong};

@@ -15,6 +15,9 @@ pub const PROPOSALS_PER_SA: usize = 255;
 /// Octets in a nonce, at least and at most (RFC 7296 §3.9).
 pub const NONCE_LENGTH: core::ops::RangeInclusive<usize> = 16..=256;
 
+/// Octets in a nonce of IKEv1, at least and at most (RFC 2409 §5).
+pub const NONCE_LENGTH_V1: core::ops::RangeInclusive<usize> = 8..=256;
+
 /// IPv6 extension headers that a walk to the upper layer follows. RFC 8200 §4.1 gives each at most
 /// once, destination options twice.
 pub const IPV6_EXTENSION_HEADERS: usize = 8;

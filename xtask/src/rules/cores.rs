@@ -7,9 +7,9 @@ use crate::source::{Kind, Source, Token};
 
 /// The crates that strangers' octets reach; none of them may panic.
 const NEVER_PANIC: &[&str] =
-    &["wire", "crypto", "sa", "ike", "ipsec", "vici", "config", "dataplane", "keyway"];
+    &["wire", "crypto", "sa", "pki", "ike", "ipsec", "credentials", "vici", "config", "dataplane", "keyway"];
 /// The crates that know nothing of the world around them.
-const SANS_IO: &[&str] = &["wire", "crypto", "sa", "ike", "ipsec"];
+const SANS_IO: &[&str] = &["wire", "crypto", "sa", "pki", "ike", "ipsec", "credentials"];
 
 /// Finds what panics. An `expect` is allowed: its text says why it cannot be.
 pub(crate) fn panics(tree: &Tree) -> Vec<Fault> {

@@ -9,11 +9,13 @@ const OURS: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("crypto", &[]),
     ("sa", &["wire", "crypto"]),
+    ("pki", &["crypto", "sa"]),
     ("ike", &["wire", "crypto", "sa"]),
     ("ipsec", &["wire", "crypto", "sa"]),
     ("dataplane", &["wire", "crypto", "sa", "ipsec"]),
     ("vici", &[]),
     ("config", &["wire", "crypto", "sa", "vici"]),
+    ("credentials", &["wire", "crypto", "sa", "pki", "ike"]),
 ];
 
 /// Others' crates that only some of ours may name: I/O, the runtime, the one cryptographic library.

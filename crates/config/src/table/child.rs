@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use super::handling::{DF, DSCP, DUMMIES, ECN, FRAGMENTS, MSS, PADDING, SET_MARK};
+use super::interface::{INTERFACE, INTERFACE_ADDRS, INTERFACE_MTU, INTERFACE_NAMESPACE, INTERFACE_VRF};
 use crate::address::SELECTOR;
-use crate::child::{CLOSE_ACTION, DPD_ACTION, REPLAY_WINDOW, START_ACTION, TREATMENT};
+use crate::child::{
+    BUNDLE_SHAPE, Bundle, CLOSE_ACTION, COMPRESS, DPD_ACTION, REPLAY_WINDOW, START_ACTION, TREATMENT,
+    TRUNCATION,
+};
 use crate::schema::{Absent, Key, ListKey, Name, OptionalKey, Row, Status, section};
 use crate::value::{AMOUNT, COUNT, TIME};
-use crate::{CloseAction, Selector, StartAction, Treatment};
+use crate::{CloseAction, Compress, Selector, StartAction, Treatment, Truncation};
 
 section! {
     CHILDREN = "connections.<conn>.children", Status::Honoured, "The Child SAs of a connection, one section each.";
@@ -31,14 +36,40 @@ section! {
         );
         ESP_PROPOSALS: ListKey<String> = ListKey::new(
             "esp_proposals", crate::algorithm::PROPOSAL, "default",
-            "Algorithms for ESP, as in aes256gcm16-x25519-esn; a key exchange makes every rekeying renew the secret (PFS).",
+            "Algorithms for ESP, as in aes256gcm16-x25519-esn; a key exchange makes every rekeying renew the secret (PFS). \
+             ALGORITHMS lists the keywords.",
             "AEADs first, then AES-CBC with HMAC-SHA-2, with and without 64-bit sequence numbers: every cipher that RFC 8221 \
              requires and nothing that it advises against.",
         );
+        AH_PROPOSALS: ListKey<String> = ListKey::new(
+            "ah_proposals", crate::algorithm::PROPOSAL, "",
+            "Algorithms for AH, as in sha256-x25519-esn: packets are authenticated with their addresses, and not encrypted. \
+             Without esp_proposals beside it, ESP is not offered; with it, either is, unless bundle says that both go together. \
+             AH does not pass a NAT.",
+            "",
+        );
+        BUNDLE: Key<Bundle> = Key::new(
+            "bundle", BUNDLE_SHAPE, "no",
+            "Whether AH by ah_proposals goes around each packet of ESP by esp_proposals, instead of either alone. Only IKEv1 can \
+             agree on it, and the key exchange is that of esp_proposals.",
+            "ESP alone protects all that AH around it does but the outer addresses.",
+        );
         MODE: Key<Treatment> = Key::new(
             "mode", TREATMENT, "tunnel",
-            "What happens to the traffic: tunnel protects it, pass lets it by unprotected, drop drops it.",
+            "What happens to the traffic: tunnel protects it for networks, transport for the two ends themselves, beet for \
+             one address at each end that the outer header does not show; pass lets it by unprotected, drop drops it. \
+             Transport and BEET mode are for a peer that wants the same.",
             "What a gateway needs.",
+        );
+        IPCOMP: Key<Compress> = Key::new(
+            "ipcomp", COMPRESS, "no",
+            "Whether packets are compressed by DEFLATE before they are protected, where the peer wants that too.",
+            "Most of what is sent today is compressed already, and lengths of compressed packets tell of their content.",
+        );
+        SHA256_96: Key<Truncation> = Key::new(
+            "sha256_96", TRUNCATION, "no",
+            "Whether HMAC-SHA-256, once agreed, is cut to 96 bits where it should be 128: what some peers do wrongly.",
+            "RFC 4868 has 128 bits; a peer that cuts otherwise drops every packet.",
         );
         CHILD_REKEY_TIME: Key<Duration> = Key::new(
             "rekey_time", TIME, "1h",
@@ -89,61 +120,67 @@ section! {
             "The priority of the child's policies; the lowest number wins, and 0 lets the smaller selectors win.",
             "Smaller selectors are exceptions to larger ones.",
         );
+        INACTIVITY: Key<Duration> = Key::new(
+            "inactivity", TIME, "0",
+            "How long no packet may go through a Child SA, either way, before it is closed; 0 is for ever.",
+            "A Child SA that carries nothing costs next to nothing.",
+        );
         ON_START: Key<StartAction> = Key::new(
             "start_action", START_ACTION, "none",
-            "What loading the connection does: start brings the child up, trap waits for its first packet.",
+            "What loading the connection does: start brings the child up, trap waits for its first packet, and trap|start does \
+             both. Until the child is up its traffic is dropped, or waits. Once it was up, or was to be started, nothing of \
+             its traffic passes unprotected until a person takes the child down (keyway down, keyway unblock, or taking it \
+             out of the configuration).",
             "A gateway that is only ever called has nothing to start.",
         );
         ON_CLOSE: Key<CloseAction> = Key::new(
             "close_action", CLOSE_ACTION, "none",
-            "What happens when the peer closes the child: start brings it up again, trap waits for a packet.",
+            "What happens when the peer closes the child: start brings it up again, trap waits for a packet. With none, its \
+             traffic stays blocked.",
             "Whoever closes a tunnel may mean it.",
         );
         ON_DEATH: Key<CloseAction> = Key::new(
             "dpd_action", DPD_ACTION, "clear",
-            "What happens when the peer is found dead: restart calls it again, trap waits for a packet.",
+            "What happens when the peer is found dead: restart calls it again, trap waits for a packet. With clear, the \
+             traffic of the child stays blocked.",
             "Whoever wants the tunnel held says so.",
         );
     }
+    shared [
+        INTERFACE, INTERFACE_ADDRS, INTERFACE_MTU, INTERFACE_NAMESPACE, INTERFACE_VRF,
+        DF, ECN, DSCP, FRAGMENTS, MSS, PADDING, DUMMIES, SET_MARK,
+    ]
     others [
         Row::refused("updown", "command", &[],
             "it is not supported yet, so the firewall rules that it makes would be missing"),
-        Row::refused("ah_proposals", "proposals", &[], "AH is not supported yet"),
-        Row::refused("sha256_96", "yes or no", &["no"],
-            "the truncation to 96 bits is not supported, so the peer would drop every packet"),
         Row::ignored("hostaccess", "yes or no", &["no"], "it is for updown scripts, which are not supported yet"),
         Row::refused("policies", "yes or no", &["yes"],
             "policies are what leads traffic into the tunnel; without them it would carry nothing"),
         Row::ignored("policies_fwd_out", "yes or no", &["no"],
             "it is for the kernel's data plane; forwarded traffic is protected in any case"),
-        Row::ignored("ipcomp", "yes or no", &["no"], "packets are protected but not compressed"),
-        Row::ignored("inactivity", "time", &["0"], "the Child SA stays up"),
         Row::ignored("reqid", "number", &["0"], "the number is given out, as with 0"),
-        Row::refused("interface", "name", &[],
-            "policies apply to all interfaces, so more traffic would be protected than you expect"),
-        Row::refused("mark_in", "mark/mask", NO_MARK, MARKS),
-        Row::refused("mark_in_sa", "yes or no", &["no"], MARKS),
-        Row::refused("mark_out", "mark/mask", NO_MARK, MARKS),
-        Row::refused("set_mark_in", "mark/mask", NO_MARK, MARKS),
-        Row::refused("set_mark_out", "mark/mask", NO_MARK, MARKS),
+        Row::ignored("mark_in", "mark/mask", NO_MARK, MARK_IN),
+        Row::ignored("mark_in_sa", "yes or no", &["no"], MARK_IN),
+        Row::refused("mark_out", "mark/mask", NO_MARK,
+            "a TUN device tells no marks, so other traffic would be protected than you expect; instead, give the child \
+             `interface = vpn0` and lead packets with the mark there: `ip rule add fwmark 42 lookup 42` and `ip route add \
+             default dev vpn0 table 42`"),
+        Row::refused("set_mark_in", "mark/mask", NO_MARK,
+            "a TUN device takes no marks, so rules that look for them would be passed by; instead, give the child \
+             `interface = vpn0` and mark what comes out of it: `nft add rule inet filter prerouting iifname vpn0 meta mark \
+             set 42`"),
         Row::refused("if_id_in", "number", &["0"],
             "interface ids belong to the kernel's data plane, so routing would differ from what you expect"),
         Row::refused("if_id_out", "number", &["0"],
             "interface ids belong to the kernel's data plane, so routing would differ from what you expect"),
         Row::refused("label", "security label", &[], "labels are not supported, so traffic without them would pass"),
         Row::ignored("label_mode", "system, simple or selinux", &["system"], "labels are not supported"),
-        Row::refused("tfc_padding", "bytes or mtu", &["0"],
-            "padding is not supported yet, so the sizes of packets would show"),
         Row::refused("hw_offload", "yes, auto or no", &["no", "auto"],
             "this data plane is a program; `auto` and `no` mean the same"),
-        Row::ignored("copy_df", "yes or no", &["no"],
-            "the bit is not copied: the host's path MTU discovery decides about the outer packet"),
-        Row::ignored("copy_ecn", "yes or no", &["yes"], "congestion marks are carried over (RFC 6040)"),
-        Row::ignored("copy_dscp", "out, in, yes or no", &["out"], "the class of service is copied outwards only"),
     ]
     sections []
 }
 
 const NO_MARK: &[&str] = &["0", "0x0", "0/0", "0/0x0", "0/0x00000000", "0x00000000/0x00000000"];
-const MARKS: &str =
-    "marks belong to the kernel's data plane, so other traffic would be protected than you expect";
+const MARK_IN: &str =
+    "what comes through an SA is held against its own selectors, and no mark has to tell policies apart";

@@ -1,22 +1,28 @@
 //! The keys of a connection.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::authentication::{LOCAL, REMOTE};
 use super::child::CHILDREN;
 use crate::address::ADDRESS;
-use crate::connection::{ENCAP, FRAGMENTATION, UNIQUE, VERSION, Version2, WEAK, WeakAlgorithms};
+use crate::connection::{
+    ENCAP, FRAGMENTATION, PATH_PROBING, PHASE_1, PULL, UNIQUE, VERSION, WEAK, WeakAlgorithms,
+};
+use crate::pool::IP;
 use crate::schema::{Absent, Key, ListKey, Name, OptionalKey, Row, Status, section};
-use crate::value::{COUNT, PORT, TIME};
-use crate::{AddressSpec, Encap, Fragmentation, Unique};
+use crate::value::{COUNT, NAME, PORT, TIME};
+use crate::{
+    AddressSpec, ConfigurationMode, Encap, Fragmentation, PathProbing, Phase1Mode, Unique, Versions,
+};
 
 section! {
     CONNECTION = "connections.<conn>", Status::Honoured, "One peer: who, how, and which children.";
     keys {
-        SPOKEN: Key<Version2> = Key::new(
+        SPOKEN: Key<Versions> = Key::new(
             "version", VERSION, "2",
-            "Version of IKE.",
-            "IKEv2 is the one that is spoken; 0, which leaves the choice open, means the same.",
+            "Version of IKE: 1, 2, or 0, which begins with 2 and answers both.",
+            "IKEv1 is for peers that know nothing better; who has none of those does not answer it (RFC 9395).",
         );
         LOCAL_ADDRS: ListKey<AddressSpec> = ListKey::new(
             "local_addrs", ADDRESS, "%any",
@@ -34,17 +40,42 @@ section! {
             "The UDP port at which the peer listens. With 500, and where there is a NAT, the conversation moves to 4500.",
             "RFC 7296 §2.",
         );
+        AGGRESSIVE: Key<Phase1Mode> = Key::new(
+            "aggressive", PHASE_1, "no",
+            "Whether phase 1 of IKEv1 is aggressive mode: three messages that show who the ends are, where main mode takes \
+             six that hide it. Both ends must want the same. With a pre-shared key it needs `allow_weak = yes`.",
+            "Whoever asks a responder of aggressive mode is shown a hash of the pre-shared key, and can try passwords \
+             against it at leisure. It is for peers without a fixed address that know nothing better.",
+        );
+        VIPS: ListKey<IpAddr> = ListKey::new(
+            "vips", IP, "",
+            "The virtual addresses that we want of the peer: 0.0.0.0 or :: is any of its family. With one, dynamic in local_ts \
+             stands for it. So far in IKEv1 only.",
+            "",
+        );
+        POOLS: ListKey<String> = ListKey::new(
+            "pools", NAME, "",
+            "The pools out of which the peer gets virtual addresses. With one, dynamic in remote_ts stands for it. So far in \
+             IKEv1 only.",
+            "",
+        );
+        CONFIGURATION: Key<ConfigurationMode> = Key::new(
+            "pull", PULL, "yes",
+            "Whether a client asks for its virtual address, or is given it unasked (Mode Config of IKEv1).",
+            "What most clients and servers do.",
+        );
         PROPOSALS: ListKey<String> = ListKey::new(
             "proposals", crate::algorithm::PROPOSAL, "default",
             "Algorithms for the IKE SA: keywords joined by dashes, as in aes256gcm16-prfsha384-x25519; several proposals \
-             are separated by commas.",
+             are separated by commas. ALGORITHMS lists the keywords.",
             "AEADs first, then AES-CBC with HMAC-SHA-2, on Curve25519, the NIST curves and MODP groups of 2048 bits and \
              more: all of RFC 8247's MUSTs and nothing that it advises against.",
         );
         ENCAPSULATION: Key<Encap> = Key::new(
             "encap", ENCAP, "no",
-            "Whether the peer is made to believe in a NAT, so that ESP goes in UDP.",
-            "ESP of its own is eight octets shorter; only firewalls that drop it are a reason.",
+            "Whether the peer is made to believe in a NAT, so that ESP goes in UDP. That is the faster path in user space, \
+             where the kernel takes and gives datagrams in trains, and passes firewalls that drop ESP.",
+            "ESP of its own is what the standard has where there is no NAT, and eight octets shorter.",
         );
         DPD_DELAY: Key<Duration> = Key::new(
             "dpd_delay", TIME, "30s",
@@ -54,8 +85,19 @@ section! {
         );
         FRAGMENTED: Key<Fragmentation> = Key::new(
             "fragmentation", FRAGMENTATION, "yes",
-            "Whether large IKE messages are cut into fragments of their own (RFC 7383).",
+            "Whether large IKE messages are cut into fragments of their own (RFC 7383; in version 1 the deployed payload 132): \
+             accept leaves that to the peer, force does it in version 1 from the first message on. What comes in fragments \
+             is always put together.",
             "IP fragments are what firewalls drop first.",
+        );
+        PATH_MTU_PROBING: Key<PathProbing> = Key::new(
+            "path_mtu_probing", PATH_PROBING, "no",
+            "Whether Keyway tries out how long a packet the path to the peer takes, for paths that swallow longer ones without an \
+             ICMP error (RFC 8899). A probe is an empty IKE request, filled up to the size that is tried: any peer answers it. One \
+             that is lost is repeated so that routers may cut it, and in IKE fragments if both ends have fragmentation = yes. \
+             Where a path swallows IP fragments too, or is of IPv6, and the peer takes no IKE fragments after IKE_AUTH (as \
+             strongSwan 5.9), a lost probe takes the peer for dead. In IKEv1 nothing is probed. Keyway's own key.",
+            "Most paths take what their first link does, or say so. The probes cost a message a minute.",
         );
         UNIQUENESS: Key<Unique> = Key::new(
             "unique", UNIQUE, "no",
@@ -83,7 +125,9 @@ section! {
         );
         ALLOW_WEAK: Key<WeakAlgorithms> = Key::new(
             "allow_weak", WEAK, "no",
-            "Whether this connection may name algorithms that are known to be weak. Keyway's own key.",
+            "Whether this connection and its children may name algorithms that are known to be weak; ALGORITHMS says which \
+             and why. Neither end uses one that its proposals do not name. Keyway's own key: a swanctl.conf that names a weak \
+             algorithm loads only with it.",
             "A weak algorithm in an old configuration should be a decision, not an inheritance.",
         );
     }
@@ -96,22 +140,14 @@ section! {
             "it has no meaning in IKEv2: retransmission decides when a peer is dead"),
         Row::refused("reauth_time", "time", &["0"],
             "reauthentication is not supported yet, so credentials would not be checked again"),
-        Row::refused("vips", "addresses", &[],
-            "virtual addresses are not supported yet, so the tunnel would carry other traffic than you expect"),
-        Row::refused("pools", "names", &[],
-            "virtual addresses are not supported yet, so nobody would be given one"),
-        Row::refused("aggressive", "yes or no", &["no"],
-            "Aggressive Mode belongs to IKEv1, which is not supported yet"),
-        Row::ignored("pull", "yes or no", &["yes"],
-            "it has no meaning in IKEv2"),
         Row::ignored("dscp", "six binary digits", &["000000"],
             "IKE packets keep the default class of service"),
         Row::refused("childless", "allow, force or never", &["allow", "never"],
             "IKE SAs without a first child (RFC 6023) are not supported yet"),
-        Row::ignored("send_certreq", "yes or no", &["no"],
-            "certificates are not supported yet, so none is asked for"),
-        Row::ignored("send_cert", "always, ifasked or never", &["never", "ifasked"],
-            "certificates are not supported yet, so none is sent"),
+        Row::ignored("send_certreq", "yes or no", &["yes"],
+            "a peer that signs is always told which CAs are trusted"),
+        Row::ignored("send_cert", "always, ifasked or never", &["always", "ifasked"],
+            "who signs always sends its certificate"),
         Row::refused("ppk_id", "identity", &[],
             "post-quantum preshared keys (RFC 8784) are not supported yet, so the keys would not have their strength"),
         Row::refused("ppk_required", "yes or no", &["no"],

@@ -1,11 +1,15 @@
 //! Secrets, and what swanctl.conf has beside them.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use crypto::Secret;
-use sa::IdentityPattern;
+use sa::{AddressRange, IdentityPattern};
 
 use crate::identity::PATTERN;
-use crate::schema::{Absent, Name, OptionalKey, Section, Status, section};
+use crate::pool::{IP, IPV4, RANGE};
+use crate::schema::{Absent, ListKey, Name, OptionalKey, Row, Section, Status, section};
 use crate::secret::SECRET;
+use crate::value::NAME;
 
 section! {
     SECRETS = "secrets", Status::Honoured, "Secrets, one section each; the start of the name tells the kind.";
@@ -14,14 +18,14 @@ section! {
     sections [
         (Name::Prefix("ike"), IKE_SECRET),
         (Name::Prefix("eap"), UNUSED_SECRET),
-        (Name::Prefix("xauth"), UNUSED_SECRET),
+        (Name::Prefix("xauth"), PASSWORD),
         (Name::Prefix("ntlm"), UNUSED_SECRET),
         (Name::Prefix("ppk"), UNUSED_SECRET),
-        (Name::Prefix("private"), UNUSED_SECRET),
-        (Name::Prefix("rsa"), UNUSED_SECRET),
-        (Name::Prefix("ecdsa"), UNUSED_SECRET),
-        (Name::Prefix("pkcs8"), UNUSED_SECRET),
-        (Name::Prefix("pkcs12"), UNUSED_SECRET),
+        (Name::Prefix("private"), KEY_PASSWORD),
+        (Name::Prefix("rsa"), KEY_PASSWORD),
+        (Name::Prefix("ecdsa"), KEY_PASSWORD),
+        (Name::Prefix("pkcs8"), KEY_PASSWORD),
+        (Name::Prefix("pkcs12"), KEY_PASSWORD),
         (Name::Prefix("token"), UNUSED_SECRET),
     ]
 }
@@ -43,27 +47,132 @@ section! {
     sections []
 }
 
+section! {
+    PASSWORD = "secrets.xauth<suffix>", Status::Honoured, "The password of a user (XAuth).";
+    keys {
+        PASSWORD_VALUE: OptionalKey<Secret<Vec<u8>>> = OptionalKey::new(
+            "secret", SECRET, Absent::Nothing,
+            "The password.",
+        );
+        PASSWORD_ID: OptionalKey<IdentityPattern> = OptionalKey::new(
+            "id*", PATTERN, Absent::Nothing,
+            "The name of the user; further ones are named id-1, id-2 and so on.",
+        );
+    }
+    others []
+    sections []
+}
+
 static UNUSED_SECRET: Section = Section {
     path: "secrets.<other><suffix>",
-    doc: "A secret for EAP, XAuth, a private key, a token, or a post-quantum preshared key.",
+    doc: "A secret for EAP, a token, or a post-quantum preshared key.",
     keys: &[],
     others: &[],
     sections: &[],
-    status: Status::Ignored { harmless: &[], instead: "only ike secrets are used so far" },
+    status: Status::Ignored {
+        harmless: &[],
+        instead: "only pre-shared keys and passwords of files are used so far",
+    },
 };
 
 section! {
-    POOLS = "pools", Status::Ignored { harmless: &[], instead: "no virtual addresses are given out yet" },
-        "Pools of virtual addresses.";
+    POOLS = "pools", Status::Honoured, "Pools of virtual addresses, one section each.";
     keys {}
+    others []
+    sections [(Name::Any, POOL),]
+}
+
+section! {
+    POOL = "pools.<pool>", Status::Honoured, "Addresses that are given to clients, and what clients are told with them.";
+    keys {
+        POOL_ADDRESSES: OptionalKey<AddressRange> = OptionalKey::new(
+            "addrs", RANGE, Absent::Nothing,
+            "The addresses: a network, whose first and last address stay free, or a range.",
+        );
+        POOL_NETMASK: OptionalKey<Ipv4Addr> = OptionalKey::new(
+            "netmask", IPV4, Absent::Nothing,
+            "The mask that clients are told.",
+        );
+        POOL_DNS: ListKey<IpAddr> = ListKey::new("dns", IP, "", "Name servers.", "");
+        POOL_NBNS: ListKey<Ipv4Addr> = ListKey::new("nbns", IPV4, "", "Name servers of NetBIOS.", "");
+        POOL_SPLIT: ListKey<AddressRange> = ListKey::new(
+            "split_include", RANGE, "",
+            "The networks that clients with Cisco's Unity attributes send through the tunnel; without it all.",
+            "",
+        );
+        POOL_DOMAIN: OptionalKey<String> = OptionalKey::new(
+            "domain", NAME, Absent::Nothing,
+            "The domain of names without a dot, for clients with Unity attributes. Keyway's own key.",
+        );
+        POOL_BANNER: OptionalKey<String> = OptionalKey::new(
+            "banner", NAME, Absent::Nothing,
+            "What clients with Unity attributes show to their users. Keyway's own key.",
+        );
+    }
+    others [
+        Row::ignored("dhcp", "addresses", &[], "clients are told no DHCP server"),
+        Row::ignored("server", "addresses", &[], "clients are told no server"),
+        Row::ignored("subnet", "networks", &[], "clients are told networks by split_include"),
+        Row::ignored("split_exclude", "networks", &[], "clients are told no networks to leave out"),
+    ]
+    sections []
+}
+
+section! {
+    KEY_PASSWORD = "secrets.private<suffix>", Status::Honoured,
+        "The password of a file with a private key. Sections named rsa, ecdsa, pkcs8 and pkcs12 are the same for files of the \
+         folders of these names. A private key without a password needs no section.";
+    keys {
+        KEY_FILE: OptionalKey<String> = OptionalKey::new(
+            "file", NAME, Absent::Nothing,
+            "The file, in the folder that is named like the section unless a whole path is given.",
+        );
+        KEY_SECRET: OptionalKey<Secret<Vec<u8>>> = OptionalKey::new(
+            "secret", SECRET, Absent::Nothing,
+            "The password.",
+        );
+    }
     others []
     sections []
 }
 
 section! {
-    AUTHORITIES = "authorities", Status::Ignored { harmless: &[], instead: "certificates are not supported yet" },
-        "Certification authorities.";
+    AUTHORITIES = "authorities", Status::Honoured,
+        "Certification authorities, one section each. Those in x509ca/ are trusted without one.";
     keys {}
     others []
+    sections [(Name::Any, AUTHORITY),]
+}
+
+section! {
+    AUTHORITY = "authorities.<name>", Status::Honoured, "A CA, and where to ask about what it has issued.";
+    keys {
+        AUTHORITY_CACERT: OptionalKey<String> = OptionalKey::new(
+            "cacert", NAME, Absent::Nothing,
+            "The file with its certificate, in x509ca/ unless a whole path is given.",
+        );
+        AUTHORITY_FILE: OptionalKey<String> = OptionalKey::new(
+            "file", NAME, Absent::Nothing,
+            "The same.",
+        );
+        AUTHORITY_CRL_URIS: ListKey<String> = ListKey::new(
+            "crl_uris", NAME, "",
+            "Where its lists of revoked certificates are, beside what certificates themselves say.",
+            "",
+        );
+        AUTHORITY_OCSP_URIS: ListKey<String> = ListKey::new(
+            "ocsp_uris", NAME, "",
+            "Where its OCSP responders are, beside what certificates themselves say.",
+            "",
+        );
+    }
+    others [
+        Row::refused("handle", "hexadecimal", &[], TOKEN),
+        Row::refused("slot", "number", &[], TOKEN),
+        Row::refused("module", "name", &[], TOKEN),
+        Row::ignored("cert_uri_base", "URI", &[], "certificates are sent whole, never as where to fetch them"),
+    ]
     sections []
 }
+
+const TOKEN: &str = "tokens are not supported yet, so name a file";

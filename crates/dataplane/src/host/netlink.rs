@@ -22,7 +22,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use sa::Family;
 
-use super::journal::{RuleEntry, TableEntry};
+use super::journal::{RuleAction as Action, RuleEntry, TableEntry};
 use super::route_plan::{Lead, Prefix};
 
 /// A connection to the kernel's routing netlink in this thread's network namespace.
@@ -47,20 +47,59 @@ impl Netlink {
 
     /// Sets a device's MTU and switches it on; IPv6 gives itself no address on it.
     pub(crate) fn bring_up(&mut self, index: u32, mtu: u32) -> io::Result<()> {
-        let mut addressless = LinkMessage::default();
-        addressless.header.index = index;
+        let mut addressless = link_message(index);
         let no_address = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
         let spec = vec![AfSpecUnspec::Inet6(vec![no_address])];
         addressless.attributes.push(LinkAttribute::AfSpecUnspec(spec));
         if let Err(error) = self.exchange(RouteNetlinkMessage::SetLink(addressless), NLM_F_ACK) {
             tracing::debug!(%error, "the kernel has no IPv6 to silence on the TUN device");
         }
-        let mut up = LinkMessage::default();
-        up.header.index = index;
+        self.switch_on(index, mtu)
+    }
+
+    /// Sets a device's MTU and switches it on.
+    pub(crate) fn switch_on(&mut self, index: u32, mtu: u32) -> io::Result<()> {
+        let mut up = link_message(index);
         up.header.flags = LinkFlags::Up;
         up.header.change_mask = LinkFlags::Up;
         up.attributes.push(LinkAttribute::Mtu(mtu));
         self.exchange(RouteNetlinkMessage::SetLink(up), NLM_F_ACK).map(drop)
+    }
+
+    /// Lets a device belong to another.
+    pub(crate) fn set_master(&mut self, index: u32, master: u32) -> io::Result<()> {
+        let mut member = link_message(index);
+        member.attributes.push(LinkAttribute::Controller(master));
+        self.exchange(RouteNetlinkMessage::SetLink(member), NLM_F_ACK).map(drop)
+    }
+
+    /// Removes a device.
+    pub(crate) fn delete_link(&mut self, index: u32) -> io::Result<()> {
+        self.exchange(RouteNetlinkMessage::DelLink(link_message(index)), NLM_F_ACK).map(drop)
+    }
+
+    /// Gives a device an address; that it has it already is no error.
+    pub(crate) fn add_address(&mut self, index: u32, address: IpAddr, length: u8) -> io::Result<()> {
+        let request = RouteNetlinkMessage::NewAddress(address_message(index, address, length));
+        self.exchange(request, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE).map(drop)
+    }
+
+    /// Takes an address from a device; that it has it no more is no error.
+    pub(crate) fn remove_address(&mut self, index: u32, address: IpAddr, length: u8) -> io::Result<()> {
+        match self
+            .exchange(RouteNetlinkMessage::DelAddress(address_message(index, address, length)), NLM_F_ACK)
+        {
+            Err(error) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
+    /// Tells whether a device is switched on.
+    pub(crate) fn is_up(&mut self, index: u32) -> io::Result<bool> {
+        let answers = self.exchange(RouteNetlinkMessage::GetLink(link_message(index)), NLM_F_ACK)?;
+        Ok(answers.iter().any(|answer| {
+            matches!(answer, RouteNetlinkMessage::NewLink(link) if link.header.flags.contains(LinkFlags::Up))
+        }))
     }
 
     /// Lists the addresses of this host, of all devices.
@@ -94,6 +133,21 @@ impl Netlink {
         self.exchange(RouteNetlinkMessage::NewRoute(route), flags).map(drop)
     }
 
+    /// Lets a prefix be unreachable when no other route of ours leads to it any more.
+    pub(crate) fn set_last_resort(&mut self, table: TableEntry, prefix: Prefix) -> io::Result<()> {
+        let mut route = last_resort(table, prefix);
+        route.header.kind = RouteType::Unreachable;
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+        self.exchange(RouteNetlinkMessage::NewRoute(route), flags).map(drop)
+    }
+
+    /// Removes what [`Netlink::set_last_resort`] made; one that is not there is no error.
+    pub(crate) fn remove_last_resort(&mut self, table: TableEntry, prefix: Prefix) -> io::Result<()> {
+        let mut route = last_resort(table, prefix);
+        route.header.scope = RouteScope::NoWhere;
+        self.remove(RouteNetlinkMessage::DelRoute(route))
+    }
+
     /// Removes our route to a prefix; one that is gone already is no error.
     pub(crate) fn remove_route(&mut self, table: TableEntry, prefix: Prefix) -> io::Result<()> {
         let mut route = route_message(table, prefix);
@@ -101,7 +155,7 @@ impl Netlink {
         self.remove(RouteNetlinkMessage::DelRoute(route))
     }
 
-    /// Removes every route of ours from our table: those through our device, and throws.
+    /// Removes every route of ours from our table: those through our device, and those that lead nowhere.
     pub(crate) fn remove_all_routes(&mut self, table: TableEntry, tun_routes: TunRoutes) -> io::Result<()> {
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut request = RouteMessage::default();
@@ -122,10 +176,24 @@ impl Netlink {
         Ok(())
     }
 
-    /// Adds the rule "packets without our mark consult our table".
+    /// Adds a rule; that it is there already is an error.
     pub(crate) fn add_rule(&mut self, rule: RuleEntry) -> io::Result<()> {
         let request = RouteNetlinkMessage::NewRule(rule_message(rule));
         self.exchange(request, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL).map(drop)
+    }
+
+    /// Tells whether this rule stands.
+    pub(crate) fn has_rule(&mut self, rule: RuleEntry) -> io::Result<bool> {
+        let mut request = RuleMessage::default();
+        request.header.family = family_number(rule.family);
+        let wanted = rule_message(rule);
+        let is_ours = |found: &RuleMessage| {
+            found.header.action == wanted.header.action
+                && found.header.flags.contains(wanted.header.flags)
+                && wanted.attributes.iter().all(|attribute| found.attributes.contains(attribute))
+        };
+        let answers = self.exchange(RouteNetlinkMessage::GetRule(request), NLM_F_DUMP)?;
+        Ok(answers.iter().any(|answer| matches!(answer, RouteNetlinkMessage::NewRule(rule) if is_ours(rule))))
     }
 
     /// Removes this rule; one that is gone already is no error.
@@ -141,7 +209,11 @@ impl Netlink {
     }
 
     /// Sends a request and collects what the kernel answers to it.
-    fn exchange(&mut self, request: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
+    pub(super) fn exchange(
+        &mut self,
+        request: RouteNetlinkMessage,
+        flags: u16,
+    ) -> io::Result<Vec<RouteNetlinkMessage>> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
         header.sequence_number = self.sequence;
@@ -196,7 +268,7 @@ pub(crate) enum TunRoutes {
 impl TunRoutes {
     fn claim(self, route: &RouteMessage) -> bool {
         let through = |device| route.attributes.contains(&RouteAttribute::Oif(device));
-        route.header.kind == RouteType::Throw
+        matches!(route.header.kind, RouteType::Throw | RouteType::Unreachable)
             || match self {
                 TunRoutes::Of(device) => through(device),
                 TunRoutes::GoneWithTheirDevice => false,
@@ -216,6 +288,21 @@ fn is_absent(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::ENOENT | libc::ESRCH | libc::ENODEV | libc::EAFNOSUPPORT | libc::EOPNOTSUPP)
     )
+}
+
+fn link_message(index: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message
+}
+
+fn address_message(index: u32, address: IpAddr, length: u8) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = family_number(Family::of(address));
+    message.header.index = index;
+    message.header.prefix_len = length;
+    message.attributes.extend([AddressAttribute::Local(address), AddressAttribute::Address(address)]);
+    message
 }
 
 fn own_address(answer: &RouteNetlinkMessage) -> Option<IpAddr> {
@@ -244,6 +331,13 @@ fn route_message(table: TableEntry, prefix: Prefix) -> RouteMessage {
     route
 }
 
+/// The route to a prefix that is taken when there is no other.
+fn last_resort(table: TableEntry, prefix: Prefix) -> RouteMessage {
+    let mut route = route_message(table, prefix);
+    route.attributes.push(RouteAttribute::Priority(u32::MAX));
+    route
+}
+
 fn is_in_table(route: &RouteMessage, table: TableEntry) -> bool {
     route.header.protocol == RouteProtocol::Other(table.protocol)
         && route.attributes.contains(&RouteAttribute::Table(table.table))
@@ -252,18 +346,24 @@ fn is_in_table(route: &RouteMessage, table: TableEntry) -> bool {
 fn rule_message(rule: RuleEntry) -> RuleMessage {
     let mut message = RuleMessage::default();
     message.header.family = family_number(rule.family);
-    message.header.action = RuleAction::ToTable;
-    message.header.flags = RuleFlags::Invert;
-    message.attributes.extend([
-        RuleAttribute::Priority(rule.priority),
-        RuleAttribute::FwMark(rule.mark),
-        RuleAttribute::Table(rule.table),
-        RuleAttribute::Protocol(RouteProtocol::Other(rule.protocol)),
-    ]);
+    message.attributes.push(RuleAttribute::Priority(rule.priority));
+    match rule.action {
+        Action::LookUp { mark, table } => {
+            message.header.action = RuleAction::ToTable;
+            message.header.flags = RuleFlags::Invert;
+            message.attributes.extend([RuleAttribute::FwMark(mark), RuleAttribute::Table(table)]);
+        }
+        Action::Skip { mark, to } => {
+            message.header.action = RuleAction::Goto;
+            message.attributes.extend([RuleAttribute::FwMark(mark), RuleAttribute::Goto(to)]);
+        }
+        Action::Land => message.header.action = RuleAction::Nop,
+    }
+    message.attributes.push(RuleAttribute::Protocol(RouteProtocol::Other(rule.protocol)));
     message
 }
 
-fn family_number(family: Family) -> AddressFamily {
+pub(super) fn family_number(family: Family) -> AddressFamily {
     match family {
         Family::V4 => AddressFamily::Inet,
         Family::V6 => AddressFamily::Inet6,

@@ -16,7 +16,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sa::{AddressRange, IpProtocol, PolicyAction, PolicyId, PolicySpec, PortRange, SelectorPair};
 
@@ -66,7 +66,7 @@ pub(crate) struct RoutePlan {
 type Users = BTreeMap<Prefix, BTreeSet<Rank>>;
 
 /// The order in which policies are consulted.
-type Rank = (u32, PolicyId);
+pub(super) type Rank = (u32, PolicyId);
 
 #[derive(Debug)]
 struct Planned {
@@ -89,6 +89,40 @@ impl RoutePlan {
     pub(crate) fn remove(&mut self, id: PolicyId) -> Vec<Change> {
         let touched = self.forget(id);
         self.settle(touched)
+    }
+
+    /// Gives all routes, in the order to make them.
+    pub(crate) fn all(&self) -> Vec<Change> {
+        in_order(self.routes.iter().map(|(prefix, lead)| Change::Set(*prefix, *lead)).collect())
+    }
+
+    /// Tells whether any route leads to the TUN device.
+    pub(crate) fn has_tunnels(&self) -> bool {
+        self.routes.values().any(|lead| matches!(lead, Lead::Tun { .. }))
+    }
+
+    /// Gives the destinations inside protected prefixes that the routes leave alone.
+    pub(crate) fn thrown(&self) -> BTreeSet<AddressRange> {
+        let thrown = self.routes.iter().filter(|(_, lead)| **lead == Lead::Throw);
+        thrown.flat_map(|(prefix, _)| self.without_tunnels_inside(prefix.range())).collect()
+    }
+
+    /// Gives what is left of a range when the prefixes inside it that lead to the TUN device are taken out.
+    fn without_tunnels_inside(&self, range: AddressRange) -> Vec<AddressRange> {
+        let first = Prefix { address: range.start(), length: 0 };
+        let last = Prefix { address: range.end(), length: u8::MAX };
+        let mut left = Vec::new();
+        let mut next = Some(range.start());
+        for (inside, lead) in self.routes.range(first..=last) {
+            let inside = inside.range();
+            let (Lead::Tun { .. }, Some(start), true) = (lead, next, range.covers(&inside)) else { continue };
+            left.extend(before(inside.start()).and_then(|end| AddressRange::new(start, end).ok()));
+            if inside.end() >= start {
+                next = after(inside.end());
+            }
+        }
+        left.extend(next.and_then(|start| AddressRange::new(start, range.end()).ok()));
+        left
     }
 
     fn remember(&mut self, planned: Planned) -> BTreeSet<Prefix> {
@@ -117,9 +151,6 @@ impl RoutePlan {
     }
 
     /// Compares the routes to touched prefixes, and to those that may be thrown, with what they should be.
-    ///
-    /// Routes to the TUN device come first and throws are taken away first, so that at no time a packet that needs
-    /// protection finds a way around it.
     fn settle(&mut self, mut touched: BTreeSet<Prefix>) -> Vec<Change> {
         touched.extend(self.bypassing.keys().copied());
         let inside: Vec<Prefix> = touched.iter().flat_map(|outer| self.on_our_side_within(*outer)).collect();
@@ -138,12 +169,7 @@ impl RoutePlan {
                 };
             }
         }
-        changes.sort_by_key(|change| match change {
-            Change::Set(_, Lead::Tun { .. }) => 0,
-            Change::Remove(_) => 1,
-            Change::Set(_, Lead::Throw) => 2,
-        });
-        changes
+        in_order(changes)
     }
 
     fn lead_to(&self, prefix: Prefix) -> Option<Lead> {
@@ -236,7 +262,33 @@ impl fmt::Display for Prefix {
     }
 }
 
-fn rank(spec: &PolicySpec) -> Rank {
+/// Routes to the TUN device come first and throws are taken away first, so that at no time a packet that needs protection
+/// finds a way around it.
+fn in_order(mut changes: Vec<Change>) -> Vec<Change> {
+    changes.sort_by_key(|change| match change {
+        Change::Set(_, Lead::Tun { .. }) => 0,
+        Change::Remove(_) => 1,
+        Change::Set(_, Lead::Throw) => 2,
+    });
+    changes
+}
+
+fn before(address: IpAddr) -> Option<IpAddr> {
+    Some(match address {
+        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits().checked_sub(1)?).into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits().checked_sub(1)?).into(),
+    })
+}
+
+fn after(address: IpAddr) -> Option<IpAddr> {
+    Some(match address {
+        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits().checked_add(1)?).into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits().checked_add(1)?).into(),
+    })
+}
+
+/// Gives a policy's place in the order.
+pub(super) fn rank(spec: &PolicySpec) -> Rank {
     (spec.priority, spec.id)
 }
 
@@ -297,7 +349,7 @@ mod tests {
         let selectors = pairs
             .iter()
             .map(|(local, remote)| SelectorPair { local: selector(local), remote: selector(remote) });
-        PolicySpec { id: PolicyId(id), priority, selectors: selectors.collect(), action }
+        PolicySpec { id: PolicyId(id), priority, selectors: selectors.collect(), action, device: None }
     }
 
     fn prefix(text: &str) -> Prefix {

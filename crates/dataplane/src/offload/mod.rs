@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   from TUN   virtio_net_hdr │ IP │ TCP │ 64 KiB of payload      ──split──►    48 packets, checksums complete
-//!   to TUN     48 packets of one TCP stream                     ──coalesce──►   virtio_net_hdr │ IP │ TCP │ payloads
+//!   to TUN     48 packets of one stream                         ──coalesce──►   virtio_net_hdr │ IP │ TCP │ payloads
 //! ```
 //!
 //! One system call then carries what would else take 48, and the kernel walks its stack once (LRO and TSO, done by us).
@@ -56,6 +56,15 @@ pub(crate) enum Segmentation {
     TcpV6(u16),
     /// UDP in either (`VIRTIO_NET_HDR_GSO_UDP_L4`): every segment is a datagram.
     Udp(u16),
+}
+
+/// Which packets the kernel takes from us joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joins {
+    /// Those of a TCP stream.
+    Tcp,
+    /// Datagrams of a UDP flow as well (Linux 6.2).
+    TcpAndUdp,
 }
 
 /// The kernel wrote a header whose type we did not offer to take.

@@ -2,53 +2,43 @@
 
 use std::sync::Arc;
 
-use sa::{PolicyId, SaOp};
-use wire::isakmp::IkeSpi;
+use wire::isakmp::{IkeSpi, Version};
 
 use super::Endpoint;
-use crate::context::{ChildRequest, Context, Initiation};
+use crate::context::{ChildRequest, Context, GuardWish, Initiation};
+use crate::established::{Established, Sa};
 use crate::event::DownReason;
+use crate::guard::{GuardKey, GuardKind, Origin};
 use crate::io::{ChildSaId, IkeSaId, Ticket};
-use crate::v2::Sa;
-use crate::v2::ike_sa::{IkeSa, Life, Task};
-use crate::v2::trap::TrapKey;
-use crate::{ChildConfig, Connection, Failure, StartAction};
+use crate::{ChildConfig, Connection, Failure};
 
 impl Endpoint {
     pub(super) fn load(&mut self, connection: Arc<Connection>) {
-        // The new traps stand before the old ones go: no packet finds a gap between them.
-        let replaced = self.take_traps(&connection.name);
+        self.speaks_v1 |= connection.answers(Version::V1);
         self.cx.connections.insert(connection.name.clone(), Arc::clone(&connection));
+        // What is new stands before what goes: no packet finds a gap between them.
         for child in &connection.children {
-            match child.start_action {
-                StartAction::None => {}
-                StartAction::Trap => self.cx.trap(&connection, child),
-                StartAction::Start => {
-                    let request = ChildRequest { config: Arc::clone(child), flow: None };
-                    self.initiate(Initiation::of_child(Arc::clone(&connection), request, Vec::new()));
-                }
+            match child.start_action.guard() {
+                Some(kind) => self.cx.want_guard(GuardWish {
+                    connection: Arc::clone(&connection),
+                    child: Arc::clone(child),
+                    kind,
+                    origin: Origin::Configuration,
+                    tickets: Vec::new(),
+                }),
+                None => self.cx.renew_guard(&connection, child),
             }
         }
-        self.remove_policies(replaced);
+        self.cx.lift_strays(&connection.name, Some(&connection));
+        for child in connection.children.iter().filter(|child| child.start_action.starts()) {
+            let request = ChildRequest { config: Arc::clone(child), flow: None };
+            self.initiate(Initiation::of_child(Arc::clone(&connection), request, Vec::new()));
+        }
     }
 
     pub(super) fn unload(&mut self, name: &str) {
-        let traps = self.take_traps(name);
-        self.remove_policies(traps);
+        self.cx.lift_strays(name, None);
         self.cx.connections.remove(name);
-    }
-
-    /// Forgets the traps of a connection; their policies are still in place.
-    fn take_traps(&mut self, connection: &str) -> Vec<PolicyId> {
-        let keys: Vec<_> =
-            self.cx.traps.keys().filter(|key| key.connection() == connection).cloned().collect();
-        keys.iter().filter_map(|key| self.cx.traps.remove(key)).map(|trap| trap.policy).collect()
-    }
-
-    fn remove_policies(&mut self, policies: Vec<PolicyId>) {
-        for policy in policies {
-            self.cx.order(SaOp::RemovePolicy(policy));
-        }
     }
 
     pub(super) fn command_initiate(&mut self, connection: &str, child: Option<String>, ticket: Ticket) {
@@ -86,53 +76,63 @@ impl Endpoint {
     }
 
     pub(super) fn command_install(&mut self, connection: &str, child: &str, ticket: Ticket) {
-        let installed = match self.find_child(connection, Some(child)) {
-            Ok((connection, Some(config))) => self.cx.install_trap(&connection, &config),
-            Ok((_, None)) => Ok(()),
-            Err(failure) => Err(failure),
-        };
-        self.cx.finish(&[ticket], &installed);
+        match self.find_child(connection, Some(child)) {
+            Ok((connection, Some(child))) => self.cx.want_guard(GuardWish {
+                connection,
+                child,
+                kind: GuardKind::Trap,
+                origin: Origin::Command,
+                tickets: vec![ticket],
+            }),
+            Ok((_, None)) => self.cx.finish(&[ticket], &Ok(())),
+            Err(failure) => self.cx.finish(&[ticket], &Err(failure)),
+        }
     }
 
     pub(super) fn command_uninstall(&mut self, connection: String, child: String, ticket: Ticket) {
-        let key = TrapKey::named(connection, child);
-        let result = if self.cx.traps.contains_key(&key) {
-            Ok(())
-        } else {
-            let (connection, child) = (key.connection(), key.child());
-            Err(Failure::NotFound(format!("child {child} of connection {connection} has no trap policy")))
+        self.take_guard(GuardKey::named(connection, child), GuardKind::Trap, ticket);
+    }
+
+    pub(super) fn command_unblock(&mut self, connection: String, child: String, ticket: Ticket) {
+        self.take_guard(GuardKey::named(connection, child), GuardKind::Block, ticket);
+    }
+
+    fn take_guard(&mut self, key: GuardKey, kind: GuardKind, ticket: Ticket) {
+        let stands = self.cx.guards.get(&key).is_some_and(|guard| guard.kind == kind);
+        if stands {
+            self.cx.lift(&key);
+            return self.cx.finish(&[ticket], &Ok(()));
+        }
+        let (connection, child) = (key.connection(), key.child());
+        let lacking = match kind {
+            GuardKind::Trap => "has no trap policy",
+            GuardKind::Block => "is not blocked",
         };
-        self.cx.remove_trap(&key);
-        self.cx.finish(&[ticket], &result);
+        self.not_found(ticket, format!("child {child} of connection {connection} {lacking}"));
     }
 
     pub(super) fn command_rekey_ike(&mut self, ike: IkeSaId, ticket: Ticket) {
-        let current = self.established().find(|sa| sa.channel.id == ike && sa.life == Life::Current);
-        match current.map(IkeSa::our_spi) {
-            Some(our_spi) => self.with_established(our_spi, |sa, cx| {
-                sa.queue(cx, Task::RekeyIke(vec![ticket]));
-                sa.pump(cx);
-            }),
+        let current = self.established().find(|sa| sa.id() == ike && sa.is_current());
+        match current.map(Established::our_spi) {
+            Some(our_spi) => self.with_established(our_spi, |sa, cx| sa.rekey(cx, vec![ticket])),
             None => self.not_found(ticket, format!("no IKE SA {ike} is up")),
         }
     }
 
     pub(super) fn command_rekey_child(&mut self, child: ChildSaId, ticket: Ticket) {
         match self.owner_of_child(child) {
-            Some(our_spi) => self.with_established(our_spi, |sa, cx| {
-                sa.queue(cx, Task::RekeyChild(child, vec![ticket]));
-                sa.pump(cx);
-            }),
+            Some(our_spi) => {
+                self.with_established(our_spi, |sa, cx| sa.rekey_child(cx, child, vec![ticket]));
+            }
             None => self.not_found(ticket, format!("no Child SA {child} is up")),
         }
     }
 
     pub(super) fn command_terminate_child(&mut self, child: ChildSaId, ticket: Ticket) {
         match self.owner_of_child(child) {
-            Some(our_spi) => self.with_established(our_spi, |sa, cx| {
-                sa.queue_first(cx, Task::DeleteChild(child, DownReason::Terminated, vec![ticket]));
-                sa.pump(cx);
-            }),
+            Some(our_spi) => {
+                self.with_established(our_spi, |sa, cx| sa.terminate_child(cx, child, vec![ticket]));
+            }
             None => self.not_found(ticket, format!("no Child SA {child} is up")),
         }
     }
@@ -158,18 +158,21 @@ impl Endpoint {
         }
         for our_spi in named {
             self.with_sa(our_spi, |sa, cx| {
-                let mut left = terminate(sa, cx, &mut Vec::new());
-                if let Some(Sa::Established(sa)) = &mut left {
-                    sa.end(cx, DownReason::Terminated);
+                let mut left = terminate(sa, cx, &mut Vec::new())?;
+                match left.established_mut() {
+                    Some(sa) => {
+                        sa.end(cx, DownReason::Terminated);
+                        None
+                    }
+                    None => Some(left),
                 }
-                left.filter(|sa| !matches!(sa, Sa::Established(_)))
             });
         }
         self.cx.finish(&[ticket], &Ok(()));
     }
 
     fn owner_of_child(&self, child: ChildSaId) -> Option<IkeSpi> {
-        self.established().find(|sa| sa.children.contains_key(&child)).map(IkeSa::our_spi)
+        self.established().find(|sa| sa.owns(child)).map(Established::our_spi)
     }
 
     fn not_found(&mut self, ticket: Ticket, sentence: String) {
@@ -178,17 +181,16 @@ impl Endpoint {
 }
 
 /// Deletes an IKE SA, or gives up making it; an SA that waits for the peer's confirmation takes the tickets.
-fn terminate(sa: Sa, cx: &mut Context, tickets: &mut Vec<Ticket>) -> Option<Sa> {
-    let (initiation, path) = match sa {
-        Sa::Established(mut sa) if sa.life == Life::Current => {
-            sa.queue_first(cx, Task::DeleteIke(DownReason::Terminated, std::mem::take(tickets)));
-            sa.pump(cx);
-            return sa.alive();
+fn terminate(mut sa: Sa, cx: &mut Context, tickets: &mut Vec<Ticket>) -> Option<Sa> {
+    if let Some(established) = sa.established_mut().filter(|sa| sa.is_deletable()) {
+        established.terminate(cx, std::mem::take(tickets));
+        return sa.alive();
+    }
+    match sa.into_initiation() {
+        Ok((initiation, path)) => {
+            cx.fail_initiation(&initiation, path, Failure::Terminated);
+            None
         }
-        Sa::Initiating(sa) => sa.into_initiation(),
-        Sa::Authenticating(sa) => sa.into_initiation(),
-        other => return Some(other),
-    };
-    cx.fail_initiation(&initiation, path, Failure::Terminated);
-    None
+        Err(other) => Some(other),
+    }
 }

@@ -6,27 +6,31 @@ use std::sync::Arc;
 use sa::{AcquiredFlow, PolicyId};
 
 use super::Endpoint;
-use crate::Connection;
-use crate::context::{ChildRequest, Contact, Context, Initiation};
-use crate::io::{Path, Query, Ticket};
-use crate::v2::ike_sa::{IkeSa, Task};
-use crate::v2::{Sa, ike_sa_init};
+use crate::context::{ChildRequest, Contact, Errand, GuardWish, Initiation, Question};
+use crate::established::{Established, Sa};
+use crate::event::Event;
+use crate::io::{Path, Query, QueryId, Ticket};
+use crate::v2::ike_sa_init;
+use crate::{Connection, Failure, Versions, limits, v1, v2};
 
 impl Endpoint {
     /// Brings a connection or child up: in an IKE SA that is there, with one that is coming up, or anew.
     pub(super) fn initiate(&mut self, initiation: Initiation) {
         let name = &initiation.connection.name;
-        let there = self.established().find(|sa| sa.connection.name == *name && sa.is_lasting());
-        if let Some(our_spi) = there.map(IkeSa::our_spi) {
-            return self.with_established(our_spi, |sa, cx| initiate_in(sa, cx, initiation));
+        if let Some(replaced) = initiation.replaces {
+            let path = self.established().find(|sa| sa.our_spi() == replaced).map(Established::path);
+            return match path {
+                Some(path) => self.initiate_on(initiation, path),
+                None => self.cx.finish(&initiation.all_tickets(), &Err(Failure::Terminated)),
+            };
+        }
+        let there = self.established().find(|sa| sa.connection().name == *name && sa.is_lasting());
+        if let Some(our_spi) = there.map(Established::our_spi) {
+            return self.with_established(our_spi, |sa, cx| sa.initiate(cx, initiation));
         }
         let coming = self.pathless.values_mut().find(|other| other.connection.name == *name);
         let coming = coming.or_else(|| {
-            let beginnings = self.sas.values_mut().filter_map(|sa| match sa {
-                Sa::Initiating(sa) => Some(sa.initiation()),
-                Sa::Authenticating(sa) => Some(sa.initiation()),
-                Sa::HalfOpen(_) | Sa::Established(_) | Sa::Closed(_) => None,
-            });
+            let beginnings = self.sas.values_mut().filter_map(Sa::initiation);
             beginnings.into_iter().find(|other| other.connection.name == *name)
         });
         match coming {
@@ -40,19 +44,75 @@ impl Endpoint {
 
     pub(super) fn initiate_on(&mut self, mut initiation: Initiation, path: Path) {
         let name = &initiation.connection.name;
-        let is_known = self.established().any(|sa| sa.connection.name == *name && sa.is_lasting());
+        let is_known = self.established().any(|sa| sa.connection().name == *name && sa.is_lasting());
         initiation.contact = if is_known { Contact::Further } else { Contact::Initial };
         let waiting = initiation.clone();
-        match ike_sa_init::initiate(&mut self.cx, initiation, path) {
-            Ok(sa) => self.put(Sa::Initiating(Box::new(sa))),
+        let begun = match initiation.connection.versions {
+            Versions::V1 => v1::initiate(&mut self.cx, initiation, path).map(Sa::V1),
+            Versions::V2 | Versions::Either => ike_sa_init::initiate(&mut self.cx, initiation, path)
+                .map(|sa| Sa::V2(v2::Sa::Initiating(Box::new(sa)))),
+        };
+        match begun {
+            Ok(sa) => self.put(sa),
             Err(failure) => self.cx.fail_initiation(&waiting, path, failure),
+        }
+    }
+
+    /// The way to the peer is known, or why it is not.
+    pub(super) fn handle_path(&mut self, id: QueryId, path: Result<Path, String>) {
+        if let Some(initiation) = self.pathless.remove(&id) {
+            match path {
+                Ok(path) => self.initiate_on(initiation, path),
+                Err(reason) => self.try_later(initiation, Failure::NoPath(reason)),
+            }
+        } else if let Some(Question::Guard(wish)) = self.cx.questions.remove(&id) {
+            match path {
+                Ok(path) => self.guard_on(wish, path),
+                Err(reason) => self.guard_later(wish, Failure::NoPath(reason)),
+            }
+        }
+    }
+
+    /// Looks for the way to the peer again after a while, as often as the connection wants.
+    fn try_later(&mut self, mut initiation: Initiation, failure: Failure) {
+        let name = initiation.connection.name.clone();
+        initiation.failed_tries += 1;
+        let tries = initiation.connection.keying_tries;
+        let is_over = tries != 0 && initiation.failed_tries >= tries;
+        if is_over || !initiation.is_refreshed(&self.cx.connections) {
+            return self.cx.fail(&initiation.all_tickets(), Some(&name), None, failure);
+        }
+        self.cx.tell(Event::Failed { connection: Some(name), path: None, failure });
+        self.cx.do_later(limits::PATH_RETRY, Errand::Initiate(initiation));
+    }
+
+    fn guard_on(&mut self, wish: GuardWish, path: Path) {
+        let GuardWish { connection, child, kind, origin, tickets } = wish;
+        let is_loaded = |loaded: &Arc<Connection>| {
+            loaded.child(&child.name).is_some_and(|loaded| Arc::ptr_eq(loaded, &child))
+        };
+        if !self.cx.connections.get(&connection.name).is_some_and(is_loaded) {
+            // It is configured otherwise meanwhile, and was guarded accordingly.
+            return self.cx.finish(&tickets, &Ok(()));
+        }
+        let guarded = self.cx.guard(&connection, &child, kind, origin, Some(path.local.ip()));
+        match guarded.map_err(|unguarded| unguarded.into_failure(&child)) {
+            Ok(()) => self.cx.finish(&tickets, &Ok(())),
+            Err(failure) => self.cx.fail(&tickets, Some(&connection.name), Some(path), failure),
+        }
+    }
+
+    /// A person is told at once; what the configuration wants guarded is tried again.
+    fn guard_later(&mut self, wish: GuardWish, failure: Failure) {
+        self.cx.fail(&wish.tickets, Some(&wish.connection.name), None, failure);
+        if wish.tickets.is_empty() {
+            self.cx.do_later(limits::PATH_RETRY, Errand::Guard(wish));
         }
     }
 
     /// A packet met a trap.
     pub(super) fn acquire(&mut self, policy: PolicyId, flow: AcquiredFlow) {
-        let trap = self.cx.traps.iter().find(|(_, trap)| trap.policy == policy).map(|(key, _)| key.clone());
-        let Some(key) = trap else { return };
+        let Some(key) = self.cx.guards.by_policy(policy).cloned() else { return };
         let Some(connection) = self.cx.connections.get(key.connection()).cloned() else { return };
         let Some(config) = connection.child(key.child()).cloned() else { return };
         self.initiate(Initiation::of_child(
@@ -61,24 +121,6 @@ impl Endpoint {
             Vec::new(),
         ));
     }
-}
-
-fn initiate_in(sa: &mut IkeSa, cx: &mut Context, initiation: Initiation) {
-    let Initiation { child, further, tickets, .. } = initiation;
-    if child.is_none() {
-        cx.finish(&tickets, &Ok(()));
-    }
-    for (request, tickets) in child.map(|child| (child, tickets)).into_iter().chain(further) {
-        let name = &request.config.name;
-        if sa.has_child(name) {
-            cx.finish(&tickets, &Ok(()));
-        } else if sa.is_creating(name) {
-            sa.join_creation(name, &tickets);
-        } else {
-            sa.queue(cx, Task::CreateChild(request, tickets));
-        }
-    }
-    sa.pump(cx);
 }
 
 impl Initiation {
@@ -94,6 +136,7 @@ impl Initiation {
             tickets,
             failed_tries: 0,
             contact: Contact::Further,
+            replaces: None,
         }
     }
 

@@ -6,9 +6,10 @@
 use crypto::Secret;
 use sa::{Encapsulation, IkeSuite};
 use wire::isakmp::{Flags, Header, IkeSpi, Version};
-use wire::registry::{ExchangeType, PayloadType};
-use wire::v2::{Datagram, HeaderFields, Payload};
+use wire::registry::{ExchangeType, NotifyType, PayloadType};
+use wire::v2::{Datagram, HeaderFields, Notify, Payload, encrypted_prefix};
 
+use super::child::Ends;
 use super::fragmentation::Reassembly;
 use super::keys::{IkeKeys, IkeSpis};
 use super::protection::MessageProtection;
@@ -53,13 +54,24 @@ pub(crate) enum Kind {
 
 /// What a datagram of a protected message turned out to be.
 #[derive(Debug)]
-pub(crate) enum Opening {
+pub(crate) enum Opening<T> {
     /// Not the peer's: ignore it (RFC 7296 §2.21.4).
     Forged,
     /// A fragment; others are still to come.
     Incomplete,
     /// A whole message of the peer, readable or not.
-    Complete(Result<Vec<Payload>, wire::Malformed>),
+    Complete(T),
+}
+
+/// What an authentic message says.
+#[derive(Debug)]
+pub(crate) struct Content {
+    /// The type of the first payload in `octets`.
+    pub first_payload: PayloadType,
+    /// What was inside the Encrypted payload.
+    pub octets: Vec<u8>,
+    /// The same, read.
+    pub payloads: Result<Vec<Payload>, wire::Malformed>,
 }
 
 /// What a channel is made of.
@@ -79,19 +91,7 @@ impl Channel {
     /// Expands the keys.
     pub(crate) fn new(cx: &mut Context, parts: ChannelParts<'_>) -> Result<Channel, Error> {
         let ChannelParts { id, role, spis, path, nat, encap, fragments, suite, keys } = parts;
-        let protection =
-            MessageProtection::new(&suite, keys, role).map_err(|fault| Error::Local(fault.to_string()))?;
-        if cx.settings.disclose_keys {
-            cx.tell(Event::IkeKeys(IkeKeyDisclosure {
-                initiator_spi: spis.initiator,
-                responder_spi: spis.responder,
-                suite,
-                sk_ei: keys.sk_ei.clone(),
-                sk_er: keys.sk_er.clone(),
-                sk_ai: keys.sk_ai.clone(),
-                sk_ar: keys.sk_ar.clone(),
-            }));
-        }
+        let protection = protection(cx, spis, &suite, keys, role)?;
         let is_translated = nat.local == Behind::Nat || nat.remote == Behind::Nat;
         let encapsulation =
             if is_translated || encap == Encap::Always { Encapsulation::Udp } else { Encapsulation::None };
@@ -122,6 +122,11 @@ impl Channel {
         Nat { local: self.nat.local == Behind::Nat, remote: self.nat.remote == Behind::Nat }
     }
 
+    /// Gives where the two ends are.
+    pub(crate) fn ends(&self) -> Ends {
+        Ends { path: self.path, nat: self.nat }
+    }
+
     /// Seals a message into its datagrams.
     pub(crate) fn seal(
         &self,
@@ -131,7 +136,7 @@ impl Channel {
         message_id: u32,
         payloads: &[Payload],
     ) -> Result<Vec<Vec<u8>>, Error> {
-        let fields = header_fields(self.role, self.spis, exchange_type, kind, message_id);
+        let fields = self.header_fields(exchange_type, kind, message_id);
         let fragment_size = match self.fragments {
             Fragments::Whole => None,
             Fragments::Cut => Some(limits::datagram_octets(cx.settings.fragment_size, self.path.remote.ip())),
@@ -146,19 +151,61 @@ impl Channel {
         Ok(datagrams)
     }
 
+    /// Seals a request that a notify fills, so that it makes one datagram of `octets`, or as close below as the cipher's
+    /// blocks allow; and the datagrams in which it is repeated: the same, and fragments that every path takes.
+    pub(crate) fn seal_probe(
+        &self,
+        cx: &mut Context,
+        message_id: u32,
+        octets: usize,
+        filler: NotifyType,
+    ) -> Result<(Vec<u8>, Vec<Vec<u8>>), Error> {
+        let exchange_type = ExchangeType::INFORMATIONAL;
+        let fields = header_fields(self.role, self.spis, exchange_type, Kind::Request, message_id);
+        let data = self.protection.room(octets).saturating_sub(Notify::EMPTY_LEN);
+        let payloads = [Payload::Notify(Notify::new(filler, vec![0; data]))];
+        let mut seal = |fragment_size| {
+            let sealed = self.protection.seal(&fields, &payloads, fragment_size, &mut *cx.random);
+            sealed.map_err(|fault| Error::Local(fault.to_string()))
+        };
+        let whole = seal(None)?.concat();
+        let mut repetition = vec![whole.clone()];
+        let passes_anywhere = limits::least_datagram_octets(self.path.remote.ip());
+        if self.fragments == Fragments::Cut && whole.len() > passes_anywhere {
+            repetition.extend(seal(Some(passes_anywhere))?);
+        }
+        cx.trace(TraceDirection::Sent, self.path, &header_of(&fields), (1, whole.len()), &payloads);
+        Ok((whole, repetition))
+    }
+
     /// Tells whether a datagram was made with the peer's keys, and does nothing else with it.
     pub(crate) fn is_authentic(&self, datagram: &Datagram<'_>) -> bool {
         self.protection.open(datagram).is_ok()
     }
 
-    /// Opens a datagram; a fragment is put with those that came before.
+    /// Opens a datagram, and reads what it says; a fragment is put with those that came before.
     pub(crate) fn open(
         &self,
         cx: &mut Context,
         path: Path,
         datagram: &Datagram<'_>,
         reassembly: &mut Reassembly,
-    ) -> Opening {
+    ) -> Opening<Result<Vec<Payload>, wire::Malformed>> {
+        match self.open_content(cx, path, datagram, reassembly) {
+            Opening::Forged => Opening::Forged,
+            Opening::Incomplete => Opening::Incomplete,
+            Opening::Complete(content) => Opening::Complete(content.payloads),
+        }
+    }
+
+    /// Opens a datagram; a fragment is put with those that came before.
+    pub(crate) fn open_content(
+        &self,
+        cx: &mut Context,
+        path: Path,
+        datagram: &Datagram<'_>,
+        reassembly: &mut Reassembly,
+    ) -> Opening<Content> {
         let fragment = datagram.encrypted.as_ref().and_then(|encrypted| encrypted.fragment);
         if fragment.is_some_and(|fragment| !reassembly.wants(fragment)) {
             return Opening::Incomplete;
@@ -167,26 +214,71 @@ impl Channel {
             cx.forged += 1;
             return Opening::Forged;
         };
-        let (fragments, whole) = match opened.fragment {
-            None => (1, opened.payloads()),
+        let (fragments, first_payload, octets) = match opened.fragment {
+            None => (1, opened.first_payload, opened.plaintext),
             Some(number) => match reassembly.add(number, opened.first_payload, opened.plaintext) {
                 None => return Opening::Incomplete,
-                Some((first, content)) => {
-                    (usize::from(number.total), wire::v2::decode_payloads(first, &content))
-                }
+                Some((first_payload, octets)) => (number.total.into(), first_payload, octets),
             },
         };
-        if let Ok(payloads) = &whole {
-            cx.trace(
-                TraceDirection::Received,
-                path,
-                &datagram.header,
-                (fragments, datagram.bytes.len()),
-                payloads,
-            );
+        let payloads = wire::v2::decode_payloads(first_payload, &octets);
+        if let Ok(payloads) = &payloads {
+            let size = (fragments, datagram.bytes.len());
+            cx.trace(TraceDirection::Received, path, &datagram.header, size, payloads);
         }
-        Opening::Complete(whole)
+        Opening::Complete(Content { first_payload, octets, payloads })
     }
+
+    /// Gives the header of a message of ours.
+    pub(crate) fn header_fields(
+        &self,
+        exchange_type: ExchangeType,
+        kind: Kind,
+        message_id: u32,
+    ) -> HeaderFields {
+        header_fields(self.role, self.spis, exchange_type, kind, message_id)
+    }
+
+    /// Goes on with new keys, and gives what can still open messages under the old ones.
+    pub(crate) fn renew(&mut self, cx: &mut Context, keys: &IkeKeys) -> Result<MessageProtection, Error> {
+        let protection = protection(cx, self.spis, &self.suite, keys, self.role)?;
+        self.sk_d = keys.sk_d.clone();
+        Ok(std::mem::replace(&mut self.protection, protection))
+    }
+}
+
+/// Expands the keys, and discloses them where that is wanted.
+fn protection(
+    cx: &mut Context,
+    spis: IkeSpis,
+    suite: &IkeSuite,
+    keys: &IkeKeys,
+    role: Role,
+) -> Result<MessageProtection, Error> {
+    if cx.settings.disclose_keys {
+        cx.tell(Event::IkeKeys(IkeKeyDisclosure {
+            version: Version::V2,
+            initiator_spi: spis.initiator,
+            responder_spi: spis.responder,
+            suite: *suite,
+            sk_ei: keys.sk_ei.clone(),
+            sk_er: keys.sk_er.clone(),
+            sk_ai: keys.sk_ai.clone(),
+            sk_ar: keys.sk_ar.clone(),
+        }));
+    }
+    MessageProtection::new(suite, keys, role).map_err(|fault| Error::Local(fault.to_string()))
+}
+
+/// Gives a message as it is before it is encrypted and cut, its lengths without what encryption adds (RFC 9242 §3.3.2).
+pub(crate) fn plain_octets(
+    fields: &HeaderFields,
+    first_payload: PayloadType,
+    content: &[u8],
+) -> Result<Vec<u8>, Error> {
+    let prefix = encrypted_prefix(fields, first_payload, None, content.len());
+    let prefix = prefix.map_err(|fault| Error::Local(fault.to_string()))?;
+    Ok([&prefix, content].concat())
 }
 
 /// Gives the header of a message of ours.

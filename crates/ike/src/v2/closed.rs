@@ -4,12 +4,15 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use wire::isakmp::IkeSpi;
-use wire::v2::Datagram;
+use wire::registry::ExchangeType;
+use wire::v2::{Datagram, Payload};
 
-use super::channel::Channel;
+use super::channel::{Channel, Kind};
 use super::window::{Standing, TheirWindow};
 use crate::context::Context;
+use crate::error::Error;
 use crate::io::Path;
+use crate::limits;
 
 /// An IKE SA that was refused or has ended; its last response is repeated for a while to a peer that missed it.
 pub(crate) struct Closed {
@@ -34,9 +37,25 @@ impl Closed {
         Closed { channel, window, until, peer: Peer::Known }
     }
 
-    /// Ends before anybody was authenticated; the window remembers the refusal.
-    pub(crate) fn to_stranger(channel: Channel, window: TheirWindow, until: Instant) -> Closed {
-        Closed { channel, window, until, peer: Peer::Stranger }
+    /// Ends before anybody was authenticated: answers a stranger's request with what is wrong.
+    pub(crate) fn refusing(
+        cx: &mut Context,
+        channel: Channel,
+        exchange_type: ExchangeType,
+        message_id: u32,
+        fault: Error,
+    ) -> Closed {
+        let mut window = TheirWindow::expecting(message_id);
+        let payloads: Vec<_> = fault.to_notify().map(Payload::Notify).into_iter().collect();
+        match channel.seal(cx, exchange_type, Kind::Response, message_id, &payloads) {
+            Ok(datagrams) => {
+                cx.transmit(channel.path, &datagrams);
+                window.answered(message_id, datagrams);
+            }
+            Err(second) => cx.fail(&[], None, Some(channel.path), second.into()),
+        }
+        cx.fail(&[], None, Some(channel.path), fault.into());
+        Closed { channel, window, until: cx.now + limits::CLOSED_SA_LINGER, peer: Peer::Stranger }
     }
 
     pub(crate) fn handle_datagram(&self, cx: &mut Context, path: Path, datagram: &Datagram<'_>) {

@@ -16,26 +16,45 @@ use super::keys::Nonces;
 pub(crate) struct Collision<T> {
     /// The lower of the two nonces of the peer's exchange.
     lowest_nonce: Vec<u8>,
-    /// What the peer's exchange made.
-    pub rival: T,
+    /// What the peer's exchange makes.
+    pub rival: Rival<T>,
+}
+
+/// How far the peer's exchange has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rival<T> {
+    /// It has made this.
+    Made(T),
+    /// It waits for its additional key exchanges, which the peer only goes on with if it wins (RFC 9370 §2.2.4).
+    Coming,
+    /// So it did, and what it made has taken over.
+    Settled,
 }
 
 /// Whose replacement stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Winner {
+enum Winner {
     Ours,
     Theirs,
 }
 
 impl<T> Collision<T> {
-    /// Notes what the peer's exchange made, and with which nonces.
-    pub(super) fn new(nonces: Nonces<'_>, rival: T) -> Collision<T> {
+    /// Notes what the peer's exchange makes, and with which nonces.
+    pub(super) fn new(nonces: Nonces<'_>, rival: Rival<T>) -> Collision<T> {
         Collision { lowest_nonce: nonces.initiator.min(nonces.responder).to_vec(), rival }
+    }
+
+    /// Tells whether the peer's replacement stays.
+    pub(super) fn is_lost(&self, ours: Nonces<'_>) -> bool
+    where
+        T: PartialEq,
+    {
+        self.rival == Rival::Settled || self.winner(ours) == Winner::Theirs
     }
 
     /// Compares with the nonces of our own exchange. Nonces compare octet by octet, a shorter one that is the start of
     /// a longer one being lower (RFC 7296 §2.8.1).
-    pub(super) fn winner(&self, ours: Nonces<'_>) -> Winner {
+    fn winner(&self, ours: Nonces<'_>) -> Winner {
         let our_lowest = ours.initiator.min(ours.responder);
         if our_lowest < self.lowest_nonce.as_slice() { Winner::Theirs } else { Winner::Ours }
     }
@@ -52,8 +71,8 @@ mod tests {
             Nonces { initiator: &[4; 16], responder: &[9; 16] },
         );
         // A's exchange holds the lowest nonce, 3: B's replacement stays.
-        assert_eq!(Collision::new(b, ()).winner(a), Winner::Theirs);
-        assert_eq!(Collision::new(a, ()).winner(b), Winner::Ours);
+        assert_eq!(Collision::new(b, Rival::Made(())).winner(a), Winner::Theirs);
+        assert_eq!(Collision::new(a, Rival::Made(())).winner(b), Winner::Ours);
     }
 
     #[test]
@@ -62,6 +81,6 @@ mod tests {
             Nonces { initiator: &[7; 16], responder: &[8; 16] },
             Nonces { initiator: &[7; 32], responder: &[8; 32] },
         );
-        assert_eq!(Collision::new(long, ()).winner(short), Winner::Theirs);
+        assert_eq!(Collision::<()>::new(long, Rival::Coming).winner(short), Winner::Theirs);
     }
 }

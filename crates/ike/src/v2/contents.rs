@@ -1,12 +1,14 @@
 //! The payloads of one message, picked by name: each at most once where the exchange has one, missing ones named.
 
-use wire::registry::NotifyType;
+use wire::registry::{CertificateEncoding, NotifyType};
 use wire::v2::{
-    Authentication, Delete, Identification, KeyExchange, Notify, Payload, Proposal, TrafficSelector,
+    Authentication, Certificate, Delete, Identification, KeyExchange, Notify, Payload, Proposal,
+    TrafficSelector,
 };
 
+use crate::credentials::{AuthorityId, authorities_of};
 use crate::error::{Error, Refusal};
-use crate::{Misbehaviour, Role};
+use crate::{Misbehaviour, Role, limits};
 
 /// The payloads of one message of one exchange.
 #[derive(Debug)]
@@ -92,6 +94,35 @@ impl Contents {
     /// The first notify of a type.
     pub(crate) fn notify(&self, notify_type: NotifyType) -> Option<&Notify> {
         self.notifies().find(|notify| notify.notify_type == notify_type)
+    }
+
+    /// The certificates, in their order.
+    ///
+    /// # Errors
+    /// There are more than anybody needs.
+    pub(crate) fn certificates(&self) -> Result<Vec<Certificate>, Error> {
+        let certificates = self.payloads.iter().filter_map(|payload| match payload {
+            Payload::Certificate(certificate) => Some(certificate.clone()),
+            _ => None,
+        });
+        let certificates: Vec<_> = certificates.collect();
+        if certificates.len() > limits::CERTIFICATES_OF_A_PEER {
+            return Err(Misbehaviour::Other("it sent more certificates than any chain has").into());
+        }
+        Ok(certificates)
+    }
+
+    /// The CAs whose certificates are wanted; `None` if no certificate is.
+    pub(crate) fn authorities(&self) -> Option<Vec<AuthorityId>> {
+        let mut requests = self.payloads.iter().filter_map(|payload| match payload {
+            Payload::CertificateRequest(request) => Some(request),
+            _ => None,
+        });
+        let first = requests.next()?;
+        let x509 = std::iter::once(first)
+            .chain(requests)
+            .filter(|request| request.encoding == CertificateEncoding::X509_SIGNATURE);
+        Some(x509.flat_map(|request| authorities_of(&request.authorities)).collect())
     }
 
     /// All deletes.

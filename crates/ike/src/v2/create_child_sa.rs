@@ -10,25 +10,31 @@
 //!                                              <--    HDR, SK { N(INVALID_KE_PAYLOAD) }
 //! ```
 //!
+//! Where additional key exchanges were agreed, they come next (`ike_followup_ke`), and the Child SA after them.
+//!
 //! A request with N(REKEY_SA) replaces a Child SA (`rekey_child`), one that proposes protocol IKE replaces the IKE SA
 //! (`rekey_ike`).
+
+use std::sync::Arc;
 
 use crypto::{KeyExchangePrivate, Secret};
 use sa::transform::{self, Group};
 use wire::registry::{ExchangeType, KeyExchangeId, NotifyType, ProtocolId};
 use wire::v2::{KeyExchange, Payload};
 
-use super::child::{self, ChildAnswer, ChildOffer, Installation, Keying};
+use super::child::{self, ChildAnswer, ChildOffer, Keying};
 use super::contents::Contents;
+use super::ike_followup_ke::{self, Material, Stage, Step};
 use super::ike_sa::{Active, IkeSa, Life, Request, Task};
 use super::keys::Nonces;
 use super::{rekey_child, rekey_ike};
+use crate::child::{Agreed, Installation};
 use crate::context::{ChildRequest, Context};
 use crate::error::{Error, Failure};
 use crate::event::DownReason;
 use crate::io::Ticket;
 use crate::negotiation::Groups;
-use crate::{Misbehaviour, Role, limits};
+use crate::{ChildConfig, Misbehaviour, Role, limits};
 
 /// Answers a request, or gives it to the sibling whose it is.
 pub(crate) fn dispatch(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> Result<Vec<Payload>, Error> {
@@ -37,7 +43,7 @@ pub(crate) fn dispatch(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> 
     }
     if let Some(notify) = request.notify(NotifyType::REKEY_SA) {
         let spi = notify.child_spi().ok_or(Misbehaviour::Other("its REKEY_SA notify names no SPI"))?;
-        return rekey_child::respond(sa, cx, request, spi);
+        return rekey_child::respond(sa, cx, request, notify.protocol, spi);
     }
     if request.security_association()?.iter().all(|proposal| proposal.protocol == ProtocolId::IKE) {
         return rekey_ike::respond(sa, cx, request);
@@ -54,7 +60,7 @@ pub(crate) struct Initiated {
     request: ChildRequest,
     offer: ChildOffer,
     nonce: Vec<u8>,
-    key: OwnKey,
+    stage: Stage<Agreed>,
 }
 
 impl Initiated {
@@ -92,34 +98,53 @@ fn initiate_with(
             return None;
         }
     };
-    let offer = ChildOffer::new(cx, &request, sa.channel.path, Groups::Offer);
+    let offer = match ChildOffer::new(cx, &request, sa.channel.ends(), Groups::Offer) {
+        Ok(offer) => offer,
+        Err(fault) => {
+            cx.fail(&tickets, Some(&sa.connection.name), Some(sa.channel.path), fault.into());
+            return None;
+        }
+    };
     let nonce = cx.next_nonce();
     let mut payloads = vec![offer.security_association(), Payload::Nonce(nonce.clone())];
     payloads.extend(key.payload());
-    payloads.extend(offer.selectors_and_mode());
-    let active = Active::CreateChild(Initiated { tickets, request, offer, nonce, key });
+    payloads.extend(offer.selectors_and_terms());
+    let active = Active::CreateChild(Initiated { tickets, request, offer, nonce, stage: Stage::Asked(key) });
     Some(Request { exchange_type: ExchangeType::CREATE_CHILD_SA, payloads, active })
 }
 
-// <-- HDR, SK { SA, Nr, [KEr,] TSi, TSr }
+// <-- HDR, SK { SA, Nr, [KEr,] TSi, TSr }   or what answers an additional key exchange
 pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, response: &Contents) {
-    let Initiated { tickets, request, offer, nonce, key } = initiated;
-    if response.notify(NotifyType::TEMPORARY_FAILURE).is_some() {
-        return sa.queue_later(cx, Task::CreateChild(request, tickets));
+    let Initiated { tickets, request, offer, nonce, stage } = initiated;
+    if response.notify(NotifyType::TEMPORARY_FAILURE).is_some() || ike_followup_ke::is_forgotten(response) {
+        return sa.put_off(cx, Task::CreateChild(request, tickets));
     }
-    if let Some(group) = key.wanted_instead(&request.config.proposals, response) {
-        if let Some(again) = initiate_with(sa, cx, request, tickets, Some(group)) {
-            sa.send_next(cx, again);
+    let (unwanted, step) = match stage {
+        Stage::Asked(key) => {
+            if let Some(group) = key.wanted_instead(&request.config.proposals, response) {
+                if let Some(again) = initiate_with(sa, cx, request, tickets, Some(group)) {
+                    sa.send_next(cx, again);
+                }
+                return;
+            }
+            ((offer.protocol(response), offer.our_spi()), after_first(sa, &offer, &nonce, key, response))
         }
-        return;
-    }
-    let our_spi = offer.our_spi();
-    let made = offer.accept(response).and_then(|agreed| {
-        let shared = key.finish(agreed.chosen.suite.key_exchange, response)?;
-        let nonces = Nonces { initiator: &nonce, responder: response.nonce()? };
-        let keying = keying(sa, Role::Initiator, shared.as_ref(), nonces);
-        child::install(cx, &sa.peer, &offer.config, agreed, &keying, sa.carriage(), Installation::New)
-    });
+        Stage::Following(following) => {
+            ((following.agreed.suite.protocol, offer.our_spi()), following.take_in(response))
+        }
+    };
+    let made = match step {
+        Ok(Step::Further(following, payloads)) => {
+            let stage = Stage::Following(following);
+            let active = Active::CreateChild(Initiated { tickets, request, offer, nonce, stage });
+            return sa.send_next(cx, ike_followup_ke::request(payloads, active));
+        }
+        Ok(Step::Made(agreed, material)) => {
+            let keying = keying(sa, Role::Initiator, &material);
+            child::install(cx, &sa.peer, &offer.config, agreed, &keying, sa.carriage(), Installation::New)
+        }
+        Err(fault) => Err(fault),
+    };
     match made {
         Ok(child) => {
             let id = child.id;
@@ -133,7 +158,7 @@ pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, res
         }
         Err(fault) => {
             if !matches!(fault, Error::Refused(_)) {
-                sa.delete_unwanted_child(cx, our_spi);
+                sa.delete_unwanted_child(cx, unwanted);
             }
             cx.fail(&tickets, Some(&sa.connection.name), Some(sa.channel.path), Failure::from(fault));
         }
@@ -152,7 +177,8 @@ fn respond(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> Result<Vec<P
         return Err(Error::NotAllowed("the IKE SA has as many Child SAs as it may have"));
     }
     let nonce_i = request.nonce()?;
-    let answer = ChildAnswer::choose(cx, &sa.connection, sa.channel.path, request, Groups::Offer)?;
+    let answer =
+        ChildAnswer::choose(cx, &sa.connection, &sa.peer, sa.channel.ends(), request, Groups::Offer)?;
     if is_ours_to_make(sa, &answer.config.name) {
         return Err(Error::Busy);
     }
@@ -160,13 +186,34 @@ fn respond(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> Result<Vec<P
     let nonce_r = cx.next_nonce();
     let mut payloads = vec![answer.security_association(), Payload::Nonce(nonce_r.clone())];
     payloads.extend(key_payload);
-    payloads.extend(answer.selectors_and_mode());
-    let nonces = Nonces { initiator: nonce_i, responder: &nonce_r };
-    let keying = keying(sa, Role::Responder, shared.as_ref(), nonces);
-    let ChildAnswer { config, agreed } = answer;
+    payloads.extend(answer.selectors_and_terms());
+    let material = Material::new(Nonces { initiator: nonce_i, responder: &nonce_r }, shared);
+    let ChildAnswer { config, agreed, .. } = answer;
+    let additional = agreed.suite.additional;
+    let wish = ike_followup_ke::Wish::CreateChild(Wish { config, agreed });
+    payloads.extend(ike_followup_ke::grant(sa, cx, wish, &additional, material)?);
+    Ok(payloads)
+}
+
+/// The Child SA that the peer wants, as it was agreed.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    config: Arc<ChildConfig>,
+    agreed: Agreed,
+}
+
+/// Makes it: all of its key exchanges are over.
+pub(crate) fn fulfil(sa: &mut IkeSa, cx: &mut Context, wish: Wish, material: &Material) -> Result<(), Error> {
+    let Wish { config, agreed } = wish;
+    if matches!(sa.active, Some(Active::RekeyIke(_) | Active::DeleteIke(_)))
+        || is_ours_to_make(sa, &config.name)
+    {
+        return Err(Error::Busy);
+    }
+    let keying = keying(sa, Role::Responder, material);
     let child = child::install(cx, &sa.peer, &config, agreed, &keying, sa.carriage(), Installation::New)?;
     sa.adopt(cx, child);
-    Ok(payloads)
+    Ok(())
 }
 
 /// Tells whether both ends are making the same child at once and ours is to be the one: that of whoever began the IKE
@@ -264,12 +311,28 @@ pub(crate) fn answer_key_exchange(
     Ok((Some(Payload::KeyExchange(KeyExchange { group: group.id, data })), Some(shared)))
 }
 
+/// Reads what the response of CREATE_CHILD_SA agreed on for a Child SA.
+pub(super) fn after_first(
+    sa: &IkeSa,
+    offer: &ChildOffer,
+    nonce: &[u8],
+    key: OwnKey,
+    response: &Contents,
+) -> Result<Step<Agreed>, Error> {
+    let agreed = offer.accept(response, sa.channel.ends())?;
+    let shared = key.finish(agreed.suite.key_exchange, response)?;
+    let material = Material::new(Nonces { initiator: nonce, responder: response.nonce()? }, shared);
+    let additional = agreed.suite.additional;
+    Step::after_first(agreed, &additional, material, response)
+}
+
 /// Gives what the keys of a Child SA of this IKE SA come from.
-pub(crate) fn keying<'a>(
-    sa: &'a IkeSa,
-    role: Role,
-    shared: Option<&'a Secret<Vec<u8>>>,
-    nonces: Nonces<'a>,
-) -> Keying<'a> {
-    Keying { role, prf: sa.channel.suite.prf.prf, sk_d: &sa.channel.sk_d, shared, nonces }
+pub(super) fn keying<'a>(sa: &'a IkeSa, role: Role, material: &'a Material) -> Keying<'a> {
+    Keying {
+        role,
+        prf: sa.channel.suite.prf.prf,
+        sk_d: &sa.channel.sk_d,
+        shared: material.secrets.as_ref(),
+        nonces: material.nonces(),
+    }
 }

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   Initiator                                                      Responder
-//!   HDR, SK { IDi, [N(INITIAL_CONTACT),] [IDr,] AUTH,
-//!             SAi2, TSi, TSr }                            -->
-//!                                                         <--      HDR, SK { IDr, AUTH, SAr2, TSi, TSr }
+//!   HDR, SK { IDi, [CERT, …] [N(INITIAL_CONTACT),] [CERTREQ,]
+//!             [IDr,] AUTH, SAi2, TSi, TSr }               -->
+//!                                                         <--      HDR, SK { IDr, [CERT, …] AUTH, SAr2, TSi, TSr }
 //!
 //!   or, if only the Child SA fails, the IKE SA is there all the same:
 //!                                                         <--      HDR, SK { IDr, AUTH, N(NO_PROPOSAL_CHOSEN) }
@@ -12,38 +12,135 @@
 //!                                                         <--      HDR, SK { N(AUTHENTICATION_FAILED) }
 //! ```
 //!
-//! AUTH signs the end's own IKE_SA_INIT message, so whoever meddled with that one is found out here.
+//! AUTH signs the end's own IKE_SA_INIT message, so whoever meddled with that one is found out here. Where it is a
+//! signature, the story pauses up to twice: to have ours made, and to learn whether the peer's key is trusted. It is
+//! [`waiting`] then, and goes on where it was.
+
+mod meant;
+pub(crate) mod waiting;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use wire::registry::{ExchangeType, NotifyType};
-use wire::v2::{Datagram, Notify, Payload};
+use wire::registry::{CertificateEncoding, ExchangeType, NotifyType};
+use wire::v2::{CertificateRequest, Datagram, Notify, Payload};
 
 use super::Sa;
-use super::authentication::{self, PeerAuthenticated, Transcript};
 use super::channel::{Channel, Kind, Opening};
-use super::child::{self, ChildAnswer, ChildOffer, ChildSa, Installation, Keying};
+use super::child::{self, ChildAnswer, ChildOffer, Keying};
 use super::closed::Closed;
 use super::contents::Contents;
 use super::fragmentation::Reassembly;
+use super::ike_intermediate::{self, Awaited};
 use super::ike_sa::{IkeSa, Task};
-use super::ike_sa_init::allows;
-use super::window::{OurWindow, Retransmission, TheirWindow};
+use super::window::OurWindow;
+use crate::authentication::PeerAuthenticated;
+use crate::authentication::v2::{self as authentication, Belief, Claim, Proof, Proving, Transcript};
+use crate::child::{ChildSa, Installation};
 use crate::context::{Contact, Context, Initiation, Intent};
 use crate::error::{Error, Failure};
 use crate::event::Event;
-use crate::io::{Path, TimeoutReason};
+use crate::io::{Path, Query, TimeoutReason};
 use crate::negotiation::Groups;
-use crate::status::{IkeSaStatus, IkeState};
-use crate::{Connection, Identity, IdentityPattern, Role, Unique, limits};
+use crate::retransmission::Retransmission;
+use crate::status::{IkeSaStatus, IkeState, IkeVersion};
+use crate::{Authentication, Connection, Identity, IdentityPattern, Role, Unique, limits};
+use waiting::{Step, Waiting};
 
 const NAME: &str = "IKE_AUTH";
 
-/// The message id of the exchange: IKE_SA_INIT had 0.
-const MESSAGE_ID: u32 = 1;
-
 // --- Initiator -----------------------------------------------------------------------------------------------------
+
+/// We have the response of IKE_SA_INIT, and not yet sent our request.
+pub(crate) struct Beginning {
+    pub channel: Channel,
+    initiation: Initiation,
+    transcript: Transcript,
+    local: Identity,
+    begun_at: Instant,
+}
+
+/// Proves who we are, or has that done, and sends the request.
+pub(crate) fn initiate(
+    cx: &mut Context,
+    initiation: Initiation,
+    channel: Channel,
+    transcript: Transcript,
+) -> Option<Sa> {
+    let connection = &initiation.connection;
+    let local = connection.own_identity(channel.path);
+    let expected = connection.expected_identity(channel.path);
+    let ends = (&local, &expected);
+    let proving = authentication::prove(cx, connection, &transcript, &channel.suite, Role::Initiator, ends);
+    let sa = Beginning { channel, initiation, transcript, local, begun_at: cx.now };
+    match proving {
+        Ok(Proving::Ready(proof)) => sa.send(cx, proof),
+        Ok(Proving::Wanted(request)) => {
+            let step = Step::SignRequest(Box::new(sa), request.form.clone());
+            Some(Waiting::begin(cx, Query::Sign(request), step))
+        }
+        Err(fault) => sa.fail(cx, fault.into()),
+    }
+}
+
+impl Beginning {
+    fn send(self, cx: &mut Context, proof: Proof) -> Option<Sa> {
+        match self.request(cx, proof) {
+            Ok((offer, datagrams)) => {
+                let Beginning { channel, initiation, transcript, local, begun_at } = self;
+                let mut window = OurWindow::starting_at(transcript.next_message_id());
+                let jitter = cx.settings.retransmission.draw_jitter(&mut *cx.random);
+                let started = window.start(cx.now, datagrams.clone(), cx.settings.retransmission, jitter);
+                debug_assert!(started.is_ok(), "a fresh window is free");
+                cx.transmit(channel.path, &datagrams);
+                let reassembly = Reassembly::default();
+                let sa = Authenticating {
+                    channel,
+                    initiation,
+                    transcript,
+                    local,
+                    offer,
+                    window,
+                    reassembly,
+                    begun_at,
+                };
+                Some(Sa::Authenticating(Box::new(sa)))
+            }
+            Err(fault) => self.fail(cx, fault.into()),
+        }
+    }
+
+    // HDR, SK { IDi, [CERT, …] [N(INITIAL_CONTACT),] [CERTREQ,] [IDr,] AUTH, SAi2, TSi, TSr } -->
+    fn request(&self, cx: &mut Context, proof: Proof) -> Result<(Option<ChildOffer>, Vec<Vec<u8>>), Error> {
+        let Beginning { channel, initiation, transcript, local, .. } = self;
+        let connection = &initiation.connection;
+        let mut payloads = vec![Payload::IdentificationInitiator(local.to_wire())];
+        payloads.extend(proof.certificates.into_iter().map(Payload::Certificate));
+        if initiation.contact == Contact::Initial && connection.unique != Unique::Never {
+            payloads.push(Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, [])));
+        }
+        payloads.extend(certificate_request(cx, [connection.as_ref()]));
+        if let IdentityPattern::Exact(remote) = &connection.remote_identity {
+            payloads.push(Payload::IdentificationResponder(remote.to_wire()));
+        }
+        payloads.push(Payload::Authentication(proof.authentication));
+        let child = initiation.child.as_ref();
+        let offer =
+            child.map(|request| ChildOffer::new(cx, request, channel.ends(), Groups::Omit)).transpose()?;
+        if let Some(offer) = &offer {
+            payloads.push(offer.security_association());
+            payloads.extend(offer.selectors_and_terms());
+        }
+        let message_id = transcript.next_message_id();
+        let datagrams = channel.seal(cx, ExchangeType::IKE_AUTH, Kind::Request, message_id, &payloads)?;
+        Ok((offer, datagrams))
+    }
+
+    fn fail(self, cx: &mut Context, failure: Failure) -> Option<Sa> {
+        cx.fail_initiation(&self.initiation, self.channel.path, failure);
+        None
+    }
+}
 
 /// We have sent our request.
 pub(crate) struct Authenticating {
@@ -57,77 +154,6 @@ pub(crate) struct Authenticating {
     begun_at: Instant,
 }
 
-/// Sends the request.
-pub(crate) fn initiate(
-    cx: &mut Context,
-    initiation: Initiation,
-    channel: Channel,
-    transcript: Transcript,
-) -> Option<Sa> {
-    let path = channel.path;
-    match request(cx, &initiation, &channel, &transcript) {
-        Ok(Request { local, offer, datagrams }) => {
-            let mut window = OurWindow::starting_at(MESSAGE_ID);
-            let jitter = cx.settings.retransmission.draw_jitter(&mut *cx.random);
-            let started = window.start(cx.now, datagrams.clone(), cx.settings.retransmission, jitter);
-            debug_assert!(started.is_ok(), "a fresh window is free");
-            cx.transmit(path, &datagrams);
-            let reassembly = Reassembly::default();
-            let begun_at = cx.now;
-            let sa = Authenticating {
-                channel,
-                initiation,
-                transcript,
-                local,
-                offer,
-                window,
-                reassembly,
-                begun_at,
-            };
-            Some(Sa::Authenticating(Box::new(sa)))
-        }
-        Err(fault) => {
-            cx.fail_initiation(&initiation, path, fault.into());
-            None
-        }
-    }
-}
-
-struct Request {
-    local: Identity,
-    offer: Option<ChildOffer>,
-    datagrams: Vec<Vec<u8>>,
-}
-
-// HDR, SK { IDi, [N(INITIAL_CONTACT),] [IDr,] AUTH, SAi2, TSi, TSr } -->
-fn request(
-    cx: &mut Context,
-    initiation: &Initiation,
-    channel: &Channel,
-    transcript: &Transcript,
-) -> Result<Request, Error> {
-    let connection = &initiation.connection;
-    let local = own_identity(connection, channel.path);
-    let expected = expected_identity(connection, channel.path);
-    let proof = authentication::sign(cx, transcript, &channel.suite, Role::Initiator, &local, &expected)?;
-    let mut payloads = vec![Payload::IdentificationInitiator(local.to_wire())];
-    if initiation.contact == Contact::Initial && connection.unique != Unique::Never {
-        payloads.push(Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, [])));
-    }
-    if let IdentityPattern::Exact(remote) = &connection.remote_identity {
-        payloads.push(Payload::IdentificationResponder(remote.to_wire()));
-    }
-    payloads.push(Payload::Authentication(proof));
-    let offer =
-        initiation.child.as_ref().map(|request| ChildOffer::new(cx, request, channel.path, Groups::Omit));
-    if let Some(offer) = &offer {
-        payloads.push(offer.security_association());
-        payloads.extend(offer.selectors_and_mode());
-    }
-    let datagrams = channel.seal(cx, ExchangeType::IKE_AUTH, Kind::Request, MESSAGE_ID, &payloads)?;
-    Ok(Request { local, offer, datagrams })
-}
-
 impl Authenticating {
     // <-- HDR, SK { IDr, AUTH, SAr2, TSi, TSr }
     pub(crate) fn handle_datagram(
@@ -137,7 +163,7 @@ impl Authenticating {
         datagram: &Datagram<'_>,
     ) -> Option<Sa> {
         let header = &datagram.header;
-        if !header.flags.is_response() || header.message_id != MESSAGE_ID {
+        if !header.flags.is_response() || header.message_id != self.transcript.next_message_id() {
             return Some(Sa::Authenticating(self));
         }
         let payloads = match self.channel.open(cx, path, datagram, &mut self.reassembly) {
@@ -145,50 +171,58 @@ impl Authenticating {
             Opening::Complete(payloads) => payloads,
         };
         let contents = payloads.map_err(Error::from).and_then(|payloads| Contents::new(NAME, payloads));
-        let proven = contents.and_then(|contents| Ok((self.prove(cx, &contents)?, contents)));
-        match proven {
-            Ok((peer, contents)) => Some(self.establish(cx, peer, &contents)),
-            Err(fault) => {
-                self.refuse(cx, &fault);
-                self.fail(cx, fault.into());
-                None
+        let believed = contents.and_then(|contents| Ok((self.claim(&contents)?.verify(cx)?, contents)));
+        match believed {
+            Ok((Belief::Proven(peer), contents)) => Some(self.establish(cx, peer, &contents)),
+            Ok((Belief::Depends(request), contents)) => {
+                let step = Step::TrustResponder(self, contents);
+                Some(Waiting::begin(cx, Query::Trust(request), step))
             }
+            Err(fault) => self.reject(cx, fault),
         }
     }
 
-    fn prove(&self, cx: &Context, contents: &Contents) -> Result<PeerAuthenticated, Error> {
+    /// Tells the peer that it is not believed, and whoever waits that nothing comes of it.
+    fn reject(self: Box<Self>, cx: &mut Context, fault: Error) -> Option<Sa> {
+        self.refuse(cx, &fault);
+        cx.fail_initiation(&self.initiation, self.channel.path, fault.into());
+        None
+    }
+
+    /// Reads who the peer says it is, which must be who we want.
+    fn claim<'a>(&'a self, contents: &'a Contents) -> Result<Claim<'a>, Error> {
+        let connection = &self.initiation.connection;
         if contents.optional_authentication()?.is_none()
             && let Some(refusal) = contents.refusal(&format!(
-                "we are {} and want {}",
-                self.local, self.initiation.connection.remote_identity
+                "we are {} by {} and want {}",
+                self.local, connection.local_authentication, connection.remote_identity
             ))
         {
             return Err(Error::Refused(refusal));
         }
         let identification = contents.identification_responder()?;
         let remote = Identity::from_wire(identification);
-        let wanted = &self.initiation.connection.remote_identity;
+        let wanted = &connection.remote_identity;
         if !wanted.matches(&remote) {
             return Err(Error::AuthenticationFailed(format!("the peer is {remote}; configured is {wanted}")));
         }
-        let proof = contents.authentication()?;
-        let suite = &self.channel.suite;
-        authentication::verify(
-            cx,
-            &self.transcript,
-            suite,
-            Role::Initiator,
-            &self.local,
+        Ok(Claim {
+            connection,
+            transcript: &self.transcript,
+            suite: &self.channel.suite,
+            our_role: Role::Initiator,
+            local: &self.local,
             identification,
-            proof,
-        )
+            proof: contents.authentication()?,
+            certificates: contents.certificates()?,
+        })
     }
 
     /// The IKE SA is there; with it the Child SA, if the peer agreed to that too.
     fn establish(self: Box<Self>, cx: &mut Context, peer: PeerAuthenticated, contents: &Contents) -> Sa {
         let this = *self;
         let mut sa = IkeSa::new(cx, this.channel, Arc::clone(&this.initiation.connection), peer);
-        sa.windows_after_ike_auth();
+        sa.windows_after_ike_auth(this.transcript.next_message_id());
         cx.tell(Event::IkeUp(Box::new(sa.status())));
         end_others_on_uniqueness(cx, &sa, this.begun_at);
         for (request, tickets) in this.initiation.further {
@@ -199,7 +233,7 @@ impl Authenticating {
             return Sa::Established(Box::new(sa));
         };
         let keying = keying(&sa.channel, &this.transcript, Role::Initiator);
-        let installed = offer.accept(contents).and_then(|agreed| {
+        let installed = offer.accept(contents, sa.channel.ends()).and_then(|agreed| {
             let carriage = sa.carriage();
             child::install(cx, &sa.peer, &offer.config, agreed, &keying, carriage, Installation::New)
         });
@@ -211,7 +245,7 @@ impl Authenticating {
             Err(fault) => {
                 if !matches!(fault, Error::Refused(_)) {
                     // The peer installed what we do not accept.
-                    sa.delete_unwanted_child(cx, offer.our_spi());
+                    sa.delete_unwanted_child(cx, (offer.protocol(contents), offer.our_spi()));
                 }
                 let name = &sa.connection.name.clone();
                 cx.fail(&this.initiation.tickets, Some(name), Some(sa.channel.path), fault.into());
@@ -225,7 +259,7 @@ impl Authenticating {
     fn refuse(&self, cx: &mut Context, fault: &Error) {
         let Some(notify) = fault.to_notify() else { return };
         let payloads = [Payload::Notify(notify)];
-        let message_id = MESSAGE_ID + 1;
+        let message_id = self.transcript.next_message_id() + 1;
         if let Ok(datagrams) =
             self.channel.seal(cx, ExchangeType::INFORMATIONAL, Kind::Request, message_id, &payloads)
         {
@@ -242,12 +276,7 @@ impl Authenticating {
                 Some(Sa::Authenticating(self))
             }
             Retransmission::GiveUp => {
-                let failure = Failure::NoAnswer {
-                    peer: path.remote,
-                    exchange: NAME,
-                    tries: cx.settings.retransmission.tries + 1,
-                    seconds: (cx.now - self.begun_at).as_secs(),
-                };
+                let failure = cx.no_answer(path, NAME, self.begun_at);
                 cx.retry_or_fail(self.initiation, path, failure);
                 None
             }
@@ -267,29 +296,33 @@ impl Authenticating {
     }
 
     pub(crate) fn status(&self) -> IkeSaStatus {
-        IkeSaStatus {
-            id: self.channel.id,
-            connection: self.initiation.connection.name.clone(),
-            state: IkeState::Connecting,
-            role: Role::Initiator,
-            initiator_spi: self.channel.spis.initiator,
-            responder_spi: self.channel.spis.responder,
-            path: self.channel.path,
-            local_identity: Some(self.local.clone()),
-            remote_identity: None,
-            suite: Some(self.channel.suite),
-            nat: self.channel.nat(),
-            established_at: None,
-            rekey_at: None,
-            expire_at: None,
-            tasks_queued: Vec::new(),
-            tasks_active: vec![NAME],
-            children: Vec::new(),
-        }
+        status(&self.channel, &self.initiation, &self.local)
     }
+}
 
-    fn fail(self: Box<Self>, cx: &mut Context, failure: Failure) {
-        cx.fail_initiation(&self.initiation, self.channel.path, failure);
+/// Describes an IKE SA that we have begun.
+fn status(channel: &Channel, initiation: &Initiation, local: &Identity) -> IkeSaStatus {
+    IkeSaStatus {
+        id: channel.id,
+        connection: initiation.connection.name.clone(),
+        version: IkeVersion::V2,
+        state: IkeState::Connecting,
+        role: Role::Initiator,
+        initiator_spi: channel.spis.initiator,
+        responder_spi: channel.spis.responder,
+        path: channel.path,
+        local_identity: Some(local.clone()),
+        remote_identity: None,
+        remote_user: None,
+        inside: Default::default(),
+        suite: Some(channel.suite),
+        nat: channel.nat(),
+        established_at: None,
+        rekey_at: None,
+        expire_at: None,
+        tasks_queued: Vec::new(),
+        tasks_active: vec![NAME],
+        children: Vec::new(),
     }
 }
 
@@ -298,15 +331,18 @@ impl Authenticating {
 /// We have answered IKE_SA_INIT; the peer is a stranger yet.
 pub(crate) struct HalfOpen {
     pub channel: Channel,
-    transcript: Transcript,
-    reassembly: Reassembly,
+    pub transcript: Transcript,
+    /// What comes before IKE_AUTH.
+    pub awaited: Awaited,
+    pub reassembly: Reassembly,
     until: Instant,
 }
 
 impl HalfOpen {
     pub(crate) fn new(cx: &Context, channel: Channel, transcript: Transcript) -> HalfOpen {
         let until = cx.now + cx.settings.half_open_timeout;
-        HalfOpen { channel, transcript, reassembly: Reassembly::default(), until }
+        let awaited = Awaited::new(&channel.suite.additional);
+        HalfOpen { channel, transcript, awaited, reassembly: Reassembly::default(), until }
     }
 
     /// Answers a repeated IKE_SA_INIT request with the identical response (RFC 7296 §2.1).
@@ -324,7 +360,12 @@ impl HalfOpen {
         datagram: &Datagram<'_>,
     ) -> Option<Sa> {
         let header = &datagram.header;
-        let is_ours = header.exchange_type == ExchangeType::IKE_AUTH && header.message_id == MESSAGE_ID;
+        if header.exchange_type == ExchangeType::IKE_INTERMEDIATE && !header.flags.is_response() {
+            return Some(ike_intermediate::respond(self, cx, path, datagram));
+        }
+        let is_ours = header.exchange_type == ExchangeType::IKE_AUTH
+            && header.message_id == self.transcript.next_message_id()
+            && self.awaited.is_over();
         if header.flags.is_response() || !is_ours {
             return Some(Sa::HalfOpen(self));
         }
@@ -335,135 +376,21 @@ impl HalfOpen {
         // The initiator may have floated to port 4500 (RFC 7296 §2.23).
         self.channel.path = path;
         let request = payloads.map_err(Error::from).and_then(|payloads| Contents::new(NAME, payloads));
-        let judged = request.and_then(|request| Ok((self.judge(cx, &request)?, request)));
-        Some(match judged {
-            Ok((judgement, request)) => self.accept(cx, judgement, &request),
-            Err(fault) => Sa::Closed(Box::new(self.reject(cx, fault))),
+        let meant = request.and_then(|request| Ok((self.meant_connection(cx, &request)?, request)));
+        Some(match meant {
+            Ok((connection, request)) => Claimed { half_open: self, connection, request }.judge(cx),
+            Err(fault) => Sa::Closed(Box::new(refuse(cx, self.channel, &self.transcript, fault))),
         })
-    }
-
-    /// Finds the connection for the identities, and checks the proof.
-    fn judge(&self, cx: &Context, request: &Contents) -> Result<Judgement, Error> {
-        let identification = request.identification_initiator()?;
-        let remote = Identity::from_wire(identification);
-        let wanted = request.optional_identification_responder()?.map(Identity::from_wire);
-        let connection = self.find_connection(cx, &remote, wanted.as_ref())?;
-        let local = own_identity(&connection, self.channel.path);
-        let proof = request.authentication()?;
-        let suite = &self.channel.suite;
-        let peer = authentication::verify(
-            cx,
-            &self.transcript,
-            suite,
-            Role::Responder,
-            &local,
-            identification,
-            proof,
-        )?;
-        let is_new_start = request.notify(NotifyType::INITIAL_CONTACT).is_some();
-        if connection.unique == Unique::Keep
-            && !is_new_start
-            && cx.is_established(peer.local(), peer.remote())
-        {
-            let sentence =
-                format!("{remote} is connected already, and `unique = keep` keeps the older IKE SA");
-            return Err(Error::AuthenticationFailed(sentence));
-        }
-        Ok(Judgement { connection, peer })
-    }
-
-    fn find_connection(
-        &self,
-        cx: &Context,
-        remote: &Identity,
-        wanted: Option<&Identity>,
-    ) -> Result<Arc<Connection>, Error> {
-        let path = self.channel.path;
-        let fitting = cx.connections_for(path).into_iter().filter(|connection| {
-            let is_wanted = wanted.is_none_or(|wanted| *wanted == own_identity(connection, path));
-            is_wanted && allows(&connection.proposals, &self.channel.suite)
-        });
-        // connections_for gives the best path first: of equal identities the first wins.
-        let matching = fitting.filter(|connection| connection.remote_identity.matches(remote)).enumerate();
-        let best = matching.max_by_key(|(order, connection)| {
-            (connection.remote_identity.specificity(), std::cmp::Reverse(*order))
-        });
-        best.map(|(_, connection)| connection).ok_or_else(|| {
-            let wanted = wanted.map_or_else(|| "anybody".to_owned(), ToString::to_string);
-            let known: Vec<_> = cx
-                .connections_for(path)
-                .iter()
-                .map(|connection| {
-                    format!(
-                        "{} ({} for {})",
-                        connection.name,
-                        own_identity(connection, path),
-                        connection.remote_identity
-                    )
-                })
-                .collect();
-            Error::AuthenticationFailed(format!(
-                "the peer is {remote} and asks for {wanted}; configured is {}",
-                known.join(", ")
-            ))
-        })
-    }
-
-    // <-- HDR, SK { IDr, AUTH, SAr2, TSi, TSr }   or   <-- HDR, SK { IDr, AUTH, N(…) }
-    fn accept(self: Box<Self>, cx: &mut Context, judgement: Judgement, request: &Contents) -> Sa {
-        let HalfOpen { channel, transcript, .. } = *self;
-        let Judgement { connection, peer } = judgement;
-        let proof = authentication::sign(
-            cx,
-            &transcript,
-            &channel.suite,
-            Role::Responder,
-            peer.local(),
-            peer.remote(),
-        );
-        let proof = match proof {
-            Ok(proof) => proof,
-            Err(fault) => return Sa::Closed(Box::new(refuse(cx, channel, fault))),
-        };
-        let mut payloads =
-            vec![Payload::IdentificationResponder(peer.local().to_wire()), Payload::Authentication(proof)];
-        let mut sa = IkeSa::new(cx, channel, connection, peer);
-        cx.tell(Event::IkeUp(Box::new(sa.status())));
-        let child = match respond_child(cx, &sa, &transcript, request) {
-            Ok((child, child_payloads)) => {
-                payloads.extend(child_payloads);
-                child
-            }
-            Err(fault) => {
-                payloads.extend(fault.to_notify().map(Payload::Notify));
-                cx.fail(&[], Some(&sa.connection.name), Some(sa.channel.path), fault.into());
-                None
-            }
-        };
-        match sa.channel.seal(cx, ExchangeType::IKE_AUTH, Kind::Response, MESSAGE_ID, &payloads) {
-            Ok(datagrams) => {
-                cx.transmit(sa.channel.path, &datagrams);
-                sa.windows_after_answering_ike_auth(datagrams);
-            }
-            Err(fault) => cx.fail(&[], Some(&sa.connection.name), Some(sa.channel.path), fault.into()),
-        }
-        if let Some(child) = child {
-            sa.adopt(cx, child);
-        }
-        if request.notify(NotifyType::INITIAL_CONTACT).is_some() && sa.connection.unique != Unique::Never {
-            end_others(cx, &sa, cx.now);
-        }
-        end_others_on_uniqueness(cx, &sa, cx.now);
-        Sa::Established(Box::new(sa))
-    }
-
-    fn reject(self: Box<Self>, cx: &mut Context, fault: Error) -> Closed {
-        refuse(cx, self.channel, fault)
     }
 
     /// A half-open SA whose time is over is forgotten.
     pub(crate) fn handle_timeout(self: Box<Self>, cx: &mut Context) -> Option<Sa> {
         (cx.now < self.until).then_some(Sa::HalfOpen(self))
+    }
+
+    /// The initiator goes on, and has as long again for what comes next.
+    pub(crate) fn prolong(&mut self, cx: &Context) {
+        self.until = cx.now + cx.settings.half_open_timeout;
     }
 
     pub(crate) fn until(&self) -> Instant {
@@ -476,10 +403,123 @@ impl HalfOpen {
     }
 }
 
-/// Who the initiator is, and under which connection.
-struct Judgement {
+/// The initiator has said who it is; the connection is the one that it means.
+pub(crate) struct Claimed {
+    half_open: Box<HalfOpen>,
+    connection: Arc<Connection>,
+    request: Contents,
+}
+
+impl Claimed {
+    fn judge(self, cx: &mut Context) -> Sa {
+        let local = self.local();
+        match self.claim(&local).and_then(|claim| claim.verify(cx)) {
+            Ok(Belief::Proven(peer)) => self.admit(cx, peer),
+            Ok(Belief::Depends(request)) => {
+                let step = Step::TrustInitiator(Box::new(self));
+                Waiting::begin(cx, Query::Trust(request), step)
+            }
+            Err(fault) => Sa::Closed(Box::new(self.reject(cx, fault))),
+        }
+    }
+
+    fn claim<'a>(&'a self, local: &'a Identity) -> Result<Claim<'a>, Error> {
+        Ok(Claim {
+            connection: &self.connection,
+            transcript: &self.half_open.transcript,
+            suite: &self.half_open.channel.suite,
+            our_role: Role::Responder,
+            local,
+            identification: self.request.identification_initiator()?,
+            proof: self.request.authentication()?,
+            certificates: self.request.certificates()?,
+        })
+    }
+
+    fn local(&self) -> Identity {
+        self.connection.own_identity(self.half_open.channel.path)
+    }
+
+    /// The initiator is who it says. Proves who we are, or has that done, and answers.
+    fn admit(self, cx: &mut Context, peer: PeerAuthenticated) -> Sa {
+        let is_new_start = self.request.notify(NotifyType::INITIAL_CONTACT).is_some();
+        if self.connection.unique == Unique::Keep
+            && !is_new_start
+            && cx.is_established(peer.local(), peer.remote())
+        {
+            let remote = peer.remote();
+            let sentence =
+                format!("{remote} is connected already, and `unique = keep` keeps the older IKE SA");
+            return Sa::Closed(Box::new(self.reject(cx, Error::AuthenticationFailed(sentence))));
+        }
+        let Claimed { half_open, connection, request } = self;
+        let HalfOpen { channel, mut transcript, .. } = *half_open;
+        transcript.abilities.authorities = request.authorities();
+        let ends = (peer.local(), peer.remote());
+        let proving =
+            authentication::prove(cx, &connection, &transcript, &channel.suite, Role::Responder, ends);
+        let admitted = Admitted { channel, transcript, connection, peer, request };
+        match proving {
+            Ok(Proving::Ready(proof)) => admitted.respond(cx, proof),
+            Ok(Proving::Wanted(wanted)) => {
+                let step = Step::SignResponse(Box::new(admitted), wanted.form.clone());
+                Waiting::begin(cx, Query::Sign(wanted), step)
+            }
+            Err(fault) => Sa::Closed(Box::new(refuse(cx, admitted.channel, &admitted.transcript, fault))),
+        }
+    }
+
+    fn reject(self, cx: &mut Context, fault: Error) -> Closed {
+        refuse(cx, self.half_open.channel, &self.half_open.transcript, fault)
+    }
+}
+
+/// The initiator has proven who it is, and we are to do the same.
+pub(crate) struct Admitted {
+    channel: Channel,
+    transcript: Transcript,
     connection: Arc<Connection>,
     peer: PeerAuthenticated,
+    request: Contents,
+}
+
+impl Admitted {
+    // <-- HDR, SK { IDr, [CERT, …] AUTH, SAr2, TSi, TSr }   or   <-- HDR, SK { IDr, [CERT, …] AUTH, N(…) }
+    fn respond(self, cx: &mut Context, proof: Proof) -> Sa {
+        let Admitted { channel, transcript, connection, peer, request } = self;
+        let mut payloads = vec![Payload::IdentificationResponder(peer.local().to_wire())];
+        payloads.extend(proof.certificates.into_iter().map(Payload::Certificate));
+        payloads.push(Payload::Authentication(proof.authentication));
+        let mut sa = IkeSa::new(cx, channel, connection, peer);
+        cx.tell(Event::IkeUp(Box::new(sa.status())));
+        let child = match respond_child(cx, &sa, &transcript, &request) {
+            Ok((child, child_payloads)) => {
+                payloads.extend(child_payloads);
+                child
+            }
+            Err(fault) => {
+                payloads.extend(fault.to_notify().map(Payload::Notify));
+                cx.fail(&[], Some(&sa.connection.name), Some(sa.channel.path), fault.into());
+                None
+            }
+        };
+        let message_id = transcript.next_message_id();
+        match sa.channel.seal(cx, ExchangeType::IKE_AUTH, Kind::Response, message_id, &payloads) {
+            Ok(datagrams) => {
+                cx.transmit(sa.channel.path, &datagrams);
+                sa.windows_after_answering_ike_auth(message_id, datagrams);
+            }
+            Err(fault) => cx.fail(&[], Some(&sa.connection.name), Some(sa.channel.path), fault.into()),
+        }
+        if let Some(child) = child {
+            sa.adopt(cx, child);
+        }
+        if request.notify(NotifyType::INITIAL_CONTACT).is_some() && sa.connection.unique != Unique::Never {
+            end_others(cx, &sa, cx.now);
+        }
+        end_others_on_uniqueness(cx, &sa, cx.now);
+        Sa::Established(Box::new(sa))
+    }
 }
 
 /// Makes the Child SA that the request asks for, inbound first: it is in place before the response leaves.
@@ -492,28 +532,17 @@ fn respond_child(
     if request.optional_security_association()?.is_none() {
         return Ok((None, Vec::new()));
     }
-    let answer = ChildAnswer::choose(cx, &sa.connection, sa.channel.path, request, Groups::Omit)?;
+    let answer = ChildAnswer::choose(cx, &sa.connection, &sa.peer, sa.channel.ends(), request, Groups::Omit)?;
     let mut payloads = vec![answer.security_association()];
-    payloads.extend(answer.selectors_and_mode());
+    payloads.extend(answer.selectors_and_terms());
     let keying = keying(&sa.channel, transcript, Role::Responder);
-    let ChildAnswer { config, agreed } = answer;
+    let ChildAnswer { config, agreed, .. } = answer;
     let child = child::install(cx, &sa.peer, &config, agreed, &keying, sa.carriage(), Installation::New)?;
     Ok((Some(child), payloads))
 }
 
-/// Answers with what is wrong, and keeps the answer for a while.
-fn refuse(cx: &mut Context, channel: Channel, fault: Error) -> Closed {
-    let mut window = TheirWindow::expecting(MESSAGE_ID);
-    let payloads: Vec<_> = fault.to_notify().map(Payload::Notify).into_iter().collect();
-    match channel.seal(cx, ExchangeType::IKE_AUTH, Kind::Response, MESSAGE_ID, &payloads) {
-        Ok(datagrams) => {
-            cx.transmit(channel.path, &datagrams);
-            window.answered(MESSAGE_ID, datagrams);
-        }
-        Err(second) => cx.fail(&[], None, Some(channel.path), second.into()),
-    }
-    cx.fail(&[], None, Some(channel.path), fault.into());
-    Closed::to_stranger(channel, window, cx.now + limits::CLOSED_SA_LINGER)
+fn refuse(cx: &mut Context, channel: Channel, transcript: &Transcript, fault: Error) -> Closed {
+    Closed::refusing(cx, channel, ExchangeType::IKE_AUTH, transcript.next_message_id(), fault)
 }
 
 // --- Both ----------------------------------------------------------------------------------------------------------
@@ -528,17 +557,23 @@ fn keying<'a>(channel: &'a Channel, transcript: &'a Transcript, role: Role) -> K
     }
 }
 
-/// Who we say we are: as configured, or our address.
-fn own_identity(connection: &Connection, path: Path) -> Identity {
-    connection.local_identity.clone().unwrap_or_else(|| Identity::from(path.local.ip()))
-}
-
-/// Who the peer should be, for finding the secret before it has told.
-fn expected_identity(connection: &Connection, path: Path) -> Identity {
-    match &connection.remote_identity {
-        IdentityPattern::Exact(identity) => identity.clone(),
-        _ => Identity::from(path.remote.ip()),
+/// Asks for certificates of the CAs that we trust, if the peer of one of these connections proves itself by a signature.
+pub(crate) fn certificate_request<'a>(
+    cx: &Context,
+    connections: impl IntoIterator<Item = &'a Connection>,
+) -> Option<Payload> {
+    let signs = |connection: &Connection| match connection.remote_authentication {
+        Authentication::Signature(_) => true,
+        Authentication::PreSharedKey => false,
+    };
+    if cx.authorities.is_empty() || !connections.into_iter().any(signs) {
+        return None;
     }
+    let authorities = cx.authorities.iter().take(limits::AUTHORITIES_NAMED).flatten().copied().collect();
+    Some(Payload::CertificateRequest(CertificateRequest {
+        encoding: CertificateEncoding::X509_SIGNATURE,
+        authorities,
+    }))
 }
 
 /// Has the other IKE SAs with this peer end that were up at a moment.

@@ -6,10 +6,12 @@
 //! ```
 //!
 //! `tasks` is the first of the two, `messages` the second and what comes back from the first, `timers` what happens when
-//! nothing comes. The two windows know nothing of each other (RFC 7296 §2.3): while a rekeying of ours waits for its response, the
+//! nothing comes, `probes` what happens when nothing is to be done. The two windows know nothing of each other (RFC 7296 §2.3): while a rekeying of ours waits for its response, the
 //! peer's requests are answered as ever. Where the two touch the same SA, the exchanges' files say what wins (§2.25).
 
+mod established;
 mod messages;
+mod probes;
 mod tasks;
 mod timers;
 
@@ -17,24 +19,26 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use sa::{PolicyId, Spi};
+use sa::{PolicyId, Protocol, Spi};
 use wire::isakmp::IkeSpi;
 
 use super::Sa;
-use super::authentication::PeerAuthenticated;
 use super::channel::Channel;
-use super::child::{Carriage, ChildSa, Sending, Tenure};
 use super::closed::Closed;
 use super::fragmentation::Reassembly;
+use super::ike_followup_ke::Pending;
 use super::window::{OurWindow, TheirWindow};
+use crate::authentication::PeerAuthenticated;
+use crate::child::{self, Carriage, ChildSa, Tenure};
 use crate::context::{ChildRequest, Contact, Context, Initiation, Intent};
 use crate::error::Failure;
 use crate::event::{DownReason, Event};
 use crate::io::ChildSaId;
 use crate::lifetime::Schedule;
-use crate::status::{IkeSaStatus, IkeState};
+use crate::status::{IkeSaStatus, IkeState, IkeVersion};
 use crate::{CloseAction, Connection, limits};
 
+use probes::Knowledge;
 use tasks::Queued;
 pub(crate) use tasks::{Active, Request, Task};
 
@@ -48,6 +52,10 @@ pub(crate) struct IkeSa {
     pub life: Life,
     ours: OurWindow,
     theirs: TheirWindow,
+    /// What the peer wants, and will have when its additional key exchanges are over.
+    pub pending: Vec<Pending>,
+    /// How many links to such wishes there have been.
+    links: u64,
     /// Fragments of the response that we wait for.
     responses: Reassembly,
     /// Fragments of the peer's next request.
@@ -57,6 +65,10 @@ pub(crate) struct IkeSa {
     schedule: Schedule,
     last_heard: Instant,
     last_sent: Instant,
+    /// Since when the peer has put off what we ask for.
+    put_off_since: Option<Instant>,
+    /// What probes found of the path.
+    knowledge: Knowledge,
 }
 
 /// Where an IKE SA stands in its life.
@@ -90,6 +102,8 @@ impl IkeSa {
             life: Life::Current,
             ours: OurWindow::starting_at(0),
             theirs: TheirWindow::expecting(0),
+            pending: Vec::new(),
+            links: 0,
             responses: Reassembly::default(),
             requests: Reassembly::default(),
             tasks: VecDeque::new(),
@@ -97,18 +111,20 @@ impl IkeSa {
             schedule,
             last_heard: cx.now,
             last_sent: cx.now,
+            put_off_since: None,
+            knowledge: Knowledge::None,
         }
     }
 
-    /// We sent IKE_SA_INIT (0) and IKE_AUTH (1).
-    pub(crate) fn windows_after_ike_auth(&mut self) {
-        self.ours = OurWindow::starting_at(2);
+    /// We began with IKE_SA_INIT (0), and the last request was IKE_AUTH.
+    pub(crate) fn windows_after_ike_auth(&mut self, message_id: u32) {
+        self.ours = OurWindow::starting_at(message_id + 1);
     }
 
-    /// The peer sent IKE_SA_INIT (0) and IKE_AUTH (1), whose response this is.
-    pub(crate) fn windows_after_answering_ike_auth(&mut self, response: Vec<Vec<u8>>) {
-        self.theirs = TheirWindow::expecting(1);
-        self.theirs.answered(1, response);
+    /// The peer began with IKE_SA_INIT (0), and its last request was IKE_AUTH, whose response this is.
+    pub(crate) fn windows_after_answering_ike_auth(&mut self, message_id: u32, response: Vec<Vec<u8>>) {
+        self.theirs = TheirWindow::expecting(message_id);
+        self.theirs.answered(message_id, response);
     }
 
     /// Sends a request that another one's response made necessary.
@@ -139,6 +155,7 @@ impl IkeSa {
             self.drop_child(cx, id, reason.clone());
         }
         self.life = Life::Over;
+        self.forget_path(cx, self.channel.path.remote.ip());
         if was_current {
             cx.tell(Event::IkeDown(Box::new(before), reason));
         }
@@ -162,11 +179,11 @@ impl IkeSa {
         self.life == Life::Current && !is_deleting
     }
 
-    /// Ends the IKE SA of a peer that no longer answers, and does what the configuration wants then.
-    fn end_dead(&mut self, cx: &mut Context) {
+    /// Ends the IKE SA with a peer that no longer answers, or not to the point, and does what the configuration wants then.
+    pub(crate) fn end_lost(&mut self, cx: &mut Context, reason: DownReason) {
         let configs: Vec<_> = self.children.values().map(|child| Arc::clone(&child.config)).collect();
         let was_current = self.life == Life::Current;
-        self.end(cx, DownReason::PeerDead);
+        self.end(cx, reason);
         if was_current {
             for config in configs {
                 let action = config.liveness_action;
@@ -179,7 +196,7 @@ impl IkeSa {
     pub(crate) fn carry_out(&self, cx: &mut Context, action: CloseAction, config: &Arc<crate::ChildConfig>) {
         match action {
             CloseAction::None => {}
-            CloseAction::Trap => cx.trap(&self.connection, config),
+            CloseAction::Trap => cx.trap_lost(&self.connection, config),
             CloseAction::Start => cx.intents.push_back(Intent::Initiate(Initiation {
                 connection: Arc::clone(&self.connection),
                 child: Some(ChildRequest { config: Arc::clone(config), flow: None }),
@@ -187,6 +204,7 @@ impl IkeSa {
                 tickets: Vec::new(),
                 failed_tries: 0,
                 contact: Contact::Further,
+                replaces: None,
             })),
         }
     }
@@ -206,6 +224,7 @@ impl IkeSa {
 
     /// Takes a Child SA in.
     pub(crate) fn adopt(&mut self, cx: &mut Context, child: ChildSa) {
+        cx.guard_child(&self.connection, &child.config, self.channel.path.local.ip());
         self.take_in(cx, child);
         let newest = self.children.values().next_back().map(ChildSa::status);
         if let Some(child) = newest {
@@ -215,41 +234,21 @@ impl IkeSa {
 
     /// Takes a Child SA in without a word: it replaces another, or comes from a replaced IKE SA.
     pub(crate) fn take_in(&mut self, cx: &mut Context, child: ChildSa) {
-        for sa in [child.inbound, child.outbound] {
-            cx.owners.insert(sa, self.channel.our_spi());
-        }
-        self.children.insert(child.id, child);
+        let owner = self.channel.our_spi();
+        child::take_in(cx, &mut self.children, owner, child);
     }
 
     /// Takes a Child SA away, and its policy with it unless another holds that.
     pub(crate) fn drop_child(&mut self, cx: &mut Context, id: ChildSaId, reason: DownReason) {
-        let Some(child) = self.children.remove(&id) else { return };
-        for sa in [child.inbound, child.outbound] {
-            cx.owners.remove(&sa);
-        }
-        match child.tenure {
-            Tenure::Holds => {
-                child.remove(cx);
-                cx.tell(Event::ChildDown(Box::new(self.status()), child.status(), reason));
-            }
-            Tenure::Aside => {
-                // One that does not carry our packets says nothing of whether the peer knows the holder.
-                if child.sending == Sending::Yes {
-                    self.send_through_holder(cx, child.policy);
-                }
-                child.remove_replaced(cx);
-            }
+        if let Some(child) = child::take_away(cx, &mut self.children, id) {
+            cx.leave_guarded(&self.connection, &child.config, &reason);
+            cx.tell(Event::ChildDown(Box::new(self.status()), child.status(), reason));
         }
     }
 
     /// Lets our packets go through the Child SA that holds a policy: the peer knows it.
     pub(super) fn send_through_holder(&mut self, cx: &mut Context, policy: PolicyId) {
-        for child in self.children.values_mut().filter(|child| child.policy == policy) {
-            match child.tenure {
-                Tenure::Holds => child.start_sending(cx),
-                Tenure::Aside => child.stop_sending(),
-            }
-        }
+        child::send_through_holder(cx, &mut self.children, policy);
     }
 
     /// Gives what a Child SA's packets travel in.
@@ -257,9 +256,9 @@ impl IkeSa {
         Carriage { path: self.channel.path, encapsulation: self.channel.encapsulation }
     }
 
-    /// Finds the Child SA that the peer calls by this SPI.
-    pub(crate) fn child_named_by_peer(&self, spi: Spi) -> Option<ChildSaId> {
-        self.children.values().find(|child| child.is_named_by_peer(spi)).map(|child| child.id)
+    /// Finds the Child SA that the peer calls by this SPI of a protocol.
+    pub(crate) fn child_named_by_peer(&self, protocol: Protocol, spi: Spi) -> Option<ChildSaId> {
+        self.children.values().find(|child| child.is_named_by_peer(protocol, spi)).map(|child| child.id)
     }
 
     /// Tells whether a child is up, and not about to go.
@@ -272,16 +271,25 @@ impl IkeSa {
         self.life = Life::Redundant(cx.now + limits::REPLACED_IKE_SA_LIFE);
     }
 
+    /// Gives a link to a wish of the peer that is none of those before.
+    pub(crate) fn next_link(&mut self) -> u64 {
+        self.links += 1;
+        self.links
+    }
+
     /// Hands over everything that a replacement inherits.
     pub(crate) fn bequeath(&mut self, cx: &Context) -> Inheritance {
+        self.pending.clear();
         self.life = Life::Replaced(cx.now + limits::REPLACED_IKE_SA_LIFE);
         let tasks = std::mem::take(&mut self.tasks);
-        Inheritance { children: std::mem::take(&mut self.children).into_values().collect(), tasks }
+        let knowledge = std::mem::take(&mut self.knowledge).inherited();
+        Inheritance { children: std::mem::take(&mut self.children).into_values().collect(), tasks, knowledge }
     }
 
     /// Takes over what a replaced IKE SA had.
     pub(crate) fn inherit(&mut self, cx: &mut Context, inheritance: Inheritance) {
         self.life = Life::Current;
+        self.knowledge = inheritance.knowledge;
         for child in inheritance.children {
             self.take_in(cx, child);
         }
@@ -300,6 +308,7 @@ impl IkeSa {
 pub(crate) struct Inheritance {
     children: Vec<ChildSa>,
     tasks: VecDeque<Queued>,
+    knowledge: Knowledge,
 }
 
 impl Inheritance {
@@ -320,6 +329,7 @@ impl Inheritance {
         for queued in self.tasks {
             queued.task.abandon(cx);
         }
+        self.knowledge.forget(cx, old.path.remote.ip());
         cx.tell(Event::IkeDown(old, DownReason::PeerDead));
     }
 }
@@ -335,6 +345,7 @@ impl IkeSa {
         IkeSaStatus {
             id: self.channel.id,
             connection: self.connection.name.clone(),
+            version: IkeVersion::V2,
             state,
             role: self.channel.role,
             initiator_spi: self.channel.spis.initiator,
@@ -342,6 +353,8 @@ impl IkeSa {
             path: self.channel.path,
             local_identity: Some(self.peer.local().clone()),
             remote_identity: Some(self.peer.remote().clone()),
+            remote_user: None,
+            inside: Default::default(),
             suite: Some(self.channel.suite),
             nat: self.channel.nat(),
             established_at: Some(self.established_at),

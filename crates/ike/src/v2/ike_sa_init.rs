@@ -3,7 +3,7 @@
 //! ```text
 //!   Initiator                                    Responder
 //!   HDR(SPIi,0), SAi1, KEi, Ni           -->
-//!                                        <--     HDR(SPIi,SPIr), SAr1, KEr, Nr
+//!                                        <--     HDR(SPIi,SPIr), SAr1, KEr, Nr, [CERTREQ]
 //!
 //!   or, before the responder does any work:
 //!                                        <--     HDR(SPIi,0), N(COOKIE)               §2.6: prove your address
@@ -11,8 +11,10 @@
 //!   and the initiator sends its request again, with the cookie in front or a key in the other group.
 //! ```
 //!
-//! Beside that, both sides say where they believe to be, so that a NAT shows (§2.23), and whether they take messages in
-//! fragments (RFC 7383). Nothing here is authenticated yet: IKE_AUTH signs both messages afterwards.
+//! Beside that, both sides say what they can and where they believe to be (`capabilities`). Nothing here is authenticated yet:
+//! IKE_AUTH signs both messages afterwards.
+
+mod capabilities;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,26 +22,33 @@ use std::time::Instant;
 use crypto::KeyExchangePrivate;
 use sa::transform::Group;
 use sa::{IkeSuite, Proposal};
-use wire::isakmp::IkeSpi;
+use wire::isakmp::{IkeSpi, Version};
 use wire::registry::{ExchangeType, KeyExchangeId, NotifyType};
 use wire::v2::{Datagram, KeyExchange, Notify, Payload, encode_clear};
 
 use super::Sa;
-use super::authentication::Transcript;
-use super::channel::{Channel, ChannelParts, Fragments, Kind, header_fields, header_of};
+use super::channel::{Channel, ChannelParts, Kind, header_fields, header_of};
 use super::contents::Contents;
 use super::ike_auth::{self, HalfOpen};
+use super::ike_intermediate;
 use super::keys::{IkeKeys, IkeSpis, Nonces};
-use super::window::{OurWindow, Retransmission};
+use super::window::OurWindow;
+use crate::authentication::v2::Transcript;
 use crate::context::{Context, Initiation};
 use crate::cookie::CookieRequest;
 use crate::error::{Error, Failure, Misbehaviour, Refusal};
 use crate::event::TraceDirection;
 use crate::io::{IkeSaId, Path, TimeoutReason};
-use crate::nat_detection::{self, Behind, NatFinding};
-use crate::negotiation::{self, ChosenIke};
-use crate::status::{IkeSaStatus, IkeState, Nat};
-use crate::{Connection, Encap, Fragmentation, Role, limits};
+use crate::nat_detection::{Behind, NatFinding};
+use crate::negotiation::{self, Additional, ChosenIke};
+use crate::retransmission::Retransmission;
+use crate::status::{IkeSaStatus, IkeState, IkeVersion, Nat};
+use crate::{Connection, Encap, Role, limits};
+
+use capabilities::{
+    abilities, additional_key_exchanges, agreed_fragments, capability_notifies, find_nat,
+    intermediate_notify, mark, nat_notifies,
+};
 
 const NAME: &str = "IKE_SA_INIT";
 
@@ -110,6 +119,10 @@ impl Initiating {
         payloads.push(Payload::Nonce(self.nonce.clone()));
         payloads.extend(nat_notifies(connection, spis, self.path));
         payloads.extend(capability_notifies(connection));
+        payloads.extend(mark([connection]));
+        if connection.proposals.iter().any(|proposal| !proposal.additional.is_empty()) {
+            payloads.push(intermediate_notify());
+        }
         encode(cx, Role::Initiator, spis, Kind::Request, self.path, &payloads)
     }
 
@@ -205,7 +218,7 @@ impl Initiating {
     ) -> Option<Sa> {
         let initiation = self.initiation.clone();
         match self.secure(cx, path, datagram, contents, chosen) {
-            Ok((channel, transcript)) => ike_auth::initiate(cx, initiation, channel, transcript),
+            Ok((channel, transcript)) => ike_intermediate::initiate(cx, initiation, channel, transcript),
             Err(fault) => {
                 cx.fail_initiation(&initiation, path, fault.into());
                 None
@@ -219,7 +232,8 @@ impl Initiating {
             return Err(Misbehaviour::Other("its IKE_SA_INIT response has no SPI").into());
         }
         let proposals = &self.initiation.connection.proposals;
-        let chosen = negotiation::accept_ike(proposals, contents.security_association()?)
+        let additional = additional_key_exchanges(contents);
+        let chosen = negotiation::accept_ike(proposals, contents.security_association()?, additional)
             .map_err(|fault| Misbehaviour::NotOffered(fault.to_string()))?;
         let sent = contents.key_exchange()?.group;
         if sent != self.group.id || chosen.suite.key_exchange.id != self.group.id {
@@ -261,7 +275,8 @@ impl Initiating {
             keys: &keys,
         };
         let channel = Channel::new(cx, parts)?;
-        Ok((channel, Transcript::new(&keys, self.request, datagram.bytes.to_vec(), self.nonce, nonce_r)))
+        let messages = (self.request, datagram.bytes.to_vec());
+        Ok((channel, Transcript::new(&keys, messages, (self.nonce, nonce_r), abilities(contents))))
     }
 
     pub(crate) fn handle_timeout(mut self: Box<Self>, cx: &mut Context) -> Option<Sa> {
@@ -277,12 +292,7 @@ impl Initiating {
                 Some(Sa::Initiating(self))
             }
             Retransmission::GiveUp => {
-                let failure = Failure::NoAnswer {
-                    peer: path.remote,
-                    exchange: NAME,
-                    tries: cx.settings.retransmission.tries + 1,
-                    seconds: (cx.now - self.begun_at).as_secs(),
-                };
+                let failure = cx.no_answer(path, NAME, self.begun_at);
                 cx.retry_or_fail(self.initiation, path, failure);
                 None
             }
@@ -309,6 +319,7 @@ impl Initiating {
         IkeSaStatus {
             id: self.id,
             connection: self.initiation.connection.name.clone(),
+            version: IkeVersion::V2,
             state: IkeState::Connecting,
             role: Role::Initiator,
             initiator_spi: self.spi,
@@ -316,6 +327,8 @@ impl Initiating {
             path: self.path,
             local_identity: None,
             remote_identity: None,
+            remote_user: None,
+            inside: Default::default(),
             suite: None,
             nat: Nat::default(),
             established_at: None,
@@ -450,6 +463,13 @@ fn answer(
     ];
     payloads.extend(nat_notifies(&connection, spis, path));
     payloads.extend(capability_notifies(&connection));
+    if additional_key_exchanges(&contents) == Additional::Possible {
+        payloads.push(intermediate_notify());
+    }
+    // IKE_AUTH may yet find another of them.
+    let possible = cx.connections_for(path, Version::V2);
+    payloads.extend(mark(&possible));
+    payloads.extend(ike_auth::certificate_request(cx, possible.iter().map(|connection| &**connection)));
     let response = encode(cx, Role::Responder, spis, Kind::Response, path, &payloads)?;
     let parts = ChannelParts {
         id: cx.next_ike_id(),
@@ -464,7 +484,8 @@ fn answer(
     };
     let channel = Channel::new(cx, parts)?;
     cx.transmit(path, std::slice::from_ref(&response));
-    let transcript = Transcript::new(&keys, datagram.bytes.to_vec(), response, nonce_i, nonce_r);
+    let messages = (datagram.bytes.to_vec(), response);
+    let transcript = Transcript::new(&keys, messages, (nonce_i, nonce_r), abilities(&contents));
     Ok(Some(HalfOpen::new(cx, channel, transcript)))
 }
 
@@ -485,8 +506,9 @@ fn choose(
 ) -> Result<(Arc<Connection>, ChosenIke), Error> {
     let offer = contents.security_association()?;
     let mut fault = Error::NoConnection(format!("no connection is configured for {path}"));
-    for connection in cx.connections_for(path) {
-        match negotiation::choose_ike(&connection.proposals, offer, Some(preferred)) {
+    let additional = additional_key_exchanges(contents);
+    for connection in cx.connections_for(path, Version::V2) {
+        match negotiation::choose_ike(&connection.proposals, offer, Some(preferred), additional) {
             Ok(chosen) => return Ok((connection, chosen)),
             Err(disagreement) => fault = disagreement.into(),
         }
@@ -499,10 +521,11 @@ pub(crate) fn allows(proposals: &[Proposal], suite: &IkeSuite) -> bool {
     proposals.iter().any(|proposal| {
         let integrity_fits =
             suite.protection.integrity().is_none_or(|integrity| proposal.integrity.contains(&integrity));
-        proposal.encryption.contains(&suite.protection.encryption())
+        suite.protection.encryption().is_some_and(|encryption| proposal.encryption.contains(&encryption))
             && integrity_fits
             && proposal.prf.contains(&suite.prf)
             && proposal.key_exchange.contains(&suite.key_exchange)
+            && proposal.additional.allows(&suite.additional)
     })
 }
 
@@ -528,37 +551,4 @@ fn encode(
     let message = encode_clear(&fields, payloads).map_err(|fault| Error::Local(fault.to_string()))?;
     cx.trace(TraceDirection::Sent, path, &header_of(&fields), (1, message.len()), payloads);
     Ok(message)
-}
-
-fn nat_notifies(connection: &Connection, spis: IkeSpis, path: Path) -> [Payload; 2] {
-    let mut source = nat_detection::detection_hash(spis, path.local);
-    if connection.encap == Encap::Always {
-        // A hash that fits no address makes the peer believe that we are behind a NAT.
-        source = nat_detection::detection_hash(spis, limits::FEIGNED_NAT_ADDRESS);
-    }
-    let destination = nat_detection::detection_hash(spis, path.remote);
-    [(NotifyType::NAT_DETECTION_SOURCE_IP, source), (NotifyType::NAT_DETECTION_DESTINATION_IP, destination)]
-        .map(|(notify_type, hash)| Payload::Notify(Notify::new(notify_type, hash)))
-}
-
-fn capability_notifies(connection: &Connection) -> Option<Payload> {
-    match connection.fragmentation {
-        Fragmentation::No => None,
-        Fragmentation::Yes | Fragmentation::Accept => {
-            Some(Payload::Notify(Notify::new(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, [])))
-        }
-    }
-}
-
-fn agreed_fragments(connection: &Connection, contents: &Contents) -> Fragments {
-    let peer_accepts = contents.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
-    match connection.fragmentation {
-        Fragmentation::Yes if peer_accepts => Fragments::Cut,
-        Fragmentation::Yes | Fragmentation::Accept | Fragmentation::No => Fragments::Whole,
-    }
-}
-
-fn find_nat(spis: IkeSpis, path: Path, payloads: &[Payload]) -> NatFinding {
-    nat_detection::detect(spis, path.local, path.remote, payloads)
-        .unwrap_or(NatFinding { local: Behind::Nothing, remote: Behind::Nothing })
 }

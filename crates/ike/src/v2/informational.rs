@@ -17,18 +17,19 @@
 
 use std::sync::Arc;
 
-use sa::Spi;
+use sa::{Protocol, Spi};
 use wire::registry::{ExchangeType, NotifyType, ProtocolId};
 use wire::v2::{Delete, Payload};
 
-use super::child::Confirmation;
 use super::contents::Contents;
 use super::ike_sa::{Active, IkeSa, Life, Request, Task};
 use super::{rekey_child, rekey_ike};
+use crate::child::Confirmation;
 use crate::context::Context;
 use crate::error::{Error, Failure};
 use crate::event::DownReason;
 use crate::io::{ChildSaId, Ticket};
+use crate::negotiation::{child_protocol, protocol_id};
 use crate::status::ChildState;
 
 // --- Initiator -----------------------------------------------------------------------------------------------------
@@ -61,20 +62,20 @@ pub(crate) fn delete_child(
         return None;
     };
     child.state = ChildState::Deleting;
-    let (spi, confirmation) = (child.inbound.spi, child.confirmation);
+    let (inbound, confirmation) = (child.inbound, child.confirmation);
     let active = Active::DeleteChild(DeletingChild { tickets, id, reason, confirmation });
-    Some(delete(Delete { protocol: ProtocolId::ESP, spis: vec![spi] }, active))
+    Some(delete(Delete { protocol: protocol_id(inbound.protocol), spis: vec![inbound.spi] }, active))
 }
 
 /// HDR, SK { D(ESP, our SPI) } -->   for a pair that is not here
-pub(crate) fn delete_unwanted(spi: Spi) -> Request {
-    delete(Delete { protocol: ProtocolId::ESP, spis: vec![spi] }, Active::DeleteUnwanted)
+pub(crate) fn delete_unwanted((protocol, spi): (Protocol, Spi)) -> Request {
+    delete(Delete { protocol: protocol_id(protocol), spis: vec![spi] }, Active::DeleteUnwanted)
 }
 
 /// <-- HDR, SK { D(ESP, its SPI) }   or nothing, if the peer deleted it at the same time
 pub(crate) fn finish_child(sa: &mut IkeSa, cx: &mut Context, deleting: DeletingChild, response: &Contents) {
     let DeletingChild { tickets, id, reason, confirmation } = deleting;
-    let is_named = response.deletes().any(|delete| delete.protocol == ProtocolId::ESP);
+    let is_named = response.deletes().any(|delete| delete.protocol != ProtocolId::IKE);
     if let Some(child) = sa.children.get(&id)
         && !is_named
         && child.is_perhaps_coming(confirmation, cx.now)
@@ -99,7 +100,10 @@ pub(crate) fn delete_ike(reason: DownReason, tickets: Vec<Ticket>) -> Request {
 
 /// <-- HDR, SK { }   or no answer at all: it is over either way.
 pub(crate) fn finish_ike(sa: &mut IkeSa, cx: &mut Context, deleting: DeletingIke) {
-    sa.end(cx, deleting.reason);
+    match deleting.reason {
+        reason @ DownReason::Failed(_) => sa.end_lost(cx, reason),
+        reason => sa.end(cx, reason),
+    }
     cx.finish(&deleting.tickets, &Ok(()));
 }
 
@@ -121,16 +125,16 @@ pub(crate) fn respond(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> R
         respond_delete_ike(sa, cx);
         return Ok(Vec::new());
     }
-    let named: Vec<Spi> = request
-        .deletes()
-        .filter(|delete| delete.protocol == ProtocolId::ESP)
-        .flat_map(|delete| delete.spis.iter().copied())
-        .collect();
-    let spis: Vec<Spi> = named.into_iter().filter_map(|spi| respond_delete_child(sa, cx, spi)).collect();
-    if spis.is_empty() {
-        return Ok(Vec::new());
+    let mut answers = Vec::new();
+    for delete in request.deletes() {
+        let Some(protocol) = child_protocol(delete.protocol) else { continue };
+        let named = delete.spis.iter();
+        let spis: Vec<Spi> = named.filter_map(|spi| respond_delete_child(sa, cx, protocol, *spi)).collect();
+        if !spis.is_empty() {
+            answers.push(Payload::Delete(Delete { protocol: delete.protocol, spis }));
+        }
     }
-    Ok(vec![Payload::Delete(Delete { protocol: ProtocolId::ESP, spis })])
+    Ok(answers)
 }
 
 /// HDR, SK { D(IKE) } -->
@@ -157,8 +161,8 @@ fn respond_delete_ike(sa: &mut IkeSa, cx: &mut Context) {
 
 /// HDR, SK { D(ESP, its SPI) } -->
 ///                             <-- HDR, SK { D(ESP, our SPI) }
-fn respond_delete_child(sa: &mut IkeSa, cx: &mut Context, spi: Spi) -> Option<Spi> {
-    let id = sa.child_named_by_peer(spi)?;
+fn respond_delete_child(sa: &mut IkeSa, cx: &mut Context, protocol: Protocol, spi: Spi) -> Option<Spi> {
+    let id = sa.child_named_by_peer(protocol, spi)?;
     rekey_child::yield_to_delete(sa, cx, id);
     let child = &sa.children[&id];
     let (inbound, is_lost, config) = (child.inbound.spi, child.is_in_use(), Arc::clone(&child.config));

@@ -3,39 +3,45 @@
 //!
 //! ```text
 //!  IKE_SA_INIT    SKEYSEED = prf(Ni | Nr, g^ir)
-//!  rekeyed        SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr)           with the old IKE SA's prf
+//!  rekeyed        SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr | SK(1) …)  with the old IKE SA's prf
 //!                     │
 //!                     ▼
 //!  {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr)
 //!     │                                       └──────┴─► AUTH
 //!     ▼
-//!  KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr)   ─► initiator's encryption, integrity; responder's encryption, integrity
+//!  KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr | SK(1) …)   ─► initiator's encryption, integrity; responder's encryption, integrity
 //! ```
+//!
+//! SK(1) and so on are the shared secrets of additional key exchanges, where there are any (RFC 9370 §2.2.2, §2.2.4).
 //!
 //! Nonces are values without their payload headers. "Initiator" is whoever began the exchange that the nonces belong to.
 
 use std::sync::Arc;
 
-use crypto::{Error, Prf, Secret, prf_plus};
-use sa::{EspSuite, IkeSuite};
-use wire::isakmp::IkeSpi;
+use crypto::{Error, KeyRule, Prf, Secret, prf_plus};
+use sa::{ChildSuite, IkeSuite};
 
-/// Both nonces of an exchange.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Nonces<'a> {
-    /// Ni, of whoever began the exchange.
-    pub(crate) initiator: &'a [u8],
-    /// Nr, of whoever answered.
-    pub(crate) responder: &'a [u8],
+pub(crate) use crate::exchange::{IkeSpis, Nonces};
+
+/// The shared secrets that an SA is made of.
+#[derive(Debug)]
+pub(crate) struct SharedSecrets {
+    first: Secret<Vec<u8>>,
+    /// Of its additional key exchanges, in order.
+    pub(crate) further: Vec<Secret<Vec<u8>>>,
 }
 
-/// Both SPIs of an IKE SA.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct IkeSpis {
-    /// The original initiator's.
-    pub(crate) initiator: IkeSpi,
-    /// The original responder's.
-    pub(crate) responder: IkeSpi,
+impl From<Secret<Vec<u8>>> for SharedSecrets {
+    fn from(first: Secret<Vec<u8>>) -> SharedSecrets {
+        SharedSecrets { first, further: Vec::new() }
+    }
+}
+
+/// Lays out what the keys of a new SA come from (RFC 9370 §2.2.4).
+fn seed<'a>(shared: Option<&'a SharedSecrets>, nonces: Nonces<'a>) -> Vec<&'a [u8]> {
+    let first = shared.map(|shared| shared.first.as_slice());
+    let further = shared.into_iter().flat_map(|shared| shared.further.iter().map(Secret::as_slice));
+    first.into_iter().chain([nonces.initiator, nonces.responder]).chain(further).collect()
 }
 
 /// The seven secrets of an IKE SA (RFC 7296 §2.14).
@@ -68,8 +74,10 @@ impl IkeKeys {
         nonces: Nonces<'_>,
         spis: IkeSpis,
     ) -> Result<IkeKeys, Error> {
-        let both_nonces = Secret::new([nonces.initiator, nonces.responder].concat());
-        let skeyseed = suite.prf.prf.compute(both_nonces.as_slice(), &[shared.as_slice()]);
+        let prf = suite.prf.prf;
+        let key =
+            Secret::new([nonces.initiator, nonces.responder].map(|nonce| key_part(prf, nonce)).concat());
+        let skeyseed = prf.compute(key.as_slice(), &[shared.as_slice()]);
         IkeKeys::expand(suite, &skeyseed, nonces, spis)
     }
 
@@ -82,12 +90,11 @@ impl IkeKeys {
         suite: &IkeSuite,
         old_prf: &dyn Prf,
         old_sk_d: &Secret<Vec<u8>>,
-        shared: &Secret<Vec<u8>>,
+        shared: &SharedSecrets,
         nonces: Nonces<'_>,
         spis: IkeSpis,
     ) -> Result<IkeKeys, Error> {
-        let seed = [shared.as_slice(), nonces.initiator, nonces.responder];
-        let skeyseed = old_prf.compute(old_sk_d.as_slice(), &seed);
+        let skeyseed = old_prf.compute(old_sk_d.as_slice(), &seed(Some(shared), nonces));
         IkeKeys::expand(suite, &skeyseed, nonces, spis)
     }
 
@@ -110,6 +117,15 @@ impl IkeKeys {
     }
 }
 
+/// The part of a nonce that goes into the key of the first derivation: half a key where the PRF wants keys of one length
+/// (RFC 7296 §2.14).
+fn key_part<'a>(prf: &dyn Prf, nonce: &'a [u8]) -> &'a [u8] {
+    match prf.key_rule() {
+        KeyRule::Any => nonce,
+        KeyRule::Fixed => &nonce[..nonce.len().min(prf.key_len() / 2)],
+    }
+}
+
 /// The keys of a Child SA, one for each of its two SAs: encryption key, then integrity key (RFC 7296 §2.17).
 #[derive(Clone, Debug)]
 pub(crate) struct ChildKeys {
@@ -120,29 +136,31 @@ pub(crate) struct ChildKeys {
 }
 
 impl ChildKeys {
-    /// Derives them with the IKE SA's `prf` and `sk_d`; `shared` is the secret of the exchange's own key exchange,
-    /// where it has one.
+    /// Derives them with the IKE SA's `prf` and `sk_d`; `shared` is from the exchange's own key exchanges, where it has
+    /// any.
     ///
     /// # Errors
     /// The suite takes more key material than the PRF can give.
     pub(crate) fn derive(
         prf: &dyn Prf,
         sk_d: &Secret<Vec<u8>>,
-        shared: Option<&Secret<Vec<u8>>>,
+        shared: Option<&SharedSecrets>,
         nonces: Nonces<'_>,
-        suite: &EspSuite,
+        suite: &ChildSuite,
     ) -> Result<ChildKeys, Error> {
         let length = suite.protection.key_len();
-        let seed = [shared.map_or(&[][..], Secret::as_slice), nonces.initiator, nonces.responder];
-        let stream = prf_plus(prf, sk_d.as_slice(), &seed, 2 * length)?;
+        let stream = prf_plus(prf, sk_d.as_slice(), &seed(shared, nonces), 2 * length)?;
         let [initiator, responder] = cut(&stream, [length; 2]);
         Ok(ChildKeys { initiator: Arc::new(initiator), responder: Arc::new(responder) })
     }
 }
 
 /// What an end's AUTH payload signs (RFC 7296 §2.15).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SignedOctets<'a> {
+    /// The other end's IKE_SA_INIT message, if both ends sign both
+    /// (draft-ietf-ipsecme-ikev2-downgrade-prevention §6).
+    pub(crate) others_message: Option<&'a Vec<u8>>,
     /// The end's own IKE_SA_INIT message, from the first octet of its header, without the non-ESP marker.
     pub(crate) message: &'a [u8],
     /// The other end's nonce.
@@ -151,13 +169,30 @@ pub(crate) struct SignedOctets<'a> {
     pub(crate) sk_p: &'a Secret<Vec<u8>>,
     /// The end's own ID payload without the generic header: type, reserved octets and data, as sent.
     pub(crate) identification_body: &'a [u8],
+    /// What the IKE_INTERMEDIATE exchanges add (RFC 9242 §3.3.2); nothing if there were none.
+    pub(crate) int_auth: Vec<u8>,
+}
+
+impl SignedOctets<'_> {
+    /// Gives them in one piece, as a signature covers them.
+    pub(crate) fn to_vec(&self, prf: &dyn Prf) -> Vec<u8> {
+        let signed = [self.message, self.nonce, self.maced_id(prf).as_slice(), &self.int_auth].concat();
+        match self.others_message {
+            // No message begins with so many zeros: what is signed so is never what is signed otherwise.
+            Some(others) => [&[0; 8], others.as_slice(), &signed].concat(),
+            None => signed,
+        }
+    }
+
+    fn maced_id(&self, prf: &dyn Prf) -> Secret<Vec<u8>> {
+        prf.compute(self.sk_p.as_slice(), &[self.identification_body])
+    }
 }
 
 /// Computes the AUTH value of a pre-shared key, to be sent or to be compared by [`Secret::ct_eq`] (RFC 7296 §2.15).
 pub(crate) fn psk_auth(prf: &dyn Prf, secret: &[u8], signed: &SignedOctets<'_>) -> Secret<Vec<u8>> {
     let padded = prf.compute(secret, &[KEY_PAD]);
-    let maced_id = prf.compute(signed.sk_p.as_slice(), &[signed.identification_body]);
-    prf.compute(padded.as_slice(), &[signed.message, signed.nonce, maced_id.as_slice()])
+    prf.compute(padded.as_slice(), &[&signed.to_vec(prf)])
 }
 
 const KEY_PAD: &[u8] = b"Key Pad for IKEv2";
@@ -176,11 +211,16 @@ fn cut<const N: usize>(stream: &Secret<Vec<u8>>, lengths: [usize; N]) -> [Secret
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sa::{Proposal, ProposalProtocol, Protection, transform};
+    use sa::{AdditionalSuite, Proposal, ProposalProtocol, Protection, transform};
+    use wire::isakmp::IkeSpi;
 
     /// Inputs that every value below is computed from: octets that count up.
     fn octets(start: u8, end: u8) -> Vec<u8> {
         (start..end).collect()
+    }
+
+    fn secrets() -> SharedSecrets {
+        Secret::from(octets(0x60, 0x80)).into()
     }
 
     const SPIS: IkeSpis =
@@ -192,6 +232,7 @@ mod tests {
             protection: protection(&proposal),
             prf: proposal.prf[0],
             key_exchange: proposal.key_exchange[0],
+            additional: AdditionalSuite::default(),
         }
     }
 
@@ -248,6 +289,35 @@ mod tests {
         );
     }
 
+    /// RFC 7296 §2.14: the first 64 bits of each nonce begin the derivation, and all of them go on with it.
+    #[test]
+    fn a_prf_of_fixed_keys_takes_half_a_key_of_each_nonce() {
+        assert_keys(
+            &derive("aes128-aesxcbc-x25519"),
+            [
+                "531e16475fbe6657fc69436353f352c2",
+                "fd6e04edd3a466222ef2fa2f08878650",
+                "75064d40e9fe6a7b0470f7d8804f12b1",
+                "a3127f51018a6a086e8ba9de2f5f5421",
+                "47ea56dc88cd6b9133dcf480ace38d6c",
+                "7e57605108ee0fb178405a389a2d78e6",
+                "824453817ca220e4564530ee0dabc2af",
+            ],
+        );
+        assert_keys(
+            &derive("aes128-aescmac-x25519"),
+            [
+                "f487c1d5407b4a169cfb5ae322548bbc",
+                "d2351a301755ab24824397b381dbe821",
+                "030e217123b280799d25eaa3e14571ec",
+                "c2e975c771893fb10c137518573222fc",
+                "984ea0ff06c77b5a54d2aae57b1d1d3c",
+                "57fde0342d4dc0dc9be2d304432dcd1c",
+                "11ec87e906ca1cceeff24be49a2a0db7",
+            ],
+        );
+    }
+
     #[test]
     fn rekeying_takes_the_old_prf_for_the_seed_and_the_new_one_for_the_keys() {
         let old = derive("aes256gcm16-prfsha384-x25519");
@@ -255,7 +325,7 @@ mod tests {
         let nonces = Nonces { initiator: &ni, responder: &nr };
         let suite = ike_suite("aes128-sha256-x25519");
         let prf = ike_suite("aes256gcm16-prfsha384-x25519").prf.prf;
-        let keys = IkeKeys::rekeyed(&suite, prf, &old.sk_d, &octets(0x60, 0x80).into(), nonces, SPIS);
+        let keys = IkeKeys::rekeyed(&suite, prf, &old.sk_d, &secrets(), nonces, SPIS);
         assert_keys(
             &keys.expect("enough key material"),
             [
@@ -275,9 +345,15 @@ mod tests {
         let sk_d = derive("aes128-sha256-x25519").sk_d;
         let (ni, nr) = (octets(0x00, 0x20), octets(0x20, 0x40));
         let nonces = Nonces { initiator: &ni, responder: &nr };
-        let child = |text: &str, shared: Option<&Secret<Vec<u8>>>| {
+        let child = |text: &str, shared: Option<&SharedSecrets>| {
             let proposal = Proposal::parse(ProposalProtocol::Esp, text).expect("the test's own text");
-            let suite = EspSuite { protection: protection(&proposal), key_exchange: None, esn: sa::Esn::No };
+            let suite = ChildSuite {
+                protocol: sa::Protocol::Esp,
+                protection: protection(&proposal),
+                key_exchange: None,
+                additional: AdditionalSuite::default(),
+                esn: sa::Esn::No,
+            };
             let keys = ChildKeys::derive(crypto::prf::HMAC_SHA2_256, &sk_d, shared, nonces, &suite);
             let ChildKeys { initiator, responder } = keys.expect("enough key material");
             [initiator, responder].map(|key| hex::encode(key.as_slice()))
@@ -291,7 +367,7 @@ mod tests {
             "33a6210f4949332abe27eee8617d547ad3f83f20ec53e6087680462b176168332b3ed749067e6ae365f2950ff8841e86",
             "b8c54fa3f0fbc78424423d21725b7cbf706b461057e4db948549526967225934db8a9c27d1a424edee4b6a117f4dbc19",
         ];
-        assert_eq!(child("aes128-sha256", Some(&octets(0x60, 0x80).into())), with_forward_secrecy);
+        assert_eq!(child("aes128-sha256", Some(&secrets())), with_forward_secrecy);
     }
 
     #[test]
@@ -299,19 +375,27 @@ mod tests {
         let keys = derive("aes128-sha256-x25519");
         let nonce = octets(0x20, 0x40);
         let signed = SignedOctets {
+            others_message: None,
             message: b"the first message",
             nonce: &nonce,
             sk_p: &keys.sk_pi,
             identification_body: b"\x02\0\0\0gw.example",
+            int_auth: Vec::new(),
         };
-        let auth = psk_auth(crypto::prf::HMAC_SHA2_256, b"a shared secret", &signed);
-        let expected = "f15bd641952480f15e6b3caa842c815860e118a101ed62ea259941c5c5a855f4";
-        assert_eq!(hex::encode(auth.as_slice()), expected);
+        let auth = |signed| {
+            let auth = psk_auth(crypto::prf::HMAC_SHA2_256, b"a shared secret", signed);
+            hex::encode(auth.as_slice())
+        };
+        assert_eq!(auth(&signed), "f15bd641952480f15e6b3caa842c815860e118a101ed62ea259941c5c5a855f4");
+        let second = b"the second message".to_vec();
+        let whole =
+            SignedOctets { others_message: Some(&second), int_auth: b"what came between".to_vec(), ..signed };
+        assert_eq!(auth(&whole), "17fabef76f229386c457b1d8189b422f2e9f4ce0656b4a82973f06a7cb8c319b");
     }
 
     #[test]
     fn every_suite_of_the_table_can_be_keyed() {
-        for encryption in transform::ENCRYPTION {
+        for encryption in transform::ENCRYPTION.iter().filter(|row| row.serves_ike()) {
             for prf in transform::PSEUDO_RANDOM {
                 let protection = match encryption.kind {
                     transform::EncryptionKind::Aead(_) => Protection::Combined(encryption),
@@ -319,7 +403,8 @@ mod tests {
                         Protection::Separate { encryption, integrity: &transform::INTEGRITY[0] }
                     }
                 };
-                let suite = IkeSuite { protection, prf, key_exchange: &transform::GROUPS[0] };
+                let additional = AdditionalSuite::default();
+                let suite = IkeSuite { protection, prf, key_exchange: &transform::GROUPS[0], additional };
                 let nonces = Nonces { initiator: &[1; 32], responder: &[2; 32] };
                 let keys =
                     IkeKeys::derive(&suite, &vec![3; 32].into(), nonces, SPIS).expect("enough key material");

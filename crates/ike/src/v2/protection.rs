@@ -9,7 +9,7 @@
 //!  +-------------+-------------------+---------------+  +----+-------------------------------+-----+
 //!
 //!  AEAD:          ICV over everything to its left, IV from a counter
-//!  cipher + MAC:  ICV over everything to its left, IV random, padding up to whole blocks
+//!  cipher + MAC:  ICV over everything to its left, padding up to whole blocks; IV random, or from a counter (RFC 5930)
 //! ```
 //!
 //! Keys are expanded once for an IKE SA. A direction's key protects only messages of one end, so a message that is
@@ -17,16 +17,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crypto::{AeadKey, CipherKey, Forged, MacKey, Random, Secret};
+use crypto::{AeadKey, CipherKey, Forged, IvRule, MacKey, Random, Secret};
 use sa::transform::EncryptionKind;
 use sa::{IkeSuite, Protection};
 use thiserror::Error;
+use wire::TooLong;
 use wire::isakmp::Header;
 use wire::registry::PayloadType;
 use wire::v2::{
     Datagram, Encrypted, FragmentNumber, HeaderFields, Payload, encode_payloads, encrypted_prefix,
 };
-use wire::{Malformed, TooLong};
 
 use super::keys::IkeKeys;
 use crate::Role;
@@ -78,16 +78,6 @@ pub(crate) enum NotOpened {
     Padding,
 }
 
-impl Opened {
-    /// Reads the payloads of a whole message.
-    ///
-    /// # Errors
-    /// They are malformed.
-    pub(crate) fn payloads(&self) -> Result<Vec<Payload>, Malformed> {
-        wire::v2::decode_payloads(self.first_payload, &self.plaintext)
-    }
-}
-
 impl MessageProtection {
     /// Expands the keys of both directions; `role` is ours.
     ///
@@ -127,6 +117,11 @@ impl MessageProtection {
             }
             Some(_) | None => Ok(vec![key.seal(header, first_payload, None, &content, random)?]),
         }
+    }
+
+    /// Gives the octets of payloads that one message of at most `datagram` octets has room for.
+    pub(crate) fn room(&self, datagram: usize) -> usize {
+        self.outbound.room(WHOLE_PREFIX_LEN, datagram)
     }
 
     /// Checks and decrypts a message of the peer.
@@ -174,12 +169,13 @@ enum DirectionKey {
     Combined {
         key: Box<dyn AeadKey>,
         icv_len: usize,
-        /// The next explicit IV. A counter cannot repeat under one key, as a random value of 8 octets could.
-        next_iv: AtomicU64,
+        iv_counter: IvCounter,
     },
     Separate {
         cipher: Box<dyn CipherKey>,
         mac: Box<dyn MacKey>,
+        iv_rule: IvRule,
+        iv_counter: IvCounter,
         iv_len: usize,
         block_len: usize,
         icv_len: usize,
@@ -192,27 +188,30 @@ impl DirectionKey {
         encryption: &Secret<Vec<u8>>,
         integrity: &Secret<Vec<u8>>,
     ) -> Result<DirectionKey, crypto::Error> {
-        match (&protection.encryption().kind, protection.integrity()) {
-            (EncryptionKind::Aead(aead), _) => Ok(DirectionKey::Combined {
+        let cipher = protection.encryption().filter(|row| row.serves_ike()).map(|row| &row.kind);
+        match (cipher, protection.integrity().filter(|row| !row.is_for_ah_alone())) {
+            (Some(EncryptionKind::Aead(aead)), _) => Ok(DirectionKey::Combined {
                 key: aead.key(encryption.as_slice())?,
                 icv_len: aead.icv_len(),
-                next_iv: AtomicU64::new(0),
+                iv_counter: IvCounter::default(),
             }),
-            (EncryptionKind::Cipher(cipher), Some(row)) => Ok(DirectionKey::Separate {
+            (Some(EncryptionKind::Cipher(cipher)), Some(row)) => Ok(DirectionKey::Separate {
                 cipher: cipher.key(encryption.as_slice())?,
                 mac: row.mac.key(integrity.as_slice())?,
+                iv_rule: cipher.iv_rule(),
+                iv_counter: IvCounter::default(),
                 iv_len: cipher.iv_len(),
                 block_len: cipher.block_len(),
                 icv_len: row.mac.icv_len(),
             }),
             // A message that anybody could change is worse than none.
-            (EncryptionKind::Cipher(_), None) => Err(crypto::Error::Length),
+            (Some(EncryptionKind::Cipher(_)) | None, _) => Err(crypto::Error::Length),
         }
     }
 
     fn iv_len(&self) -> usize {
         match self {
-            DirectionKey::Combined { .. } => AEAD_IV_LEN,
+            DirectionKey::Combined { .. } => COUNTER_IV_LEN,
             DirectionKey::Separate { iv_len, .. } => *iv_len,
         }
     }
@@ -237,10 +236,14 @@ impl DirectionKey {
 
     /// Octets of payloads that a fragment of `fragment_size` octets has room for.
     fn share_len(&self, fragment_size: usize) -> usize {
-        let overhead = FRAGMENT_PREFIX_LEN + self.iv_len() + self.icv_len();
-        let encrypted = fragment_size.saturating_sub(overhead);
+        self.room(FRAGMENT_PREFIX_LEN, fragment_size).max(FRAGMENT_CONTENT_AT_LEAST)
+    }
+
+    /// Octets of payloads that a datagram has room for behind so many octets in front of the body.
+    fn room(&self, prefix_len: usize, datagram: usize) -> usize {
+        let encrypted = datagram.saturating_sub(prefix_len + self.iv_len() + self.icv_len());
         let whole_blocks = encrypted - encrypted % self.block_len();
-        whole_blocks.saturating_sub(PAD_LENGTH_LEN).max(FRAGMENT_CONTENT_AT_LEAST)
+        whole_blocks.saturating_sub(PAD_LENGTH_LEN)
     }
 
     fn seal(
@@ -263,13 +266,16 @@ impl DirectionKey {
         text[content.len() + padding] =
             u8::try_from(padding).expect("padding is shorter than a cipher's block");
         match self {
-            DirectionKey::Combined { key, next_iv, .. } => {
-                let explicit_iv = next_iv.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-                iv.copy_from_slice(&explicit_iv);
-                key.seal(&explicit_iv, associated, text, icv)?;
+            DirectionKey::Combined { key, iv_counter, .. } => {
+                let counter_iv = iv_counter.next();
+                iv.copy_from_slice(&counter_iv);
+                key.seal(&counter_iv, associated, text, icv)?;
             }
-            DirectionKey::Separate { cipher, mac, .. } => {
-                random.fill(iv);
+            DirectionKey::Separate { cipher, mac, iv_rule, iv_counter, .. } => {
+                match iv_rule {
+                    IvRule::Unpredictable => random.fill(iv),
+                    IvRule::Unique => iv.copy_from_slice(&iv_counter.next()),
+                }
                 cipher.encrypt(iv, text)?;
                 mac.sign(&[associated, iv, text], icv);
             }
@@ -304,8 +310,18 @@ impl DirectionKey {
     }
 }
 
-/// Octets of the explicit IV of every AEAD of IPsec (RFC 5282 §3.1, RFC 7634 §3).
-const AEAD_IV_LEN: usize = 8;
+/// The next IV where it need only be unique. A counter cannot repeat under one key, as a random value of 8 octets could.
+#[derive(Debug, Default)]
+struct IvCounter(AtomicU64);
+
+impl IvCounter {
+    fn next(&self) -> [u8; COUNTER_IV_LEN] {
+        self.0.fetch_add(1, Ordering::Relaxed).to_be_bytes()
+    }
+}
+
+/// Octets of the IV of every AEAD and every counter mode that an IKE SA may have (RFC 5282 §3.1, RFC 5930 §2, RFC 7634 §3).
+const COUNTER_IV_LEN: usize = 8;
 /// Octets of the Pad Length field.
 const PAD_LENGTH_LEN: usize = 1;
 
@@ -316,6 +332,7 @@ mod tests {
     use crate::v2::keys::{IkeSpis, Nonces};
     use crypto::SystemRandom;
     use proptest::prelude::*;
+    use sa::AdditionalSuite;
     use sa::transform::{self, GROUPS, INTEGRITY, PSEUDO_RANDOM};
     use wire::isakmp::{Flags, IkeSpi};
     use wire::registry::ExchangeType;
@@ -339,16 +356,23 @@ mod tests {
         }
     }
 
-    /// Every protection of the transform table.
+    /// Every protection that an IKE SA may have.
     fn suites() -> Vec<IkeSuite> {
-        let protections = transform::ENCRYPTION.iter().flat_map(|encryption| match encryption.kind {
+        let rows = transform::ENCRYPTION.iter().filter(|row| row.serves_ike());
+        let protections = rows.flat_map(|encryption| match encryption.kind {
             EncryptionKind::Aead(_) => vec![Protection::Combined(encryption)],
             EncryptionKind::Cipher(_) => {
-                INTEGRITY.iter().map(|integrity| Protection::Separate { encryption, integrity }).collect()
+                let macs = INTEGRITY.iter().filter(|row| !row.is_for_ah_alone());
+                macs.map(|integrity| Protection::Separate { encryption, integrity }).collect()
             }
         });
         protections
-            .map(|protection| IkeSuite { protection, prf: &PSEUDO_RANDOM[0], key_exchange: &GROUPS[0] })
+            .map(|protection| IkeSuite {
+                protection,
+                prf: &PSEUDO_RANDOM[0],
+                key_exchange: &GROUPS[0],
+                additional: AdditionalSuite::default(),
+            })
             .collect()
     }
 

@@ -13,6 +13,8 @@
 //! which the delete shows, or the first packet in the new SA. Late packets of the old SA are opened for a while after
 //! it was deleted.
 //!
+//! Where additional key exchanges were agreed, they come before the new SAs (`ike_followup_ke`).
+//!
 //! When both ends begin at once, `collision` says whose replacement stays. Who made the other deletes it.
 
 use std::sync::Arc;
@@ -21,16 +23,19 @@ use sa::{PolicyId, Spi};
 use wire::registry::{ExchangeType, NotifyType, ProtocolId};
 use wire::v2::{Notify, Payload};
 
-use super::child::{self, ChildAnswer, ChildOffer, ChildSa, Confirmation, Installation, Tenure};
-use super::collision::{Collision, Winner};
+use super::child::{self, ChildAnswer, ChildOffer};
+use super::collision::{Collision, Rival};
 use super::contents::Contents;
-use super::create_child_sa::{OwnKey, answer_key_exchange, keying};
+use super::create_child_sa::{OwnKey, after_first, answer_key_exchange, keying};
+use super::ike_followup_ke::{self, Following, Material, Pending, Stage, Step};
 use super::ike_sa::{Active, IkeSa, Request, Task};
 use super::keys::Nonces;
+use crate::child::{Agreed, ChildSa, Confirmation, Installation, Tenure};
 use crate::context::Context;
 use crate::error::{Error, Failure};
 use crate::event::{DownReason, Event};
 use crate::io::{ChildSaId, Ticket};
+use crate::negotiation::{child_protocol, protocol_id};
 use crate::status::{ChildSaStatus, ChildState};
 use crate::{ChildConfig, Role};
 
@@ -49,7 +54,7 @@ pub(crate) struct Initiated {
     policy: PolicyId,
     offer: ChildOffer,
     nonce: Vec<u8>,
-    key: OwnKey,
+    stage: Stage<Agreed>,
     /// The peer's replacement of the same Child SA, if it began one as well.
     collision: Option<Collision<ChildSaId>>,
 }
@@ -64,7 +69,7 @@ pub(crate) fn initiate(
     let group = sa.children.get(&id).and_then(|old| {
         let configured =
             old.config.proposals.iter().flat_map(|proposal| &proposal.key_exchange).next().copied();
-        old.agreed.chosen.suite.key_exchange.or(configured)
+        old.agreed.suite.key_exchange.or(configured)
     });
     initiate_with(sa, cx, id, tickets, group)
 }
@@ -90,15 +95,22 @@ fn initiate_with(
             return None;
         }
     };
+    let offer = match ChildOffer::replacing(cx, old, sa.channel.ends()) {
+        Ok(offer) => offer,
+        Err(fault) => {
+            cx.fail(&tickets, Some(&sa.connection.name), Some(sa.channel.path), fault.into());
+            return None;
+        }
+    };
     let old_status = old.status();
     old.state = ChildState::Rekeying;
-    let offer = ChildOffer::replacing(cx, old);
     let nonce = cx.next_nonce();
-    let rekey_sa = Notify::about(ProtocolId::ESP, old.inbound.spi, NotifyType::REKEY_SA);
+    let protocol = protocol_id(old.inbound.protocol);
+    let rekey_sa = Notify::about(protocol, old.inbound.spi, NotifyType::REKEY_SA);
     let mut payloads =
         vec![Payload::Notify(rekey_sa), offer.security_association(), Payload::Nonce(nonce.clone())];
     payloads.extend(key.payload());
-    payloads.extend(offer.selectors_and_mode());
+    payloads.extend(offer.selectors_and_terms());
     let (config, policy, confirmation) = (Arc::clone(&old.config), old.policy, old.confirmation);
     let initiated = Initiated {
         tickets,
@@ -109,43 +121,50 @@ fn initiate_with(
         policy,
         offer,
         nonce,
-        key,
+        stage: Stage::Asked(key),
         collision: None,
     };
     let active = Active::RekeyChild(Box::new(initiated));
     Some(Request { exchange_type: ExchangeType::CREATE_CHILD_SA, payloads, active })
 }
 
-// <-- HDR, SK { SA, Nr, [KEr,] TSi, TSr }
+// <-- HDR, SK { SA, Nr, [KEr,] TSi, TSr }   or what answers an additional key exchange
 pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, mut initiated: Initiated, response: &Contents) {
-    if let Some(old) = sa.children.get_mut(&initiated.old)
-        && old.state == ChildState::Rekeying
-    {
-        old.state = ChildState::Installed;
-    }
     if response.refusal("").is_some() {
+        stop_rekeying(sa, initiated.old);
         return finish_refused(sa, cx, initiated, response);
     }
-    let key = std::mem::replace(&mut initiated.key, OwnKey::Absent);
-    match make(sa, cx, &initiated, key, response) {
+    let stage = std::mem::replace(&mut initiated.stage, Stage::Asked(OwnKey::Absent));
+    let (protocol, step) = match stage {
+        Stage::Asked(key) => {
+            let Initiated { offer, nonce, .. } = &initiated;
+            (offer.protocol(response), after_first(sa, offer, nonce, key, response))
+        }
+        Stage::Following(following) => (following.agreed.suite.protocol, following.take_in(response)),
+    };
+    let made = match step {
+        Ok(Step::Further(following, payloads)) => return go_on(sa, cx, initiated, following, payloads),
+        Ok(Step::Made(agreed, material)) => {
+            make(sa, cx, &initiated, agreed, &material).map(|new| (new, material))
+        }
+        Err(fault) => Err(fault),
+    };
+    stop_rekeying(sa, initiated.old);
+    match made {
         Err(fault) => {
-            sa.delete_unwanted_child(cx, initiated.offer.our_spi());
+            sa.delete_unwanted_child(cx, (protocol, initiated.offer.our_spi()));
             cx.fail(&initiated.tickets, Some(&sa.connection.name), Some(sa.channel.path), fault.into());
         }
-        Ok(mut new) => {
-            let nonces = Nonces {
-                initiator: &initiated.nonce,
-                responder: response.nonce().map_or(&[], |nonce| nonce),
-            };
+        Ok((mut new, material)) => {
             // A rival that is gone without a successor, as when the IKE SA is being taken down, has nothing to win.
             let is_rivalled = sa
                 .children
                 .values()
                 .any(|other| other.policy == initiated.policy && other.id != initiated.old);
-            let lost = initiated
-                .collision
-                .as_ref()
-                .filter(|collision| is_rivalled && collision.winner(nonces) == Winner::Theirs);
+            let lost = initiated.collision.as_ref().filter(|collision| {
+                let is_there = is_rivalled || !matches!(collision.rival, Rival::Made(_));
+                is_there && collision.is_lost(material.nonces())
+            });
             match lost {
                 Some(collision) => {
                     let rival = collision.rival;
@@ -153,6 +172,7 @@ pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, mut initiated: Initiated,
                 }
                 None => {
                     new.start_sending(cx);
+                    forget_rival(sa, initiated.old);
                     take_over(sa, cx, new, &initiated);
                 }
             }
@@ -161,19 +181,62 @@ pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, mut initiated: Initiated,
     }
 }
 
+/// Begins the next additional key exchange, unless a collision is lost: then there is nothing to delete yet, and it ends
+/// here (RFC 9370 §2.2.4).
+fn go_on(
+    sa: &mut IkeSa,
+    cx: &mut Context,
+    mut initiated: Initiated,
+    following: Box<Following<Agreed>>,
+    payloads: Vec<Payload>,
+) {
+    if let Some(collision) = initiated.collision.take() {
+        if collision.is_lost(following.material.nonces()) {
+            stop_rekeying(sa, initiated.old);
+            yield_to_rival(sa, cx, initiated.old, &initiated.old_status, collision.rival);
+            return cx.finish(&initiated.tickets, &Ok(()));
+        }
+        // The peer goes no further with its own, or deletes it.
+        forget_rival(sa, initiated.old);
+    }
+    initiated.stage = Stage::Following(following);
+    let active = Active::RekeyChild(Box::new(initiated));
+    sa.send_next(cx, ike_followup_ke::request(payloads, active));
+}
+
+/// The old Child SA is no longer being replaced by us.
+fn stop_rekeying(sa: &mut IkeSa, old: ChildSaId) {
+    if let Some(old) = sa.children.get_mut(&old)
+        && old.state == ChildState::Rekeying
+    {
+        old.state = ChildState::Installed;
+    }
+}
+
+/// The peer goes no further with its own wish to replace a Child SA.
+fn forget_rival(sa: &mut IkeSa, old: ChildSaId) {
+    sa.pending.retain(|pending| !is_about(pending, old));
+}
+
+/// Tells whether the peer is replacing a Child SA, and has not come to the end of its key exchanges.
+pub(crate) fn is_peers_to_replace(sa: &IkeSa, old: ChildSaId) -> bool {
+    sa.pending.iter().any(|pending| is_about(pending, old))
+}
+
+fn is_about(pending: &Pending, old: ChildSaId) -> bool {
+    matches!(&pending.wish, ike_followup_ke::Wish::RekeyChild(wish) if wish.old == old)
+}
+
 /// Installs the replacement without using it yet: a collision may make it redundant.
 fn make(
     sa: &mut IkeSa,
     cx: &mut Context,
     initiated: &Initiated,
-    key: OwnKey,
-    response: &Contents,
+    agreed: Agreed,
+    material: &Material,
 ) -> Result<ChildSa, Error> {
-    let Initiated { offer, nonce, policy, .. } = initiated;
-    let agreed = offer.accept(response)?;
-    let shared = key.finish(agreed.chosen.suite.key_exchange, response)?;
-    let nonces = Nonces { initiator: nonce, responder: response.nonce()? };
-    let keying = keying(sa, Role::Initiator, shared.as_ref(), nonces);
+    let Initiated { offer, policy, .. } = initiated;
+    let keying = keying(sa, Role::Initiator, material);
     let is_served =
         sa.children.values().any(|child| child.policy == *policy && child.tenure == Tenure::Holds);
     let installation = if is_served { Installation::StandBy(*policy) } else { Installation::New };
@@ -211,13 +274,27 @@ fn concede(
     cx: &mut Context,
     mut redundant: ChildSa,
     initiated: &Initiated,
-    rival: ChildSaId,
+    rival: Rival<ChildSaId>,
 ) {
     redundant.state = ChildState::Rekeyed;
     let id = redundant.id;
     sa.take_in(cx, redundant);
-    replaced_by_rival(sa, cx, initiated.old, &initiated.old_status, rival);
+    yield_to_rival(sa, cx, initiated.old, &initiated.old_status, rival);
     sa.queue_first(cx, Task::DeleteChild(id, DownReason::Redundant, Vec::new()));
+}
+
+/// The peer's replacement stays, as soon as it is there.
+fn yield_to_rival(
+    sa: &mut IkeSa,
+    cx: &mut Context,
+    old: ChildSaId,
+    old_status: &ChildSaStatus,
+    rival: Rival<ChildSaId>,
+) {
+    match rival {
+        Rival::Made(rival) => replaced_by_rival(sa, cx, old, old_status, rival),
+        Rival::Coming | Rival::Settled => {}
+    }
 }
 
 /// The peer's replacement stays; the old one is the peer's to delete.
@@ -240,13 +317,15 @@ fn replaced_by_rival(
 }
 
 fn finish_refused(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, response: &Contents) {
-    let Initiated { tickets, old, old_status, confirmation, key, config, collision, offer, .. } = initiated;
+    let Initiated { tickets, old, old_status, confirmation, stage, config, collision, offer, .. } = initiated;
     if let Some(collision) = collision {
         // The peer replaced it without seeing our wish: its replacement stays.
-        replaced_by_rival(sa, cx, old, &old_status, collision.rival);
+        yield_to_rival(sa, cx, old, &old_status, collision.rival);
         return cx.finish(&tickets, &Ok(()));
     }
-    if let Some(group) = key.wanted_instead(&config.proposals, response) {
+    if let Stage::Asked(key) = &stage
+        && let Some(group) = key.wanted_instead(&config.proposals, response)
+    {
         if let Some(again) = initiate_with(sa, cx, old, tickets, Some(group)) {
             sa.send_next(cx, again);
         }
@@ -263,7 +342,10 @@ fn finish_refused(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, respon
     if !is_here {
         return cx.finish(&tickets, &Err(Failure::Terminated));
     }
-    if is_coming || response.notify(NotifyType::TEMPORARY_FAILURE).is_some() {
+    if response.notify(NotifyType::TEMPORARY_FAILURE).is_some() || ike_followup_ke::is_forgotten(response) {
+        return sa.put_off(cx, Task::RekeyChild(old, tickets));
+    }
+    if is_coming {
         return sa.queue_later(cx, Task::RekeyChild(old, tickets));
     }
     if let Some(refusal) = response.refusal(&offer.in_words()) {
@@ -276,10 +358,10 @@ fn finish_refused(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, respon
 /// unless our response shows otherwise (RFC 7296 §2.25.1).
 pub(crate) fn yield_to_delete(sa: &mut IkeSa, cx: &mut Context, old: ChildSaId) {
     let Some(Active::RekeyChild(ours)) = &sa.active else { return };
-    let Some(rival) = ours.collision.as_ref().map(|collision| collision.rival).filter(|_| ours.old == old)
-    else {
+    if ours.old != old {
         return;
-    };
+    }
+    let Some(Rival::Made(rival)) = ours.collision.as_ref().map(|collision| collision.rival) else { return };
     let old_status = ours.old_status.clone();
     replaced_by_rival(sa, cx, old, &old_status, rival);
 }
@@ -292,40 +374,86 @@ pub(crate) fn respond(
     sa: &mut IkeSa,
     cx: &mut Context,
     request: &Contents,
+    protocol: ProtocolId,
     spi: Spi,
 ) -> Result<Vec<Payload>, Error> {
-    if matches!(sa.active, Some(Active::RekeyIke(_) | Active::DeleteIke(_))) {
-        return Err(Error::Busy);
-    }
-    let Some(old_id) = sa.child_named_by_peer(spi) else {
-        // It may be the one that a response on its way to us makes.
-        let is_coming = matches!(sa.active, Some(Active::CreateChild(_) | Active::RekeyChild(_)));
-        return Err(if is_coming { Error::Busy } else { Error::ChildSaNotFound { spi } });
-    };
+    let old_id = replaceable(sa, protocol, spi)?;
     let old = &sa.children[&old_id];
-    if !old.is_in_use() || sa.is_to_delete(old_id) {
-        // RFC 7296 §2.25.1: a Child SA that is being closed cannot be replaced; nor one that may yet lose a collision.
-        return Err(Error::Busy);
-    }
-    let answer = ChildAnswer::replacing(cx, old, request)?;
-    let (policy, old_status) = (old.policy, old.status());
+    let answer = ChildAnswer::replacing(cx, old, sa.channel.ends(), request)?;
     let (key_payload, shared) = answer_key_exchange(answer.group(), request)?;
     let (nonce_i, nonce_r) = (request.nonce()?, cx.next_nonce());
     let mut payloads = vec![answer.security_association(), Payload::Nonce(nonce_r.clone())];
     payloads.extend(key_payload);
-    payloads.extend(answer.selectors_and_mode());
+    payloads.extend(answer.selectors_and_terms());
     let nonces = Nonces { initiator: nonce_i, responder: &nonce_r };
-    let keying = keying(sa, Role::Responder, shared.as_ref(), nonces);
-    let ChildAnswer { config, agreed } = answer;
+    let material = Material::new(nonces, shared);
+    let ChildAnswer { config, agreed, .. } = answer;
+    let additional = agreed.suite.additional;
+    let wish = ike_followup_ke::Wish::RekeyChild(Wish { old: old_id, protocol, spi, config, agreed });
+    payloads.extend(ike_followup_ke::grant(sa, cx, wish, &additional, material)?);
+    if let Some(Active::RekeyChild(ours)) = &mut sa.active
+        && ours.old == old_id
+        && !additional.is_empty()
+    {
+        ours.collision = Some(Collision::new(nonces, Rival::Coming));
+    }
+    Ok(payloads)
+}
+
+/// Finds the Child SA that the peer wants to replace, if that can be done now.
+fn replaceable(sa: &IkeSa, protocol: ProtocolId, spi: Spi) -> Result<ChildSaId, Error> {
+    if matches!(sa.active, Some(Active::RekeyIke(_) | Active::DeleteIke(_))) {
+        return Err(Error::Busy);
+    }
+    let named = child_protocol(protocol);
+    let Some(old_id) = named.and_then(|protocol| sa.child_named_by_peer(protocol, spi)) else {
+        // It may be the one that a response on its way to us makes.
+        let is_coming = matches!(sa.active, Some(Active::CreateChild(_) | Active::RekeyChild(_)));
+        return Err(if is_coming { Error::Busy } else { Error::ChildSaNotFound { protocol, spi } });
+    };
+    // RFC 9370 §2.2.4: what we have begun to replace and have an answer for, the peer must not begin to.
+    let is_settled = matches!(
+        &sa.active,
+        Some(Active::RekeyChild(ours)) if ours.old == old_id && matches!(ours.stage, Stage::Following(_))
+    );
+    // RFC 7296 §2.25.1: a Child SA that is being closed cannot be replaced; nor one that may yet lose a collision.
+    if is_settled || !sa.children[&old_id].is_in_use() || sa.is_to_delete(old_id) {
+        return Err(Error::Busy);
+    }
+    Ok(old_id)
+}
+
+/// The replacement that the peer wants, as it was agreed.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    old: ChildSaId,
+    /// What the peer calls the old one.
+    protocol: ProtocolId,
+    spi: Spi,
+    config: Arc<ChildConfig>,
+    agreed: Agreed,
+}
+
+/// Makes it: all of its key exchanges are over.
+pub(crate) fn fulfil(sa: &mut IkeSa, cx: &mut Context, wish: Wish, material: &Material) -> Result<(), Error> {
+    let Wish { protocol, spi, config, agreed, .. } = wish;
+    let old_id = replaceable(sa, protocol, spi)?;
+    let old = &sa.children[&old_id];
+    let (policy, old_status) = (old.policy, old.status());
+    let keying = keying(sa, Role::Responder, material);
     let new =
         child::install(cx, &sa.peer, &config, agreed, &keying, sa.carriage(), Installation::StandBy(policy))?;
     let new_id = new.id;
     sa.take_in(cx, new);
     match &mut sa.active {
         Some(Active::RekeyChild(ours)) if ours.old == old_id => {
-            ours.collision = Some(Collision::new(nonces, new_id));
+            let rival = if material.has_followed() { Rival::Settled } else { Rival::Made(new_id) };
+            ours.collision = Some(Collision::new(material.nonces(), rival));
+            if rival == Rival::Settled {
+                replaced_by_rival(sa, cx, old_id, &old_status, new_id);
+            }
         }
         _ => replaced_by_rival(sa, cx, old_id, &old_status, new_id),
     }
-    Ok(payloads)
+    Ok(())
 }

@@ -9,28 +9,30 @@
 //!                                             <--    HDR, SK { }
 //! ```
 //!
+//! Where additional key exchanges were agreed, they come before the new IKE SA (`ike_followup_ke`).
+//!
 //! The peer stays authenticated: the new keys come from the old ones. When both ends begin at once, two new IKE SAs are
 //! made; `collision` says which inherits the Child SAs, and who made the other deletes it.
 
 use std::sync::Arc;
 
-use crypto::Secret;
 use sa::IkeSuite;
 use wire::isakmp::IkeSpi;
 use wire::registry::{ExchangeType, NotifyType};
 use wire::v2::Payload;
 
 use super::channel::{Channel, ChannelParts};
-use super::collision::{Collision, Winner};
+use super::collision::{Collision, Rival};
 use super::contents::Contents;
 use super::create_child_sa::{OwnKey, answer_key_exchange};
+use super::ike_followup_ke::{self, Material, Pending, Stage, Step};
 use super::ike_sa::{Active, IkeSa, Request, Task};
 use super::keys::{IkeKeys, IkeSpis, Nonces};
 use crate::context::{Context, Intent};
 use crate::error::{Error, Failure};
 use crate::event::{DownReason, Event};
 use crate::io::Ticket;
-use crate::negotiation;
+use crate::negotiation::{self, Additional};
 use crate::{Misbehaviour, Role};
 
 // --- Initiator -----------------------------------------------------------------------------------------------------
@@ -41,14 +43,14 @@ pub(crate) struct Initiated {
     pub tickets: Vec<Ticket>,
     spi: IkeSpi,
     nonce: Vec<u8>,
-    key: OwnKey,
+    stage: Stage<Agreed>,
     /// The IKE SA that the peer made, if it began as well, by our SPI.
     collision: Option<Collision<IkeSpi>>,
 }
 
 impl Initiated {
-    /// Gives the peer's replacement, if it began one as well.
-    pub(crate) fn rival(&self) -> Option<IkeSpi> {
+    /// Tells how far the peer's replacement has come, if it began one as well.
+    pub(crate) fn rival(&self) -> Option<Rival<IkeSpi>> {
         self.collision.as_ref().map(|collision| collision.rival)
     }
 }
@@ -76,27 +78,59 @@ fn initiate_with(
     let offer = negotiation::offer_ike(&sa.connection.proposals, Some(spi));
     let mut payloads = vec![Payload::SecurityAssociation(offer), Payload::Nonce(nonce.clone())];
     payloads.extend(key.payload());
-    let active = Active::RekeyIke(Box::new(Initiated { tickets, spi, nonce, key, collision: None }));
+    let stage = Stage::Asked(key);
+    let active = Active::RekeyIke(Box::new(Initiated { tickets, spi, nonce, stage, collision: None }));
     Some(Request { exchange_type: ExchangeType::CREATE_CHILD_SA, payloads, active })
 }
 
-// <-- HDR, SK { SA, Nr, KEr }
+/// What both ends agreed on for the new IKE SA.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    suite: IkeSuite,
+    spis: IkeSpis,
+}
+
+// <-- HDR, SK { SA, Nr, KEr }   or what answers an additional key exchange
 pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, response: &Contents) {
-    let Initiated { tickets, spi, nonce, key, collision } = initiated;
+    let Initiated { tickets, spi, nonce, stage, collision } = initiated;
     if let Some(refusal) = response.refusal("") {
         return match collision {
-            // The peer replaced the IKE SA without seeing our wish: its replacement stays.
+            // The peer replaces the IKE SA without having seen our wish: its replacement stays.
             Some(collision) => {
-                hand_over(sa, cx, collision.rival);
+                yield_to_rival(sa, cx, collision.rival);
                 cx.finish(&tickets, &Ok(()));
             }
-            None => finish_refused(sa, cx, tickets, &key, response, Error::Refused(refusal)),
+            None => finish_refused(sa, cx, tickets, &stage, response, Error::Refused(refusal)),
         };
     }
-    match make(sa, cx, spi, key, &nonce, response) {
+    let step = match stage {
+        Stage::Asked(key) => after_first(sa, spi, key, &nonce, response),
+        Stage::Following(following) => following.take_in(response),
+    };
+    let made = match step {
+        Ok(Step::Further(following, payloads)) => {
+            let nonces = following.material.nonces();
+            if let Some(collision) = collision.filter(|collision| collision.is_lost(nonces)) {
+                // There is nothing to delete yet: it ends here (RFC 9370 §2.2.4).
+                yield_to_rival(sa, cx, collision.rival);
+                return cx.finish(&tickets, &Ok(()));
+            }
+            // The peer goes no further with its own, or deletes it.
+            forget_rival(sa);
+            let stage = Stage::Following(following);
+            let active =
+                Active::RekeyIke(Box::new(Initiated { tickets, spi, nonce, stage, collision: None }));
+            return sa.send_next(cx, ike_followup_ke::request(payloads, active));
+        }
+        Ok(Step::Made(agreed, material)) => {
+            replacement(sa, cx, Role::Initiator, agreed, &material).map(|new| (new, material))
+        }
+        Err(fault) => Err(fault),
+    };
+    match made {
         Err(fault) => match collision {
             Some(collision) => {
-                hand_over(sa, cx, collision.rival);
+                yield_to_rival(sa, cx, collision.rival);
                 cx.finish(&tickets, &Ok(()));
             }
             // The peer has moved on to an IKE SA that we cannot use: the two ends are apart.
@@ -106,33 +140,33 @@ pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, res
                 sa.queue_first(cx, Task::DeleteIke(DownReason::Failed(failure), Vec::new()));
             }
         },
-        Ok(new) => {
-            let nonces = Nonces { initiator: &nonce, responder: response.nonce().map_or(&[], |nonce| nonce) };
-            match collision.as_ref().map(|collision| (collision.winner(nonces), collision.rival)) {
-                Some((Winner::Theirs, rival)) => concede(sa, cx, new, rival),
-                Some((Winner::Ours, _)) | None => take_over(sa, cx, new),
+        Ok((new, material)) => {
+            match collision.filter(|collision| collision.is_lost(material.nonces())) {
+                Some(collision) => concede(sa, cx, new, collision.rival),
+                None => take_over(sa, cx, new),
             }
             cx.finish(&tickets, &Ok(()));
         }
     }
 }
 
-fn make(
+/// Reads what the response of CREATE_CHILD_SA agreed on.
+fn after_first(
     sa: &IkeSa,
-    cx: &mut Context,
     spi: IkeSpi,
     key: OwnKey,
     nonce: &[u8],
     response: &Contents,
-) -> Result<IkeSa, Error> {
-    let chosen = negotiation::accept_ike(&sa.connection.proposals, response.security_association()?)
+) -> Result<Step<Agreed>, Error> {
+    let answer = response.security_association()?;
+    let chosen = negotiation::accept_ike(&sa.connection.proposals, answer, Additional::Possible)
         .map_err(|fault| Misbehaviour::NotOffered(fault.to_string()))?;
     let responder = chosen.peer_spi.ok_or(Misbehaviour::Other("its proposal for a new IKE SA has no SPI"))?;
-    let shared = key.finish(Some(chosen.suite.key_exchange), response)?;
-    let shared = shared.ok_or(Misbehaviour::Other("a new IKE SA needs a key exchange"))?;
-    let spis = IkeSpis { initiator: spi, responder };
-    let nonces = Nonces { initiator: nonce, responder: response.nonce()? };
-    replacement(sa, cx, Role::Initiator, chosen.suite, &shared, nonces, spis)
+    let suite = chosen.suite;
+    let shared = key.finish(Some(suite.key_exchange), response)?;
+    let material = Material::new(Nonces { initiator: nonce, responder: response.nonce()? }, shared);
+    let agreed = Agreed { suite, spis: IkeSpis { initiator: spi, responder } };
+    Step::after_first(agreed, &suite.additional, material, response)
 }
 
 /// Ours stays: the Child SAs move, and the old IKE SA is ours to delete.
@@ -146,11 +180,33 @@ fn take_over(sa: &mut IkeSa, cx: &mut Context, mut new: IkeSa) {
 }
 
 /// Theirs stays: it inherits; ours is redundant and ours to delete, the old IKE SA is the peer's to delete.
-fn concede(sa: &mut IkeSa, cx: &mut Context, mut redundant: IkeSa, rival: IkeSpi) {
+fn concede(sa: &mut IkeSa, cx: &mut Context, mut redundant: IkeSa, rival: Rival<IkeSpi>) {
     redundant.declare_redundant(cx);
     redundant.queue_first(cx, Task::DeleteIke(DownReason::Redundant, Vec::new()));
     cx.intents.push_back(Intent::Insert(Box::new(redundant)));
-    hand_over(sa, cx, rival);
+    yield_to_rival(sa, cx, rival);
+}
+
+/// The IKE SA that the peer makes stays, as soon as it is there.
+fn yield_to_rival(sa: &mut IkeSa, cx: &mut Context, rival: Rival<IkeSpi>) {
+    match rival {
+        Rival::Made(heir) => hand_over(sa, cx, heir),
+        Rival::Coming | Rival::Settled => {}
+    }
+}
+
+/// The peer goes no further with its own wish to replace the IKE SA.
+fn forget_rival(sa: &mut IkeSa) {
+    sa.pending.retain(|pending| !is_about(pending));
+}
+
+/// Tells whether the peer is replacing the IKE SA, and has not come to the end of its key exchanges.
+pub(crate) fn is_peers_to_replace(sa: &IkeSa) -> bool {
+    sa.pending.iter().any(is_about)
+}
+
+fn is_about(pending: &Pending) -> bool {
+    matches!(pending.wish, ike_followup_ke::Wish::RekeyIke(_))
 }
 
 /// Gives all that the old IKE SA has to the one that the peer made.
@@ -164,18 +220,20 @@ fn finish_refused(
     sa: &mut IkeSa,
     cx: &mut Context,
     tickets: Vec<Ticket>,
-    key: &OwnKey,
+    stage: &Stage<Agreed>,
     response: &Contents,
     fault: Error,
 ) {
-    if let Some(group) = key.wanted_instead(&sa.connection.proposals, response) {
+    if let Stage::Asked(key) = stage
+        && let Some(group) = key.wanted_instead(&sa.connection.proposals, response)
+    {
         if let Some(again) = initiate_with(sa, cx, tickets, group) {
             sa.send_next(cx, again);
         }
         return;
     }
-    if response.notify(NotifyType::TEMPORARY_FAILURE).is_some() {
-        return sa.queue_later(cx, Task::RekeyIke(tickets));
+    if response.notify(NotifyType::TEMPORARY_FAILURE).is_some() || ike_followup_ke::is_forgotten(response) {
+        return sa.put_off(cx, Task::RekeyIke(tickets));
     }
     cx.fail(&tickets, Some(&sa.connection.name), Some(sa.channel.path), fault.into());
     sa.queue_after_refusal(cx, Task::RekeyIke(Vec::new()));
@@ -186,8 +244,35 @@ fn finish_refused(
 // HDR, SK { SA, Ni, KEi } -->
 //                         <-- HDR, SK { SA, Nr, KEr }
 pub(crate) fn respond(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> Result<Vec<Payload>, Error> {
+    check_replaceable(sa)?;
+    let preferred = request.optional_key_exchange()?.map(|theirs| theirs.group);
+    let offer = request.security_association()?;
+    let chosen = negotiation::choose_ike(&sa.connection.proposals, offer, preferred, Additional::Possible)?;
+    let initiator = chosen.peer_spi.ok_or(Misbehaviour::Other("its proposal for a new IKE SA has no SPI"))?;
+    let (key_payload, shared) = answer_key_exchange(Some(chosen.suite.key_exchange.id), request)?;
+    let (nonce_i, nonce_r) = (request.nonce()?, cx.next_nonce());
+    let spis = IkeSpis { initiator, responder: cx.next_ike_spi() };
+    let proposal = negotiation::answer_ike(&chosen, Some(spis.responder));
+    let mut payloads = vec![Payload::SecurityAssociation(vec![proposal]), Payload::Nonce(nonce_r.clone())];
+    payloads.extend(key_payload);
+    let nonces = Nonces { initiator: nonce_i, responder: &nonce_r };
+    let additional = chosen.suite.additional;
+    let wish = ike_followup_ke::Wish::RekeyIke(Wish(Agreed { suite: chosen.suite, spis }));
+    payloads.extend(ike_followup_ke::grant(sa, cx, wish, &additional, Material::new(nonces, shared))?);
+    if let Some(Active::RekeyIke(ours)) = &mut sa.active
+        && !additional.is_empty()
+    {
+        ours.collision = Some(Collision::new(nonces, Rival::Coming));
+    }
+    Ok(payloads)
+}
+
+fn check_replaceable(sa: &IkeSa) -> Result<(), Error> {
     match &sa.active {
-        None | Some(Active::Liveness | Active::RekeyIke(_)) => {}
+        None | Some(Active::Liveness | Active::Probe(_)) => Ok(()),
+        // RFC 9370 §2.2.4: what we have begun to replace and have an answer for, the peer must not begin to.
+        Some(Active::RekeyIke(ours)) if matches!(ours.stage, Stage::Following(_)) => Err(Error::Busy),
+        Some(Active::RekeyIke(_)) => Ok(()),
         // RFC 7296 §2.25.2: a Child SA of this IKE SA is being made, replaced or deleted, or the IKE SA itself deleted.
         Some(
             Active::CreateChild(_)
@@ -195,30 +280,34 @@ pub(crate) fn respond(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> R
             | Active::DeleteChild(_)
             | Active::DeleteUnwanted
             | Active::DeleteIke(_),
-        ) => return Err(Error::Busy),
+        ) => Err(Error::Busy),
     }
-    let preferred = request.optional_key_exchange()?.map(|theirs| theirs.group);
-    let chosen =
-        negotiation::choose_ike(&sa.connection.proposals, request.security_association()?, preferred)?;
-    let initiator = chosen.peer_spi.ok_or(Misbehaviour::Other("its proposal for a new IKE SA has no SPI"))?;
-    let (key_payload, shared) = answer_key_exchange(Some(chosen.suite.key_exchange.id), request)?;
-    let shared = shared.ok_or(Misbehaviour::Other("a new IKE SA needs a key exchange"))?;
-    let (nonce_i, nonce_r) = (request.nonce()?, cx.next_nonce());
-    let spis = IkeSpis { initiator, responder: cx.next_ike_spi() };
-    let nonces = Nonces { initiator: nonce_i, responder: &nonce_r };
-    let mut new = replacement(sa, cx, Role::Responder, chosen.suite, &shared, nonces, spis)?;
-    let proposal = negotiation::answer_ike(&chosen, Some(spis.responder));
-    let mut payloads = vec![Payload::SecurityAssociation(vec![proposal]), Payload::Nonce(nonce_r.clone())];
-    payloads.extend(key_payload);
+}
+
+/// The new IKE SA that the peer wants, as it was agreed.
+#[derive(Debug)]
+pub(crate) struct Wish(Agreed);
+
+/// Makes it: all of its key exchanges are over.
+pub(crate) fn fulfil(sa: &mut IkeSa, cx: &mut Context, wish: Wish, material: &Material) -> Result<(), Error> {
+    check_replaceable(sa)?;
+    let Wish(agreed) = wish;
+    let mut new = replacement(sa, cx, Role::Responder, agreed, material)?;
     let heir = new.our_spi();
     // Until it inherits, it is not certain to stay.
     new.declare_redundant(cx);
     cx.intents.push_back(Intent::Insert(Box::new(new)));
     match &mut sa.active {
-        Some(Active::RekeyIke(ours)) => ours.collision = Some(Collision::new(nonces, heir)),
+        Some(Active::RekeyIke(ours)) => {
+            let rival = if material.has_followed() { Rival::Settled } else { Rival::Made(heir) };
+            ours.collision = Some(Collision::new(material.nonces(), rival));
+            if rival == Rival::Settled {
+                hand_over(sa, cx, heir);
+            }
+        }
         _ => hand_over(sa, cx, heir),
     }
-    Ok(payloads)
+    Ok(())
 }
 
 // --- Both ----------------------------------------------------------------------------------------------------------
@@ -228,13 +317,13 @@ fn replacement(
     sa: &IkeSa,
     cx: &mut Context,
     role: Role,
-    suite: IkeSuite,
-    shared: &Secret<Vec<u8>>,
-    nonces: Nonces<'_>,
-    spis: IkeSpis,
+    agreed: Agreed,
+    material: &Material,
 ) -> Result<IkeSa, Error> {
     let old = &sa.channel;
-    let keys = IkeKeys::rekeyed(&suite, old.suite.prf.prf, &old.sk_d, shared, nonces, spis)
+    let Agreed { suite, spis } = agreed;
+    let shared = material.secrets.as_ref().ok_or(Misbehaviour::Other("a new IKE SA needs a key exchange"))?;
+    let keys = IkeKeys::rekeyed(&suite, old.suite.prf.prf, &old.sk_d, shared, material.nonces(), spis)
         .map_err(|fault| Error::Local(fault.to_string()))?;
     let parts = ChannelParts {
         id: old.id,
@@ -258,12 +347,12 @@ pub(crate) fn yield_to_delete(sa: &mut IkeSa, cx: &mut Context) -> bool {
         return false;
     };
     match ours.rival() {
-        Some(rival) => {
-            hand_over(sa, cx, rival);
+        Some(rival @ (Rival::Made(_) | Rival::Settled)) => {
+            yield_to_rival(sa, cx, rival);
             cx.finish(&ours.tickets, &Ok(()));
             true
         }
-        None => {
+        Some(Rival::Coming) | None => {
             cx.finish(&ours.tickets, &Err(Failure::Terminated));
             false
         }

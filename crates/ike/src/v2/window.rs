@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use thiserror::Error;
 
-use crate::retransmission::{Jitter, RetransmissionPolicy};
+use crate::retransmission::{Jitter, Repeating, Retransmission, RetransmissionPolicy};
 
 /// Our side of the exchanges that we begin: the next message id, and the one request that waits for its response.
 #[derive(Clone, Debug, Default)]
@@ -29,14 +29,7 @@ pub(crate) struct OurWindow {
 pub(crate) struct InFlight {
     /// Its message id.
     pub(crate) message_id: u32,
-    /// Its datagrams, kept because a repetition must be bitwise identical (RFC 7296 §2.1).
-    datagrams: Vec<Vec<u8>>,
-    /// How often it was repeated so far.
-    attempt: u32,
-    /// When it is repeated next, or given up.
-    deadline: Instant,
-    policy: RetransmissionPolicy,
-    jitter: Jitter,
+    repeating: Repeating,
 }
 
 /// Why a request cannot be sent now.
@@ -48,22 +41,6 @@ pub(crate) enum NotStarted {
     /// All message ids are used up; the IKE SA must be rekeyed or closed (RFC 7296 §2.2).
     #[error("the IKE SA has used all of its message ids")]
     Exhausted,
-}
-
-/// What to do about the request that waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Retransmission<'a> {
-    /// Nothing: none waits, or its time has not come.
-    NotDue,
-    /// Send these datagrams again.
-    Send {
-        /// The whole request, as it was sent first.
-        datagrams: &'a [Vec<u8>],
-        /// Counts repetitions from one.
-        attempt: u32,
-    },
-    /// The peer has not answered in all the time it had: the IKE SA has failed (RFC 7296 §2.4).
-    GiveUp,
 }
 
 /// Whether a response answers our request.
@@ -108,7 +85,8 @@ impl OurWindow {
         }
         let message_id = self.next_id;
         self.next_id = message_id.checked_add(1).ok_or(NotStarted::Exhausted)?;
-        self.in_flight = Some(InFlight::begin(message_id, now, datagrams, policy, jitter));
+        let repeating = Repeating::begin(now, datagrams, policy, jitter);
+        self.in_flight = Some(InFlight { message_id, repeating });
         Ok(message_id)
     }
 
@@ -117,16 +95,23 @@ impl OurWindow {
     ///
     /// Without a request that waits this does nothing.
     pub(crate) fn replace(&mut self, now: Instant, datagrams: Vec<Vec<u8>>) {
-        if let Some(InFlight { message_id, policy, jitter, .. }) = self.in_flight {
-            self.in_flight = Some(InFlight::begin(message_id, now, datagrams, policy, jitter));
+        if let Some(waiting) = &mut self.in_flight {
+            waiting.repeating.replace(now, datagrams);
+        }
+    }
+
+    /// Has the request that waits repeated at a certain moment, and from then on as ever.
+    pub(crate) fn hurry(&mut self, at: Instant) {
+        if let Some(waiting) = &mut self.in_flight {
+            waiting.repeating.hurry(at);
         }
     }
 
     /// Tells what to do about the request that waits, and counts the repetition if that is it.
     pub(crate) fn retransmit(&mut self, now: Instant) -> Retransmission<'_> {
         match &mut self.in_flight {
-            Some(waiting) if now >= waiting.deadline => waiting.repeat(now),
-            Some(_) | None => Retransmission::NotDue,
+            Some(waiting) => waiting.repeating.repeat(now),
+            None => Retransmission::NotDue,
         }
     }
 
@@ -140,29 +125,7 @@ impl OurWindow {
 
     /// Tells when [`retransmit`](Self::retransmit) has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.in_flight.as_ref().map(|waiting| waiting.deadline)
-    }
-}
-
-impl InFlight {
-    fn begin(
-        message_id: u32,
-        now: Instant,
-        datagrams: Vec<Vec<u8>>,
-        policy: RetransmissionPolicy,
-        jitter: Jitter,
-    ) -> InFlight {
-        let deadline = now + jitter.apply(policy.delay(0));
-        InFlight { message_id, datagrams, attempt: 0, deadline, policy, jitter }
-    }
-
-    fn repeat(&mut self, now: Instant) -> Retransmission<'_> {
-        if self.attempt >= self.policy.tries {
-            return Retransmission::GiveUp;
-        }
-        self.attempt += 1;
-        self.deadline = now + self.jitter.apply(self.policy.delay(self.attempt));
-        Retransmission::Send { datagrams: &self.datagrams, attempt: self.attempt }
+        self.in_flight.as_ref().map(|waiting| waiting.repeating.deadline())
     }
 }
 
@@ -282,8 +245,11 @@ mod tests {
         assert!(matches!(window.retransmit(later), Retransmission::Send { attempt: 1, .. }));
         window.replace(later, datagram(2));
         let request = window.in_flight().expect("a request waits");
-        assert_eq!((request.message_id, request.attempt, &request.datagrams), (0, 0, &datagram(2)));
+        assert_eq!(request.message_id, 0);
         assert_eq!(window.deadline(), Some(later + POLICY.delay(0)));
+        let again = datagram(2);
+        let repetition = window.retransmit(later + POLICY.delay(0));
+        assert_eq!(repetition, Retransmission::Send { datagrams: &again, attempt: 1 });
         assert_eq!(window.peek_next_id(), 1);
     }
 

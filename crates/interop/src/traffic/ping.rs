@@ -16,8 +16,8 @@ use crate::{Failure, Namespace, Result};
 
 /// How long the last answers may take.
 const LAST_ANSWER: Duration = Duration::from_secs(3);
-/// How often the receiver looks whether all is over.
-const GLANCE: Duration = Duration::from_millis(20);
+/// How often the receiver looks whether all is over, and the sender whether all is there.
+const GLANCE: Duration = Duration::from_millis(5);
 /// Octets of a request after the eight of its header, as `ping` sends.
 const PAYLOAD: usize = 56;
 const HEADER: usize = 8;
@@ -53,7 +53,19 @@ impl Ping {
     ///
     /// When there is no socket to be had.
     pub fn start(from: &Namespace, to: IpAddr, count: u32, per_second: u32) -> Result<RunningPing> {
-        let socket = from.inside(|| echo_socket(to))?;
+        Ping::fly(from.inside(|| echo_socket(to))?, to, count, per_second)
+    }
+
+    /// Sends `count` echo requests from where this process is, and waits for the answers.
+    ///
+    /// # Errors
+    ///
+    /// When there is no socket to be had.
+    pub fn run_here(to: IpAddr, count: u32, per_second: u32) -> Result<Ping> {
+        Ping::fly(echo_socket(to)?, to, count, per_second)?.finish()
+    }
+
+    fn fly(socket: UdpSocket, to: IpAddr, count: u32, per_second: u32) -> Result<RunningPing> {
         socket.set_read_timeout(Some(GLANCE))?;
         let flights = Arc::new(Mutex::new(vec![Flight::default(); count.min(MOST) as usize]));
         let over = Arc::new(AtomicBool::new(false));
@@ -135,7 +147,7 @@ fn send(socket: &UdpSocket, flights: &Mutex<Vec<Flight>>, request: u8, interval:
 
 fn receive(socket: &UdpSocket, flights: &Mutex<Vec<Flight>>, over: &AtomicBool) {
     let mut packet = [0; 1500];
-    while !over.load(Ordering::Relaxed) {
+    while !over.load(Ordering::Relaxed) && is_one_missing(flights) {
         match socket.recv(&mut packet) {
             Ok(len) if len >= HEADER => {
                 let sequence = usize::from(u16::from_be_bytes([packet[6], packet[7]]));
@@ -153,9 +165,13 @@ fn receive(socket: &UdpSocket, flights: &Mutex<Vec<Flight>>, over: &AtomicBool) 
 
 fn wait_for_last(flights: &Mutex<Vec<Flight>>) {
     let end = Instant::now() + LAST_ANSWER;
-    while Instant::now() < end && lock(flights).iter().any(|flight| flight.answered.is_none()) {
+    while Instant::now() < end && is_one_missing(flights) {
         thread::sleep(GLANCE);
     }
+}
+
+fn is_one_missing(flights: &Mutex<Vec<Flight>>) -> bool {
+    lock(flights).iter().any(|flight| flight.answered.is_none())
 }
 
 fn count_of(flights: &[Flight]) -> Ping {

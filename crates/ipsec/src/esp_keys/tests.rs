@@ -29,7 +29,7 @@ fn suite(text: &str) -> Protection {
 fn assert_seals_to(keys: &EspKeys, number: u64, plaintext: &[u8], sealed: &[u8]) {
     let mut packet = sealed[..keys.front_len()].to_vec();
     packet.extend_from_slice(plaintext);
-    packet.resize(packet.len() + keys.icv_len, 0);
+    packet.resize(packet.len() + keys.icv_len(), 0);
     keys.seal(number, &mut packet).expect("the vector's lengths suit its algorithms");
     assert_eq!(hex::encode(&packet), hex::encode(sealed));
 }
@@ -38,7 +38,7 @@ fn assert_opens_to(keys: &EspKeys, number: u64, sealed: &[u8], plaintext: &[u8])
     let mut packet = sealed.to_vec();
     assert!(keys.fits(packet.len()));
     keys.open(number, &mut packet).expect("the vector is authentic");
-    assert_eq!(hex::encode(&packet[keys.front_len()..sealed.len() - keys.icv_len]), hex::encode(plaintext));
+    assert_eq!(hex::encode(&packet[keys.front_len()..sealed.len() - keys.icv_len()]), hex::encode(plaintext));
 }
 
 /// RFC 3602 §4, cases 5 to 8. They have no ICV, so only what stands before it is compared.
@@ -85,7 +85,7 @@ fn aes_cbc_packets_of_rfc_3602() {
     for (key, front, plaintext, ciphertext) in cases {
         let key = [bytes(key), vec![0x5a; 32]].concat();
         let keys = EspKeys::new(&suite("aes128-sha256"), &key, Esn::No).expect("16 and 32 octets");
-        let mut packet = [bytes(front), bytes(plaintext), vec![0; keys.icv_len]].concat();
+        let mut packet = [bytes(front), bytes(plaintext), vec![0; keys.icv_len()]].concat();
         keys.seal(1, &mut packet).expect("whole blocks");
         let expected = [bytes(front), bytes(ciphertext)].concat();
         assert_eq!(hex::encode(&packet[..expected.len()]), hex::encode(&expected));
@@ -219,7 +219,7 @@ fn packets_of_scapy() {
         let keys = EspKeys::new(&suite(name), &bytes(key), esn).expect("the key suits the suite");
         let inner = bytes(inner);
         let mut plaintext = inner.clone();
-        let padding = esp::padding_len(inner.len(), keys.alignment);
+        let padding = esp::padding_len(inner.len(), keys.alignment());
         plaintext.resize(inner.len() + padding + esp::TRAILER_LEN, 0);
         let next_header = if inner[0] >> 4 == 4 { 4 } else { 41 };
         esp::write_trailer(&mut plaintext[inner.len()..], next_header).expect("less than 255 octets");
@@ -227,7 +227,7 @@ fn packets_of_scapy() {
         assert_opens_to(&keys, number, &bytes(sealed), &plaintext);
         seen += 1;
     }
-    assert_eq!(seen, 52);
+    assert_eq!(seen, 108);
 }
 
 #[test]
@@ -237,6 +237,13 @@ fn keys_of_another_length_are_refused() {
     {
         assert!(EspKeys::new(&suite(name), &vec![0; len], Esn::No).is_err(), "{name} with {len} octets");
     }
+}
+
+/// RFC 4543 §5.3.
+#[test]
+fn gmac_beside_a_cipher_is_refused() {
+    let suite = Protection::Separate { encryption: encryption("aes128"), integrity: integrity("aes128gmac") };
+    assert!(EspKeys::new(&suite, &vec![0; suite.key_len()], Esn::No).is_err());
 }
 
 #[test]

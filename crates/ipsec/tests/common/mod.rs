@@ -2,15 +2,18 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod evil;
+pub(crate) mod link;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crypto::{Random, Secret};
-use ipsec::{Databases, InboundSa, OutboundSa, PacketBuf, Tables, Unmatched, Verdict};
+use ipsec::{Databases, DropReason, Envelope, InboundSa, Opened, OutboundSa, PacketBuf, Tables, Verdict};
 use sa::transform::{ENCRYPTION, EncryptionKind, INTEGRITY};
 use sa::{
-    Direction, Encapsulation, Esn, Lifetime, Mode, Outer, PolicyAction, PolicyId, PolicySpec, Protection,
-    Protocol, SaOp, SaSpec, SelectorPair, Spi,
+    Direction, Encapsulation, Esn, Handling, Lifetime, Mode, Outer, PolicyAction, PolicyId, PolicySpec,
+    Protection, Protocol, SaOp, SaSpec, SelectorPair, Spi,
 };
 use wire::ip::{Ecn, Flow, Ipv4Header, Ipv6Header, protocol};
 
@@ -32,22 +35,19 @@ impl Random for Seeded {
 }
 
 pub(crate) fn databases() -> Databases {
-    Databases::new(Unmatched::Discard, Box::new(Seeded(7)))
+    Databases::new(Box::new(Seeded(7)))
 }
 
-/// Every suite of the transform table.
+/// Every suite of the transform table that ESP may have.
 pub(crate) fn suites() -> Vec<Protection> {
-    let mut suites = Vec::new();
-    for encryption in ENCRYPTION {
-        match encryption.kind {
-            EncryptionKind::Aead(_) => suites.push(Protection::Combined(encryption)),
-            EncryptionKind::Cipher(_) => {
-                suites
-                    .extend(INTEGRITY.iter().map(|integrity| Protection::Separate { encryption, integrity }));
-            }
+    let macs = || INTEGRITY.iter().filter(|row| !row.is_for_ah_alone());
+    let suites = ENCRYPTION.iter().flat_map(|encryption| match encryption.kind {
+        EncryptionKind::Aead(_) => vec![Protection::Combined(encryption)],
+        EncryptionKind::Cipher(_) => {
+            macs().map(|integrity| Protection::Separate { encryption, integrity }).collect()
         }
-    }
-    suites
+    });
+    suites.collect()
 }
 
 pub(crate) fn suite(keyword: &str) -> Protection {
@@ -97,6 +97,7 @@ pub(crate) fn spec(direction: Direction, protection: Protection, esn: Esn) -> Sa
         },
         lifetime: Lifetime::UNLIMITED,
         policy: POLICY,
+        handling: Handling::default(),
     }
 }
 
@@ -106,7 +107,7 @@ pub(crate) fn policy(
     action: PolicyAction,
     selectors: Vec<SelectorPair>,
 ) -> PolicySpec {
-    PolicySpec { id: PolicyId(id), priority, selectors, action }
+    PolicySpec { id: PolicyId(id), priority, selectors, action, device: None }
 }
 
 /// The two ends of one SA.
@@ -122,6 +123,15 @@ impl Tunnel {
 
     /// Installs both ends the way the daemon does; `used` sequence numbers are behind the sender.
     pub(crate) fn of(outbound: SaSpec, inbound: SaSpec, used: u64) -> Tunnel {
+        Tunnel::with(outbound, inbound, used, &v4(&[0; 40]))
+    }
+
+    /// The same for SAs that carry `inner`.
+    pub(crate) fn of_flow(outbound: SaSpec, inbound: SaSpec, inner: &[u8]) -> Tunnel {
+        Tunnel::with(outbound, inbound, 0, inner)
+    }
+
+    fn with(outbound: SaSpec, inbound: SaSpec, used: u64, inner: &[u8]) -> Tunnel {
         let (mut left, mut right) = (databases(), databases());
         let id = outbound.id();
         let selectors = outbound.selectors.clone();
@@ -132,8 +142,8 @@ impl Tunnel {
         right.apply(SaOp::InstallSa(Box::new(inbound))).expect("a valid SA");
         let (left, right) = (left.tables(), right.tables());
         Tunnel {
-            outbound: protecting_sa(&left, &v4(&[0; 40])).clone(),
-            inbound: right.inbound(SPI).expect("just installed").clone(),
+            outbound: protecting_sa(&left, inner).clone(),
+            inbound: right.inbound(Protocol::Esp, SPI).expect("just installed").clone(),
         }
     }
 
@@ -142,11 +152,21 @@ impl Tunnel {
         self.outbound.seal(&mut packet).expect("the SA has room for the packet");
         packet
     }
+
+    pub(crate) fn open(&self, packet: &mut PacketBuf) -> Result<Opened, DropReason> {
+        self.inbound.open(packet, &datagram(0))
+    }
+}
+
+/// What a UDP socket tells of a packet from the left gateway to the right one.
+pub(crate) fn datagram(traffic_class: u8) -> Envelope<'static> {
+    let (source, destination) = (address("203.0.113.1"), address("203.0.113.2"));
+    Envelope::Datagram { source, destination, traffic_class, hop_limit: 61 }
 }
 
 /// The SA that the tables put an outbound packet through.
 pub(crate) fn protecting_sa<'a>(tables: &'a Tables, inner: &[u8]) -> &'a OutboundSa {
-    match tables.classify(&flow(inner)) {
+    match tables.classify(&flow(inner), None) {
         Verdict::Protect(sa) => sa,
         other => panic!("not protected: {other:?}"),
     }
@@ -182,17 +202,32 @@ pub(crate) fn v4_between(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, 
     [&header.encode()[..], payload].concat()
 }
 
+/// A packet of either family, without options.
+pub(crate) fn packet_between(source: IpAddr, destination: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => v4_between(source, destination, protocol, payload),
+        (IpAddr::V6(source), IpAddr::V6(destination)) => v6_between(source, destination, protocol, payload),
+        mixed => panic!("a packet between {mixed:?}"),
+    }
+}
+
 /// An IPv6 packet from the left to the right network with an unassigned protocol.
 pub(crate) fn v6(payload: &[u8]) -> Vec<u8> {
+    let left = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);
+    let right = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 3);
+    v6_between(left, right, 253, payload)
+}
+
+pub(crate) fn v6_between(source: Ipv6Addr, destination: Ipv6Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let header = Ipv6Header {
         dscp: 0,
         ecn: Ecn::NotCapable,
         flow_label: 0,
         payload_length: payload.len() as u16,
-        next_header: 253,
+        next_header: protocol,
         hop_limit: 64,
-        source: Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2),
-        destination: Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 3),
+        source,
+        destination,
     };
     [&header.encode()[..], payload].concat()
 }

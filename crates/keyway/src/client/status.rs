@@ -7,10 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use vici::{Client, Tree};
+use vici::{Client, ClientError, Tree};
 
+use super::blocks;
 use super::units::{bytes, count, duration, rate};
-use super::view::{Carried, ChildSa, End, IkeSa};
+use super::view::{Carried, ChildSa, Device, End, IkeSa, Limits, ManualSa};
 use super::{Failure, connect};
 use crate::cli::Status;
 
@@ -19,24 +20,35 @@ use crate::cli::Status;
 /// # Errors
 /// The daemon cannot be reached.
 pub(crate) fn status(arguments: &Status) -> Result<(), Failure> {
-    let mut client = connect(&arguments.daemon)?;
+    let mut client = connect(&arguments.daemon).inspect_err(|failure| {
+        if let Failure::NotRunning { .. } = failure {
+            print!("{}", blocks::left_behind(&arguments.journal, &arguments.daemon));
+        }
+    })?;
     if arguments.json {
-        let ike_sas = list_sas(&mut client)?;
-        let object = json!({ "ike_sas": ike_sas.iter().map(IkeSa::to_json).collect::<Vec<_>>() });
+        let (ike_sas, manual_sas) = (list_sas(&mut client)?, list_manual_sas(&mut client)?);
+        let object = json!({
+            "ike_sas": ike_sas.iter().map(IkeSa::to_json).collect::<Vec<_>>(),
+            "manual_sas": manual_sas.iter().map(ManualSa::to_json).collect::<Vec<_>>(),
+        });
         return Ok(writeln!(io::stdout(), "{object:#}")?);
     }
     let mut rates = Rates::default();
     loop {
         let text = if arguments.drops {
+            let (ike_sas, manual_sas) = (list_sas(&mut client)?, list_manual_sas(&mut client)?);
             render_drops(&client.request("stats", &Tree::new())?)
+                + &render_drops_of_sas(&ike_sas, &manual_sas)
         } else {
-            let ike_sas = list_sas(&mut client)?;
-            rates.sample(Instant::now(), &ike_sas);
-            if ike_sas.is_empty() {
-                render_nothing(&list_children(&mut client)?)
-            } else {
-                render(&ike_sas, &rates)
-            }
+            let (ike_sas, manual_sas) = (list_sas(&mut client)?, list_manual_sas(&mut client)?);
+            let children = ike_sas.iter().flat_map(|ike| &ike.children);
+            rates.sample(Instant::now(), children.chain(manual_sas.iter().map(|manual| &manual.sa)));
+            let sas = match (ike_sas.as_slice(), manual_sas.as_slice()) {
+                ([], []) => render_nothing(&list_children(&mut client)?),
+                ([], manual) => render_manual(manual, &rates),
+                (ike_sas, manual) => render_manual(manual, &rates) + &render(ike_sas, &rates),
+            };
+            sas + &blocks::blocked(&mut client)?
         };
         if !arguments.watch {
             return Ok(write!(io::stdout(), "{text}")?);
@@ -60,6 +72,18 @@ pub(super) fn list_sas(client: &mut Client) -> Result<Vec<IkeSa>, Failure> {
     Ok(ike_sas)
 }
 
+/// Asks for the SAs without IKE; a daemon that is no Keyway has none.
+fn list_manual_sas(client: &mut Client) -> Result<Vec<ManualSa>, Failure> {
+    let mut manual_sas = Vec::new();
+    let each = |message| manual_sas.extend(ManualSa::read_all(&message));
+    match client.streamed("list-manual-sas", "list-manual-sa", &Tree::new(), each) {
+        Ok(response) => drop(Client::success(response)?),
+        Err(ClientError::UnknownCommand(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(manual_sas)
+}
+
 /// Asks for the names of the connections and their children.
 fn list_children(client: &mut Client) -> Result<Vec<(String, Vec<String>)>, Failure> {
     let mut connections = Vec::new();
@@ -79,7 +103,7 @@ fn render(ike_sas: &[IkeSa], rates: &Rates) -> String {
         render_ike(&mut text, ike);
         for child in &ike.children {
             text.push('\n');
-            render_child(&mut text, child, rates);
+            render_child(&mut text, ike, child, rates);
         }
         text.push('\n');
     }
@@ -91,6 +115,9 @@ fn render(ike_sas: &[IkeSa], rates: &Rates) -> String {
 fn render_ike(text: &mut String, ike: &IkeSa) {
     let role = if ike.is_initiator { "initiator" } else { "responder" };
     let mut head = format!("{} #{}, {}, {role}", ike.name, ike.id, ike.state.to_lowercase());
+    if let Some(mode) = &ike.phase_1 {
+        write!(head, ", IKEv{} ({mode} mode)", ike.version).expect("writing to a String does not fail");
+    }
     if let Some(seconds) = ike.established {
         write!(head, ", up {}", duration(seconds)).expect("writing to a String does not fail");
     }
@@ -102,13 +129,21 @@ fn render_ike(text: &mut String, ike: &IkeSa) {
         let nat = if end.is_behind_nat { "  behind NAT" } else { "" };
         line(text, &format!("  {name}   {:width$}  {}{nat}", identity(end), end.address));
     }
+    for (end, addresses) in ["ours", "the peer's"].into_iter().zip(&ike.virtual_addresses) {
+        if !addresses.is_empty() {
+            line(text, &format!("  inside   {} ({end})", addresses.join(", ")));
+        }
+    }
+    if let Some(user) = &ike.user {
+        line(text, &format!("  user     {user}, by password (XAuth)"));
+    }
     if !ike.suite.is_empty() {
         line(text, &format!("  suite    {}", ike.suite.join(" / ")));
     }
     line(text, &format!("  SPIs     {} / {}", ike.initiator_spi, ike.responder_spi));
 }
 
-fn render_child(text: &mut String, child: &ChildSa, rates: &Rates) {
+fn render_child(text: &mut String, ike: &IkeSa, child: &ChildSa, rates: &Rates) {
     let mut head = format!(
         "  {} {{{}}}, {}, up {}",
         child.name,
@@ -121,14 +156,75 @@ fn render_child(text: &mut String, child: &ChildSa, rates: &Rates) {
         write!(head, ", ends in {}", duration(seconds)).expect("writing to a String does not fail");
     }
     line(text, &head);
-    let traffic = format!("{} <-> {}", child.local_selectors.join(" "), child.remote_selectors.join(" "));
-    line(text, &format!("    traffic  {traffic}"));
-    let carrier = if child.in_udp { " in UDP" } else { "" };
-    let esn = if child.has_esn { " / ESN" } else { "" };
-    let suite = child.suite.join(" / ");
-    line(text, &format!("    {:7}  {}{carrier}, {suite}{esn}", child.protocol, child.mode.to_lowercase()));
+    render_protection(text, "    ", child);
+    render_volume(text, "    ", child, rates);
+    let is_behind_nat = ike.local.is_behind_nat || ike.remote.is_behind_nat;
+    if child.protocol == "ESP" && child.around.is_none() && !child.in_udp && !is_behind_nat {
+        line(text, "    hint     packets go without UDP; `encap = yes` would make them faster");
+    }
+}
+
+fn render_manual(manual_sas: &[ManualSa], rates: &Rates) -> String {
+    let mut text = String::new();
+    for manual in manual_sas {
+        let sa = &manual.sa;
+        let state = sa.state.to_lowercase();
+        line(&mut text, &format!("{}, manual keys, {state}, up {}", sa.name, duration(sa.installed)));
+        line(&mut text, &format!("  ends     {} <-> {}", manual.local, manual.remote));
+        render_protection(&mut text, "  ", sa);
+        render_volume(&mut text, "  ", sa, rates);
+        line(&mut text, &format!("  DANGER   {} {}", sa.name, manual.warning));
+        if let Some(fault) = &manual.fault {
+            line(&mut text, &format!("  FAILED   {fault}; what it should protect is dropped"));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn render_protection(text: &mut String, indent: &str, sa: &ChildSa) {
+    let traffic = format!("{} <-> {}", sa.local_selectors.join(" "), sa.remote_selectors.join(" "));
+    line(text, &format!("{indent}traffic  {traffic}"));
+    let carrier = if sa.in_udp { " in UDP" } else { "" };
+    let compressed = if sa.is_compressed { ", compressed" } else { "" };
+    let esn = if sa.has_esn { " / ESN" } else { "" };
+    let (mode, suite) = (sa.mode.to_lowercase(), sa.suite.join(" / "));
+    line(text, &format!("{indent}{:7}  {mode}{carrier}{compressed}, {suite}{esn}", sa.protocol));
+    if let Some((suite, [inbound, outbound])) = &sa.around {
+        let suite = suite.join(" / ");
+        line(text, &format!("{indent}AH       around it, {suite}, SPIs {inbound} / {outbound}"));
+    }
+    match sa.padding.as_deref() {
+        None => {}
+        Some("mtu") => line(text, &format!("{indent}padding  to the longest packet that the path takes")),
+        Some(octets) => line(text, &format!("{indent}padding  to {octets} octets")),
+    }
+    if let Some(left) = left(&sa.limits) {
+        line(text, &format!("{indent}left     {left}"));
+    }
+    if let Some(Device { name, namespace, fault }) = &sa.device {
+        let place = namespace.as_ref().map(|name| format!(" in the namespace {name}")).unwrap_or_default();
+        let fault = fault.as_ref().map(|fault| format!(", but {fault}")).unwrap_or_default();
+        line(text, &format!("{indent}device   {name}{place}{fault}"));
+    }
+}
+
+/// Tells how much may still be carried until an SA is replaced, and until it ends.
+fn left(limits: &Limits) -> Option<String> {
+    let Limits { rekey_bytes, end_bytes, rekey_packets, end_packets } = *limits;
+    let until = |what: &str, octets: Option<u64>, packets: Option<u64>| {
+        let amounts: Vec<String> =
+            octets.map(bytes).into_iter().chain(packets.map(|packets| count(packets, "packet"))).collect();
+        (!amounts.is_empty()).then(|| format!("{what} after {}", amounts.join(" or ")))
+    };
+    let parts = [until("rekey", rekey_bytes, rekey_packets), until("ends", end_bytes, end_packets)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+fn render_volume(text: &mut String, indent: &str, child: &ChildSa, rates: &Rates) {
     for (name, carried) in [("in", &child.inbound), ("out", &child.outbound)] {
-        line(text, &format!("    {name:3} {}", render_carried(carried, rates)));
+        line(text, &format!("{indent}{name:3} {}", render_carried(carried, rates)));
     }
 }
 
@@ -176,6 +272,25 @@ fn render_drops(stats: &Tree) -> String {
     text
 }
 
+/// Lists the SAs of which packets were dropped.
+fn render_drops_of_sas(ike_sas: &[IkeSa], manual_sas: &[ManualSa]) -> String {
+    let children = ike_sas.iter().flat_map(|ike| &ike.children);
+    let children = children.map(|child| (format!("{} {{{}}}", child.name, child.id), child));
+    let manual = manual_sas.iter().map(|manual| (format!("{}, manual keys", manual.sa.name), &manual.sa));
+    let mut text = String::new();
+    for (name, sa) in children.chain(manual) {
+        for (direction, Carried { spi, drops, .. }) in [("in", &sa.inbound), ("out", &sa.outbound)] {
+            if !drops.is_empty() {
+                line(&mut text, &format!("Of {name}, {direction} {spi}:"));
+            }
+            for (reason, number) in drops {
+                line(&mut text, &format!("{number:>12}  {reason}"));
+            }
+        }
+    }
+    text
+}
+
 fn identity(end: &End) -> &str {
     end.identity.as_deref().unwrap_or("(unknown)")
 }
@@ -200,8 +315,7 @@ struct Rates {
 }
 
 impl Rates {
-    fn sample(&mut self, now: Instant, ike_sas: &[IkeSa]) {
-        let children = ike_sas.iter().flat_map(|ike| &ike.children);
+    fn sample<'a>(&mut self, now: Instant, children: impl Iterator<Item = &'a ChildSa>) {
         let carried = children.flat_map(|child| [&child.inbound, &child.outbound]);
         let bytes: BTreeMap<String, u64> =
             carried.map(|carried| (carried.spi.clone(), carried.bytes)).collect();
@@ -244,8 +358,16 @@ mod tests {
             .with_value("rekey-time", "3082")
             .with_value("life-time", "3840")
             .with_value("install-time", "130")
+            .with_value("tfc", "mtu")
+            .with_value("rekey-bytes", "1258291")
+            .with_value("rekey-packets", "1")
+            .with_value("life-packets", "7")
+            .with_list("drops-in", ["3 the integrity check failed", "1 a dummy packet"])
             .with_list("local-ts", ["10.1.0.0/16"])
-            .with_list("remote-ts", ["10.2.0.0/16", "10.3.0.0/16[tcp/80]"]);
+            .with_list("remote-ts", ["10.2.0.0/16", "10.3.0.0/16[tcp/80]"])
+            .with_value("interface", "vpn0")
+            .with_value("interface-netns", "red")
+            .with_value("interface-fault", "cannot switch it on: no");
         let site = Tree::new()
             .with_value("uniqueid", "3")
             .with_value("state", "ESTABLISHED")
@@ -264,6 +386,7 @@ mod tests {
             .with_value("integ-alg", "HMAC_SHA2_256_128")
             .with_value("prf-alg", "PRF_HMAC_SHA2_256")
             .with_value("dh-group", "CURVE_25519")
+            .with_value("ake1", "ML_KEM_768")
             .with_value("established", "131")
             .with_value("rekey-time", "13860")
             .with_section("child-sas", Tree::new().with_section("net-7", net));
@@ -276,18 +399,77 @@ mod tests {
 site #3, established, initiator, up 2 min 11 s, rekey in 3 h 51 min
   local    a.example          192.0.2.1:4500
   remote   gateway.b.example  [2001:db8::2]:4500  behind NAT
-  suite    AES_CBC-256 / HMAC_SHA2_256_128 / PRF_HMAC_SHA2_256 / CURVE_25519
+  suite    AES_CBC-256 / HMAC_SHA2_256_128 / PRF_HMAC_SHA2_256 / CURVE_25519 / ML_KEM_768
   SPIs     0123456789abcdef / fedcba9876543210
 
   net {7}, installed, up 2 min 10 s, rekey in 51 min 22 s, ends in 1 h 4 min
     traffic  10.1.0.0/16 <-> 10.2.0.0/16 10.3.0.0/16[tcp/80]
     ESP      tunnel in UDP, AES_GCM_16-128 / ESN
+    padding  to the longest packet that the path takes
+    left     rekey after 1.2 MiB or 1 packet, ends after 7 packets
+    device   vpn0 in the namespace red, but cannot switch it on: no
     in  c0a80001      1.2 MiB        1234 packets  last 0 s ago
     out 0a000002         84 B            1 packet
 
 1 IKE SA, 1 Child SA
 ";
         assert_eq!(render(&IkeSa::read_all(&site()), &Rates::default()), expected);
+    }
+
+    #[test]
+    fn esp_without_udp_is_said_to_be_slower_where_no_nat_asks_for_it() {
+        let mut ike_sas = IkeSa::read_all(&site());
+        let shows_hint = |ike_sas: &[IkeSa]| {
+            render(ike_sas, &Rates::default()).contains("`encap = yes` would make them faster")
+        };
+        assert!(!shows_hint(&ike_sas));
+        ike_sas[0].children[0].in_udp = false;
+        assert!(!shows_hint(&ike_sas), "behind a NAT there is no choice");
+        ike_sas[0].remote.is_behind_nat = false;
+        assert!(shows_hint(&ike_sas));
+    }
+
+    #[test]
+    fn manual_keys_are_shown_with_their_danger() {
+        let lab = Tree::new()
+            .with_value("state", "FAILED")
+            .with_value("local-host", "192.0.2.1")
+            .with_value("remote-host", "192.0.2.2")
+            .with_value("mode", "TRANSPORT")
+            .with_value("protocol", "ESP")
+            .with_value("spi-in", "00001001")
+            .with_value("spi-out", "00001002")
+            .with_value("encr-alg", "AES_CBC")
+            .with_value("encr-keysize", "256")
+            .with_value("integ-alg", "HMAC_SHA2_256_128")
+            .with_value("cpi-in", "0002")
+            .with_section(
+                "ah",
+                Tree::new()
+                    .with_value("spi-in", "00002001")
+                    .with_value("spi-out", "00002002")
+                    .with_value("integ-alg", "HMAC_SHA2_512_256"),
+            )
+            .with_value("install-time", "130")
+            .with_list("local-ts", ["192.0.2.1/32"])
+            .with_list("remote-ts", ["192.0.2.2/32[gre]"])
+            .with_value("warning", "has keys that nobody renews")
+            .with_value("fault", "the SPI is taken");
+        let expected = "\
+lab, manual keys, failed, up 2 min 10 s
+  ends     192.0.2.1 <-> 192.0.2.2
+  traffic  192.0.2.1/32 <-> 192.0.2.2/32[gre]
+  ESP      transport, compressed, AES_CBC-256 / HMAC_SHA2_256_128
+  AH       around it, HMAC_SHA2_512_256, SPIs 00002001 / 00002002
+  in  00001001          0 B           0 packets
+  out 00001002          0 B           0 packets
+  DANGER   lab has keys that nobody renews
+  FAILED   the SPI is taken; what it should protect is dropped
+
+";
+        let sas = ManualSa::read_all(&Tree::new().with_section("lab", lab));
+        assert_eq!(render_manual(&sas, &Rates::default()), expected);
+        assert_eq!(sas[0].to_json()["ah"]["inbound_spi"], "00002001");
     }
 
     #[test]
@@ -324,16 +506,20 @@ site #1, connecting, responder
         assert_eq!(json["child_sas"][0]["inbound"]["bytes"], 1_258_291);
         assert_eq!(json["child_sas"][0]["outbound"]["idle_secs"], serde_json::Value::Null);
         assert_eq!(json["child_sas"][0]["suite"], json!(["AES_GCM_16-128"]));
+        assert_eq!(json["child_sas"][0]["interface"]["namespace"], "red");
+        assert_eq!(json["child_sas"][0]["left"]["rekey_bytes"], 1_258_291);
+        assert_eq!(json["child_sas"][0]["left"]["end_bytes"], serde_json::Value::Null);
+        assert_eq!(json["child_sas"][0]["inbound"]["drops"]["the integrity check failed"], 3);
     }
 
     #[test]
     fn a_second_look_shows_rates() {
         let mut ike_sas = IkeSa::read_all(&site());
         let (mut rates, now) = (Rates::default(), Instant::now());
-        rates.sample(now, &ike_sas);
+        rates.sample(now, ike_sas[0].children.iter());
         assert_eq!(rates.of("c0a80001"), None);
         ike_sas[0].children[0].inbound.bytes += 1_250_000;
-        rates.sample(now + Duration::from_secs(1), &ike_sas);
+        rates.sample(now + Duration::from_secs(1), ike_sas[0].children.iter());
         assert_eq!(rates.of("c0a80001"), Some("10.0 Mbit/s"));
         assert_eq!(rates.of("0a000002"), Some("0.0 bit/s"));
     }
@@ -360,5 +546,11 @@ Packets dropped since the daemon started:
 ";
         assert_eq!(render_drops(&stats), expected);
         assert_eq!(render_drops(&Tree::new()), "No packet was dropped.\n");
+        let expected = "\
+Of net {7}, in c0a80001:
+           3  the integrity check failed
+           1  a dummy packet
+";
+        assert_eq!(render_drops_of_sas(&IkeSa::read_all(&site()), &[]), expected);
     }
 }

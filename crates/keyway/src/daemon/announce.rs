@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{Instant, SystemTime};
 
-use dataplane::Usage;
 use ike::{ChildSaStatus, Counters, DownReason, Error, Event, Failure, IkeSaStatus, MessageTrace};
 use sa::SaId;
 
@@ -13,7 +12,8 @@ use super::notices::{Notice, Notices};
 use super::throttle::{Throttle, Verdict};
 use super::trace_file::TraceFile;
 use super::wireshark::KeyTables;
-use crate::management::sas::{self, UsageTable};
+use crate::daemon::handle::PlaneStatus;
+use crate::management::sas::{self, PlaneTable};
 
 /// Tells what happened.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ impl Announcer {
         Announcer { notices, trace, keys, throttles: BTreeMap::new(), summed_up: None }
     }
 
-    /// Tells one event; `usage` tells what an SA has carried.
-    pub(crate) fn tell(&mut self, now: Instant, event: Event, usage: impl Fn(SaId) -> Option<Usage>) {
+    /// Tells one event; `status` gives what the data plane tells of an SA.
+    pub(crate) fn tell(&mut self, now: Instant, event: Event, status: impl Fn(SaId) -> Option<PlaneStatus>) {
         match &event {
             Event::IkeUp(ike) => log_ike_up(ike),
             Event::IkeDown(ike, reason) => log_ike_down(ike, reason),
@@ -60,7 +60,7 @@ impl Announcer {
             Event::Finished { .. } => {}
         }
         if self.notices.is_watched()
-            && let Some(notice) = notice(now, &event, usage)
+            && let Some(notice) = notice(now, &event, status)
         {
             self.notices.tell(notice);
         }
@@ -222,6 +222,7 @@ fn sentence(reason: &DownReason) -> String {
         DownReason::DeletedByPeer => "deleted by the peer".to_owned(),
         DownReason::PeerDead => "the peer no longer answers".to_owned(),
         DownReason::Expired => "its life was over".to_owned(),
+        DownReason::Inactive => "nothing went through it for long".to_owned(),
         DownReason::Redundant => "both ends rekeyed it at once".to_owned(),
         DownReason::Replaced => "a newer one took its place".to_owned(),
         DownReason::Failed(failure) => failure.to_string(),
@@ -235,6 +236,7 @@ fn kind(failure: &Failure) -> &'static str {
         Failure::NotFound(_) => "not found",
         Failure::Terminated => "terminated",
         Failure::NoPath(_) => "no path",
+        Failure::PutOff { .. } => "put off",
         Failure::Plane { .. } => "data plane",
         Failure::Exchange(error) => match error {
             Error::Malformed(_) => "malformed",
@@ -242,33 +244,35 @@ fn kind(failure: &Failure) -> &'static str {
             Error::NoAgreement(_) => "no agreement",
             Error::InvalidKeyExchange { .. } => "invalid key exchange",
             Error::SelectorsDoNotMeet { .. } => "selectors do not meet",
+            Error::OutsideCertificate { .. } => "outside certificate",
             Error::NoConnection(_) => "no connection",
             Error::AuthenticationFailed(_) => "authentication failed",
             Error::ChildSaNotFound { .. } => "Child SA not found",
+            Error::StateNotFound => "state not found",
             Error::Busy => "busy",
-            Error::OtherMode(_) => "other mode",
+            Error::Unsuitable(_) => "unsuitable",
             Error::NotAllowed(_) => "not allowed",
             Error::UnsupportedCriticalPayload(_) => "unsupported critical payload",
             Error::Local(_) => "local",
-            Error::Refused(_) => "refused",
+            Error::Refused(_) | Error::RefusedV1(_) => "refused",
         },
     }
 }
 
 /// Makes the vici event; `None` if there is none for it.
-fn notice(now: Instant, event: &Event, usage: impl Fn(SaId) -> Option<Usage>) -> Option<Notice> {
+fn notice(now: Instant, event: &Event, status: impl Fn(SaId) -> Option<PlaneStatus>) -> Option<Notice> {
     let (event, message) = match event {
         Event::IkeUp(ike) => ("ike-updown", sas::ike_updown(now, ike, sas::Turn::Up)),
         Event::IkeDown(ike, _) => ("ike-updown", sas::ike_updown(now, ike, sas::Turn::Down)),
         Event::IkeRekeyed { old, new } => ("ike-rekey", sas::ike_rekey(now, old, new)),
         Event::ChildUp(ike, child) => {
-            ("child-updown", sas::child_updown(now, ike, child, sas::Turn::Up, &table([child], usage)))
+            ("child-updown", sas::child_updown(now, ike, child, sas::Turn::Up, &table([child], status)))
         }
         Event::ChildDown(ike, child, _) => {
-            ("child-updown", sas::child_updown(now, ike, child, sas::Turn::Down, &table([child], usage)))
+            ("child-updown", sas::child_updown(now, ike, child, sas::Turn::Down, &table([child], status)))
         }
         Event::ChildRekeyed { ike, old, new } => {
-            ("child-rekey", sas::child_rekey(now, ike, old, new, &table([old, new], usage)))
+            ("child-rekey", sas::child_rekey(now, ike, old, new, &table([old, new], status)))
         }
         Event::PathChanged(..)
         | Event::Failed { .. }
@@ -280,9 +284,12 @@ fn notice(now: Instant, event: &Event, usage: impl Fn(SaId) -> Option<Usage>) ->
     Some(Notice::Sa { event, message })
 }
 
-fn table<const N: usize>(children: [&ChildSaStatus; N], usage: impl Fn(SaId) -> Option<Usage>) -> UsageTable {
+fn table<const N: usize>(
+    children: [&ChildSaStatus; N],
+    status: impl Fn(SaId) -> Option<PlaneStatus>,
+) -> PlaneTable {
     let sas = children.into_iter().flat_map(|child| [child.inbound, child.outbound]);
-    sas.filter_map(|sa| Some((sa, usage(sa)?))).collect()
+    sas.filter_map(|sa| Some((sa, status(sa)?))).collect()
 }
 
 fn join(selectors: &[sa::TrafficSelector]) -> String {

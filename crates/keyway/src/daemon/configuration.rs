@@ -9,7 +9,8 @@ use config::{Config, Fault, Place, Severity};
 use crypto::SystemRandom;
 
 use super::handle::{Changes, Engine};
-use super::loaded::{LoadedConnection, Source};
+use super::keyring::Ring;
+use super::loaded::{LoadedConnection, Source, Wanted};
 use super::{lower, names};
 use crate::cli::DEFAULT_CONFIGURATIONS;
 
@@ -38,7 +39,7 @@ pub(crate) fn read(path: &Path) -> Result<Config, Faults> {
 /// Warns of a file that every user of the host can read though secrets are in it.
 pub(crate) fn warn_of_readers(path: &Path, config: &Config) {
     let is_open = fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0);
-    if is_open && !config.secrets.is_empty() {
+    if is_open && !(config.secrets.is_empty() && config.manual.is_empty()) {
         tracing::warn!(path = %path.display(), "the configuration holds secrets, and every user can read it");
     }
 }
@@ -47,19 +48,27 @@ pub(crate) fn warn_of_readers(path: &Path, config: &Config) {
 /// that is down keeps no connection waiting, and what a connection's names were known to be stays known.
 ///
 /// # Errors
-/// The daemon is shutting down.
+/// A certificate that a connection names cannot be read, or the daemon is shutting down.
 pub(crate) async fn apply(engine: &Engine, config: Config) -> Result<Changes, String> {
     let before = engine.snapshot().await?.loaded.connections;
-    let lower = |config| {
-        let new = lower::without_names(config, Source::File, &mut SystemRandom);
-        match before.get(&new.engine.name) {
+    let lower = |config: config::Connection| -> Result<LoadedConnection, String> {
+        let new = lower::without_names(config, Source::File, &mut SystemRandom)?;
+        Ok(match before.get(&new.engine.name) {
             Some(old) if old.source == Source::File && old.config == new.config => old.clone(),
             Some(_) | None => new,
-        }
+        })
     };
-    let connections: Vec<LoadedConnection> = config.connections.into_iter().map(lower).collect();
+    let connections = config.connections.into_iter().map(lower).collect::<Result<Vec<_>, String>>()?;
+    let ring = Ring::read(&config.materials, |sentence| tracing::warn!("{sentence}"));
     let secrets = config.secrets.into_iter().map(|secret| lower::secret(secret, Source::File)).collect();
-    let changes = engine.configure(connections.clone(), secrets).await?;
+    let wanted = Wanted {
+        connections: connections.clone(),
+        secrets,
+        pools: config.pools.into_iter().map(lower::pool).collect(),
+        manual: config.manual,
+        ring,
+    };
+    let changes = engine.configure(wanted).await?;
     for connection in connections {
         names::look_up_soon(engine, connection);
     }

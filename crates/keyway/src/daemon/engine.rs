@@ -14,23 +14,29 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use config::{AddressSpec, StartAction, Treatment};
+use config::{AddressSpec, ManualSa};
+use credentials::Credentials;
 use crypto::SystemRandom;
-use dataplane::{Dataplane, Delivery, IkeDatagram, PlaneEvent, Usage};
+use dataplane::{Dataplane, Delivery, IkeDatagram, PlaneEvent};
 use ike::{
-    Answer, Command, Connection, Datagram, Endpoint, Failure, Output, Path, Query, QueryId, SpiSource, Ticket,
+    Answer, Command, Connection, Datagram, Endpoint, Failure, Output, Path, Pool, Query, QueryId, SpiSource,
+    Ticket,
 };
-use sa::{SaId, SaOp, Spi};
+use sa::{PolicyId, SaId, SaOp, Spi};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
 use super::announce::Announcer;
-use super::handle::{Changes, Order, Outcome, Snapshot};
+use super::handle::{Changes, Order, Outcome, PlaneStatus, Snapshot};
+use super::interfaces::Interfaces;
+use super::keyring::{Keyring, KeyringChange};
 use super::limits;
-use super::loaded::{Loaded, LoadedConnection, LoadedSecret};
+use super::loaded::{Loaded, LoadedConnection, LoadedSecret, Wanted};
 use super::lower;
+use super::manual_keying::ManualSas;
 use super::resolve::{self, OwnSockets};
 use super::shunts::Shunts;
+use crate::moment;
 
 /// What reaches the loop, apart from the clock.
 pub(crate) struct Inputs {
@@ -69,23 +75,26 @@ pub(crate) struct EngineLoop {
     own: OwnSockets,
     loaded: Loaded,
     shunts: Shunts,
+    interfaces: Interfaces,
+    manual: ManualSas,
+    keyring: Keyring,
+    /// All of the keyring together, with what connections want of it.
+    credentials: Arc<Credentials>,
     announcer: Announcer,
     waiting: BTreeMap<Ticket, oneshot::Sender<Outcome>>,
-    /// What SAs had carried when they were removed, until the event that says so has been told.
-    last_usage: BTreeMap<SaId, Usage>,
+    /// What was to be told of SAs when they were removed, until the event that says so has been told.
+    last_status: BTreeMap<SaId, PlaneStatus>,
     answers: mpsc::UnboundedSender<(QueryId, Answer)>,
     answered: mpsc::UnboundedReceiver<(QueryId, Answer)>,
 }
 
-/// Comes back from commands that nobody waits for.
-const NOBODY: Ticket = Ticket(0);
-
 impl EngineLoop {
-    /// Makes the loop of an engine that has no connections yet.
+    /// Makes the loop of an engine that has no connections yet; `usual_mtu` is that of devices that have none of their own.
     pub(crate) fn new(
         settings: ike::Settings,
         plane: Arc<Dataplane>,
         own: OwnSockets,
+        usual_mtu: u16,
         announcer: Announcer,
     ) -> EngineLoop {
         let spis = PlaneSpis { plane: Arc::clone(&plane) };
@@ -96,9 +105,13 @@ impl EngineLoop {
             own,
             loaded: Loaded::default(),
             shunts: Shunts::default(),
+            interfaces: Interfaces::new(usual_mtu),
+            manual: ManualSas::default(),
+            keyring: Keyring::default(),
+            credentials: Arc::default(),
             announcer,
             waiting: BTreeMap::new(),
-            last_usage: BTreeMap::new(),
+            last_status: BTreeMap::new(),
             answers,
             answered,
         }
@@ -131,8 +144,11 @@ impl EngineLoop {
     fn take_plane_event(&mut self, event: PlaneEvent) {
         match event {
             PlaneEvent::Ike(datagram) => self.take_datagram(&datagram),
-            PlaneEvent::Sa(event) => self.endpoint.handle_sa_event(Instant::now(), event),
-            PlaneEvent::HostFault(sentence) => tracing::error!("{sentence}; traffic may pass unprotected"),
+            PlaneEvent::Sa(event) => match self.manual.note(&event) {
+                Some((name, sentence)) => tracing::error!(manual = name, "{sentence}"),
+                None => self.endpoint.handle_sa_event(Instant::now(), event),
+            },
+            PlaneEvent::HostFault(sentence) => tracing::error!("{sentence}"),
         }
     }
 
@@ -143,22 +159,43 @@ impl EngineLoop {
                 Output::Transmit { path, bytes } => {
                     self.plane.send_ike(IkeDatagram { local: path.local, remote: path.remote, bytes });
                 }
+                Output::Probe { path, bytes } => {
+                    self.plane.send_probe(IkeDatagram { local: path.local, remote: path.remote, bytes });
+                }
                 Output::Keepalive(path) => self.plane.send_keepalive(path.local, path.remote),
+                Output::TakeAddress(address) => self.plane.take_address(address),
+                Output::DropAddress(address) => self.plane.drop_address(address),
                 Output::Sa(op) => self.order_plane(op),
                 Output::Query { id, query: Query::Path(connection) } => self.find_path(id, connection),
+                Output::Query { id, query: Query::Link(remote) } => {
+                    let link = self.plane.link_mtu(remote);
+                    self.endpoint.handle_answer(Instant::now(), id, Answer::Link(link));
+                }
+                Output::Query { id, query: Query::Idle { inbound, outbound } } => {
+                    let last =
+                        [inbound, outbound].into_iter().filter_map(|sa| self.plane.usage(sa)?.idle).min();
+                    self.endpoint.handle_answer(Instant::now(), id, Answer::Idle(last));
+                }
+                Output::Query { id, query: query @ (Query::Sign(_) | Query::Trust(_)) } => {
+                    if let Some(answer) = self.credentials.answer(&query, moment::now()) {
+                        self.endpoint.handle_answer(Instant::now(), id, answer);
+                    }
+                }
                 Output::Event(ike::Event::Finished { ticket, result }) => self.finish(ticket, result),
                 Output::Event(event) => self.tell(event),
             }
         }
-        self.last_usage.clear();
+        self.last_status.clear();
+        self.interfaces.remove_unused(&*self.plane);
     }
 
     fn order_plane(&mut self, op: SaOp) {
         if let SaOp::RemoveSa(sa) = &op
-            && let Some(usage) = self.plane.usage(*sa)
+            && let Some(status) = plane_status(&self.plane, &self.interfaces, *sa)
         {
-            self.last_usage.insert(*sa, usage);
+            self.last_status.insert(*sa, status);
         }
+        self.interfaces.note(&op);
         self.plane.apply(op);
     }
 
@@ -188,8 +225,10 @@ impl EngineLoop {
     }
 
     fn tell(&mut self, event: ike::Event) {
-        let (plane, last) = (&self.plane, &self.last_usage);
-        self.announcer.tell(Instant::now(), event, |sa| plane.usage(sa).or_else(|| last.get(&sa).copied()));
+        let (plane, interfaces, last) = (&self.plane, &self.interfaces, &self.last_status);
+        self.announcer.tell(Instant::now(), event, |sa| {
+            plane_status(plane, interfaces, sa).or_else(|| last.get(&sa).cloned())
+        });
     }
 
     fn take_order(&mut self, order: Order) {
@@ -197,10 +236,16 @@ impl EngineLoop {
             Order::Snapshot(answer) => give(answer, self.snapshot()),
             Order::Perform { command, ticket, done } => self.perform(command, ticket, done),
             Order::LoadConnection(connection, done) => {
+                self.interfaces.make(&*self.plane, self.loaded.interfaces().chain(connection.interfaces()));
                 self.load_connection(*connection);
+                self.settle_interfaces();
                 give(done, Ok(()));
             }
-            Order::UnloadConnection(name, done) => give(done, self.unload_connection(&name)),
+            Order::UnloadConnection(name, done) => {
+                let outcome = self.unload_connection(&name);
+                self.settle_interfaces();
+                give(done, outcome);
+            }
             Order::LoadSecret(secret, done) => {
                 self.load_secret(*secret);
                 give(done, Ok(()));
@@ -210,30 +255,36 @@ impl EngineLoop {
                 while let Some(name) = self.loaded.secrets.keys().next().cloned() {
                     self.forget_secret(&name);
                 }
+                self.keyring = Keyring::default();
+                self.turn_keyring();
                 give(done, Ok(()));
             }
-            Order::Configure { connections, secrets, done } => {
-                give(done, self.configure(connections, secrets));
-            }
+            Order::ChangeKeyring(change, done) => give(done, self.change_keyring(*change)),
+            Order::Configure { wanted, done } => give(done, self.configure(*wanted)),
+            Order::UnblockLeft(done) => give(done, self.plane.unblock().map_err(|error| error.to_string())),
             Order::Stop => {}
         }
     }
 
     fn snapshot(&self) -> Snapshot {
+        let named =
+            |(connection, child, _): (&str, &str, PolicyId)| (connection.to_owned(), child.to_owned());
         let ike_sas = self.endpoint.ike_sas();
         let children = ike_sas.iter().flat_map(|ike| &ike.children);
-        let sas = children.flat_map(|child| [child.inbound, child.outbound]);
+        let manual = self.manual.iter().flat_map(|installed| installed.sas.iter().copied());
+        let sas = children.flat_map(|child| [child.inbound, child.outbound]).chain(manual);
         Snapshot {
             now: Instant::now(),
-            usage: sas.filter_map(|sa| Some((sa, self.plane.usage(sa)?))).collect(),
+            sas: sas.filter_map(|sa| Some((sa, plane_status(&self.plane, &self.interfaces, sa)?))).collect(),
             ike_sas,
             loaded: self.loaded.clone(),
-            traps: self
-                .endpoint
-                .traps()
-                .map(|(connection, child, _)| (connection.to_owned(), child.to_owned()))
-                .collect(),
+            keyring: self.keyring.clone(),
+            credentials: Arc::clone(&self.credentials),
+            traps: self.endpoint.traps().map(named).collect(),
+            blocks: self.endpoint.blocks().map(named).collect(),
+            host_blocks: self.plane.blocks(),
             shunts: self.shunts.clone(),
+            manual: self.manual.clone(),
             counters: self.endpoint.counters(),
             drops: self.plane.drops(),
         }
@@ -269,9 +320,13 @@ impl EngineLoop {
                 Some(Ok(()))
             }
             Command::Load(_)
+            | Command::Unblock { .. }
             | Command::Unload(_)
+            | Command::LoadPool(_)
+            | Command::UnloadPool(_)
             | Command::LoadSecret(_)
             | Command::UnloadSecret(_)
+            | Command::TrustAuthorities(_)
             | Command::Initiate { .. }
             | Command::RekeyIke { .. }
             | Command::RekeyChild { .. }
@@ -281,16 +336,32 @@ impl EngineLoop {
         }
     }
 
-    fn configure(&mut self, connections: Vec<LoadedConnection>, secrets: Vec<LoadedSecret>) -> Changes {
-        let difference = self.loaded.difference(connections, secrets);
-        let changes = difference.changes();
-        // Secrets first: what is loaded may come up at once and need them. What goes goes last: a connection that has
+    fn configure(&mut self, mut wanted: Wanted) -> Changes {
+        let ring = std::mem::take(&mut wanted.ring);
+        let difference = self.loaded.difference(wanted);
+        let mut changes = difference.changes();
+        changes.note_ring(ring != self.keyring.files);
+        self.interfaces.make(&*self.plane, self.loaded.interfaces().chain(difference.interfaces()));
+        // Secrets and keys first: what is loaded may come up at once and need them. What goes goes last: a connection that has
         // only another name now keeps its traffic protected.
         difference.load_secrets.into_iter().for_each(|secret| self.load_secret(secret));
+        self.keyring.files = ring;
+        self.turn_keyring();
         difference.unload_secrets.iter().for_each(|name| self.forget_secret(name));
+        difference.load_pools.into_iter().for_each(|pool| self.load_pool(pool));
         difference.load_connections.into_iter().for_each(|connection| self.load_connection(connection));
+        difference.load_manual.into_iter().for_each(|manual| self.load_manual(manual));
+        difference.unload_pools.iter().for_each(|name| self.forget_pool(name));
         difference.unload_connections.iter().for_each(|name| self.forget_connection(name));
+        difference.unload_manual.iter().for_each(|name| self.forget_manual(name));
+        self.settle_interfaces();
         changes
+    }
+
+    /// Takes the devices away that nothing loaded names any more, once nothing uses them.
+    fn settle_interfaces(&mut self) {
+        self.carry_out();
+        self.interfaces.settle(&*self.plane, self.loaded.interfaces());
     }
 
     /// What is new stands before what it replaces goes: no packet meets a moment without a policy.
@@ -298,18 +369,15 @@ impl EngineLoop {
         let name = connection.engine.name.clone();
         let renewal = self.shunts.renew(&connection.config);
         renewal.install.into_iter().for_each(|op| self.order_plane(op));
-        self.command(Command::Load(Arc::clone(&connection.engine)));
-        for child in &connection.config.children {
-            let is_protected = matches!(child.treatment, Treatment::Protect(_));
-            if is_protected && child.start_action == StartAction::TrapAndStart {
-                let (connection, child) = (name.clone(), child.name.clone());
-                self.command(Command::Install { connection, child, ticket: NOBODY });
-            }
-        }
+        let engine = Arc::clone(&connection.engine);
+        // It may come up at once, and its certificates are looked for by its name.
+        let wishes = Arc::clone(&connection.wishes);
+        Arc::make_mut(&mut self.credentials).connections.insert(name.clone(), wishes);
+        self.loaded.connections.insert(name.clone(), connection);
+        self.command(Command::Load(engine));
         for sentence in renewal.refused {
             tracing::error!(connection = name, "{sentence}");
         }
-        self.loaded.connections.insert(name, connection);
         self.carry_out();
         renewal.remove.into_iter().for_each(|op| self.order_plane(op));
     }
@@ -327,7 +395,45 @@ impl EngineLoop {
             self.order_plane(op);
         }
         self.loaded.connections.remove(name);
+        Arc::make_mut(&mut self.credentials).connections.remove(name);
         self.command(Command::Unload(name.to_owned()));
+    }
+
+    /// Puts certificates and keys together anew, and tells the engine whom it may name as trusted.
+    fn turn_keyring(&mut self) {
+        let wishes = self.loaded.connections.iter().map(|(name, loaded)| (name, &loaded.wishes));
+        self.credentials = Arc::new(self.keyring.credentials(wishes));
+        self.command(Command::TrustAuthorities(self.credentials.authorities()));
+    }
+
+    fn change_keyring(&mut self, change: KeyringChange) -> Outcome {
+        change.carry_out(&mut self.keyring)?;
+        self.turn_keyring();
+        Ok(())
+    }
+
+    fn load_manual(&mut self, manual: Arc<ManualSa>) {
+        for op in self.manual.install(Arc::clone(&manual), Instant::now()) {
+            self.order_plane(op);
+        }
+        self.loaded.manual.insert(manual.name.clone(), manual);
+    }
+
+    fn forget_manual(&mut self, name: &str) {
+        for op in self.manual.uninstall(name) {
+            self.order_plane(op);
+        }
+        self.loaded.manual.remove(name);
+    }
+
+    fn load_pool(&mut self, pool: Pool) {
+        self.command(Command::LoadPool(pool.clone()));
+        self.loaded.pools.insert(pool.name.clone(), pool);
+    }
+
+    fn forget_pool(&mut self, name: &str) {
+        self.loaded.pools.remove(name);
+        self.command(Command::UnloadPool(name.to_owned()));
     }
 
     fn load_secret(&mut self, secret: LoadedSecret) {
@@ -351,6 +457,11 @@ impl EngineLoop {
     fn command(&mut self, command: Command) {
         self.endpoint.handle_command(Instant::now(), command);
     }
+}
+
+/// Asks the data plane for what it knows of an SA.
+fn plane_status(plane: &Dataplane, interfaces: &Interfaces, sa: SaId) -> Option<PlaneStatus> {
+    Some(PlaneStatus { usage: plane.usage(sa)?, drops: plane.drops_of(sa), device: interfaces.of(sa) })
 }
 
 /// Answers an order. That whoever gave it is gone by now is no fault.

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use dataplane::{Drops, Usage};
+use credentials::Credentials;
+use dataplane::{Blocks, Drops, Usage};
 use ike::{Command, Counters, IkeSaStatus, Ticket};
 use sa::SaId;
 use tokio::sync::{mpsc, oneshot};
 
+use super::interfaces::DeviceStatus;
+use super::keyring::{Keyring, KeyringChange};
 use super::limits;
-use super::loaded::{Loaded, LoadedConnection, LoadedSecret};
+use super::loaded::{Loaded, LoadedConnection, LoadedSecret, Wanted};
+use super::manual_keying::ManualSas;
 use super::shunts::Shunts;
 
 /// What became of an order: nothing to say, or one sentence on why it failed.
@@ -38,17 +42,19 @@ pub(crate) enum Order {
     LoadSecret(Box<LoadedSecret>, oneshot::Sender<Outcome>),
     /// Forget a secret.
     UnloadSecret(String, oneshot::Sender<Outcome>),
-    /// Forget all secrets, wherever they came from.
+    /// Forget all secrets, certificates and keys, wherever they came from.
     ClearSecrets(oneshot::Sender<Outcome>),
+    /// Change what clients have brought of certificates and keys.
+    ChangeKeyring(Box<KeyringChange>, oneshot::Sender<Outcome>),
     /// Replace what came from the configuration file by this.
     Configure {
-        /// All connections of the file.
-        connections: Vec<LoadedConnection>,
-        /// All secrets of the file.
-        secrets: Vec<LoadedSecret>,
+        /// All that the file says.
+        wanted: Box<Wanted>,
         /// Is told what changed.
         done: oneshot::Sender<Changes>,
     },
+    /// Take away what an earlier run left blocked.
+    UnblockLeft(oneshot::Sender<Outcome>),
     /// End the task.
     Stop,
 }
@@ -60,29 +66,57 @@ pub(crate) struct Snapshot {
     pub(crate) now: Instant,
     /// The IKE SAs and their Child SAs.
     pub(crate) ike_sas: Vec<IkeSaStatus>,
-    /// What each SA has carried.
-    pub(crate) usage: BTreeMap<SaId, Usage>,
+    /// What the data plane tells of each SA.
+    pub(crate) sas: BTreeMap<SaId, PlaneStatus>,
     /// What is loaded.
     pub(crate) loaded: Loaded,
+    /// Where certificates and keys came from.
+    pub(crate) keyring: Keyring,
+    /// All of them together.
+    pub(crate) credentials: Arc<Credentials>,
     /// The trap policies that are installed: connection and child.
     pub(crate) traps: Vec<(String, String)>,
+    /// The children whose traffic is dropped while they are not up: connection and child.
+    pub(crate) blocks: Vec<(String, String)>,
+    /// What this host refuses to let pass unprotected.
+    pub(crate) host_blocks: Blocks,
     /// The policies without SAs that are installed.
     pub(crate) shunts: Shunts,
+    /// The SAs without IKE that are installed.
+    pub(crate) manual: ManualSas,
     /// What the IKE engine has counted.
     pub(crate) counters: Counters,
     /// Packets that the data plane dropped.
     pub(crate) drops: Drops,
 }
 
+/// What the data plane tells of an SA.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PlaneStatus {
+    /// What it has carried.
+    pub(crate) usage: Usage,
+    /// Those of its packets that went nowhere.
+    pub(crate) drops: Drops,
+    /// Its device, if it has one of its own.
+    pub(crate) device: Option<DeviceStatus>,
+}
+
 /// What a new configuration changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// Connections and secrets that are new or different.
+    /// Connections, secrets and manually keyed SAs that are new or different; certificates and keys count as one.
     pub(crate) loaded: usize,
-    /// Connections and secrets that are gone.
+    /// Those that are gone.
     pub(crate) unloaded: usize,
-    /// Connections and secrets that are as they were.
+    /// Those that are as they were.
     pub(crate) kept: usize,
+}
+
+impl Changes {
+    /// Counts the certificates and keys, which change as one.
+    pub(crate) fn note_ring(&mut self, is_changed: bool) {
+        self.loaded += usize::from(is_changed);
+    }
 }
 
 /// Gives orders to the engine task.
@@ -162,7 +196,15 @@ impl Engine {
         self.ask(|done| Order::UnloadSecret(name, done)).await?
     }
 
-    /// Forgets all secrets.
+    /// Changes what clients have brought of certificates and keys.
+    ///
+    /// # Errors
+    /// There is nothing of this name to forget, or the daemon is shutting down.
+    pub(crate) async fn change_keyring(&self, change: KeyringChange) -> Outcome {
+        self.ask(|done| Order::ChangeKeyring(Box::new(change), done)).await?
+    }
+
+    /// Forgets all secrets, certificates and keys.
     ///
     /// # Errors
     /// The daemon is shutting down.
@@ -174,12 +216,16 @@ impl Engine {
     ///
     /// # Errors
     /// The daemon is shutting down.
-    pub(crate) async fn configure(
-        &self,
-        connections: Vec<LoadedConnection>,
-        secrets: Vec<LoadedSecret>,
-    ) -> Result<Changes, String> {
-        self.ask(|done| Order::Configure { connections, secrets, done }).await
+    pub(crate) async fn configure(&self, wanted: Wanted) -> Result<Changes, String> {
+        self.ask(|done| Order::Configure { wanted: Box::new(wanted), done }).await
+    }
+
+    /// Takes away what an earlier run left blocked.
+    ///
+    /// # Errors
+    /// The kernel refuses, or the daemon is shutting down.
+    pub(crate) async fn unblock_left(&self) -> Outcome {
+        self.ask(Order::UnblockLeft).await?
     }
 
     /// Ends the engine task after the orders that it already has.

@@ -41,3 +41,6 @@ pub(crate) const NAME_REFRESH: Duration = Duration::from_secs(60);
 
 /// The same while a name has never had an address, as when the host has only just started.
 pub(crate) const NAME_RETRY: Duration = Duration::from_secs(5);
+
+/// How often certificates are looked at that may be about to expire.
+pub(crate) const EXPIRY_CHECK: Duration = Duration::from_secs(3600);

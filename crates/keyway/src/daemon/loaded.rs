@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ike::SharedSecret;
+use config::{Interface, ManualSa};
+use credentials::Wishes;
+use ike::{Pool, SharedSecret};
 
 use super::handle::Changes;
+use super::keyring::Ring;
 use super::resolve::same_addresses;
 
 /// Who loaded something; a configuration file replaces only what came from a file, a client sees only its own kind.
@@ -24,11 +27,18 @@ pub(crate) struct LoadedConnection {
     pub(crate) config: Arc<config::Connection>,
     /// As lowered.
     pub(crate) engine: Arc<ike::Connection>,
+    /// The certificates and keys that it names.
+    pub(crate) wishes: Arc<Wishes>,
     /// Who loaded it.
     pub(crate) source: Source,
 }
 
 impl LoadedConnection {
+    /// Gives the devices that its children name.
+    pub(crate) fn interfaces(&self) -> impl Iterator<Item = &Interface> + Clone {
+        self.config.children.iter().filter_map(|child| child.interface.as_ref())
+    }
+
     /// Tells whether loading `new` in its place would change nothing.
     fn is_same(&self, new: &LoadedConnection) -> bool {
         self.source == new.source
@@ -54,6 +64,25 @@ pub(crate) struct Loaded {
     pub(crate) connections: BTreeMap<String, LoadedConnection>,
     /// The secrets.
     pub(crate) secrets: BTreeMap<String, LoadedSecret>,
+    /// The pools of virtual addresses, which only a file can load.
+    pub(crate) pools: BTreeMap<String, Pool>,
+    /// The SAs without IKE, which only a file can load.
+    pub(crate) manual: BTreeMap<String, Arc<ManualSa>>,
+}
+
+/// What a configuration file says.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// All its connections.
+    pub(crate) connections: Vec<LoadedConnection>,
+    /// All its secrets.
+    pub(crate) secrets: Vec<LoadedSecret>,
+    /// All its pools of virtual addresses.
+    pub(crate) pools: Vec<Pool>,
+    /// All its SAs without IKE.
+    pub(crate) manual: Vec<ManualSa>,
+    /// All certificates and keys beside it.
+    pub(crate) ring: Ring,
 }
 
 /// What has to be done to get from what is loaded to what a configuration file says.
@@ -67,16 +96,21 @@ pub(crate) struct Difference {
     pub(crate) load_secrets: Vec<LoadedSecret>,
     /// Secrets that are gone from the file.
     pub(crate) unload_secrets: Vec<String>,
+    /// Pools that are new or different.
+    pub(crate) load_pools: Vec<Pool>,
+    /// Pools that are gone from the file.
+    pub(crate) unload_pools: Vec<String>,
+    /// SAs without IKE that are new or different.
+    pub(crate) load_manual: Vec<Arc<ManualSa>>,
+    /// SAs without IKE that are gone from the file.
+    pub(crate) unload_manual: Vec<String>,
     kept: usize,
 }
 
 impl Loaded {
     /// Compares what is loaded with what a configuration file says now.
-    pub(crate) fn difference(
-        &self,
-        connections: Vec<LoadedConnection>,
-        secrets: Vec<LoadedSecret>,
-    ) -> Difference {
+    pub(crate) fn difference(&self, wanted: Wanted) -> Difference {
+        let Wanted { connections, secrets, pools, manual, ring: _ } = wanted;
         let mut difference = Difference::default();
         let named: BTreeSet<String> = connections.iter().map(|new| new.engine.name.clone()).collect();
         for new in connections {
@@ -99,7 +133,31 @@ impl Loaded {
         }
         let from_file = self.secrets.iter().filter(|(_, loaded)| loaded.source == Source::File);
         difference.unload_secrets = missing_from(&named, from_file.map(|(name, _)| name));
+
+        let named: BTreeSet<String> = pools.iter().map(|new| new.name.clone()).collect();
+        for new in pools {
+            match self.pools.get(&new.name) {
+                Some(old) if *old == new => difference.kept += 1,
+                Some(_) | None => difference.load_pools.push(new),
+            }
+        }
+        difference.unload_pools = missing_from(&named, self.pools.keys());
+
+        let named: BTreeSet<String> = manual.iter().map(|new| new.name.clone()).collect();
+        for new in manual {
+            match self.manual.get(&new.name) {
+                Some(old) if old.is_same(&new) => difference.kept += 1,
+                Some(_) | None => difference.load_manual.push(Arc::new(new)),
+            }
+        }
+        difference.unload_manual = missing_from(&named, self.manual.keys());
         difference
+    }
+
+    /// Gives the devices that anything loaded names.
+    pub(crate) fn interfaces(&self) -> impl Iterator<Item = &Interface> + Clone {
+        let manual = self.manual.values().filter_map(|manual| manual.interface.as_ref());
+        self.connections.values().flat_map(LoadedConnection::interfaces).chain(manual)
     }
 
     /// Finds the connections that have a child of this name.
@@ -115,11 +173,23 @@ impl Loaded {
 }
 
 impl Difference {
+    /// Gives the devices that what is new or different names.
+    pub(crate) fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        let manual = self.load_manual.iter().filter_map(|manual| manual.interface.as_ref());
+        self.load_connections.iter().flat_map(LoadedConnection::interfaces).chain(manual)
+    }
+
     /// Counts what the difference comes to.
     pub(crate) fn changes(&self) -> Changes {
         Changes {
-            loaded: self.load_connections.len() + self.load_secrets.len(),
-            unloaded: self.unload_connections.len() + self.unload_secrets.len(),
+            loaded: self.load_connections.len()
+                + self.load_secrets.len()
+                + self.load_pools.len()
+                + self.load_manual.len(),
+            unloaded: self.unload_connections.len()
+                + self.unload_secrets.len()
+                + self.unload_pools.len()
+                + self.unload_manual.len(),
             kept: self.kept,
         }
     }
@@ -130,7 +200,7 @@ fn missing_from<'a>(named: &BTreeSet<String>, loaded: impl Iterator<Item = &'a S
 }
 
 fn is_same_secret(old: &SharedSecret, new: &SharedSecret) -> bool {
-    old.owners == new.owners && old.secret.ct_eq(new.secret.as_slice())
+    old.kind == new.kind && old.owners == new.owners && old.secret.ct_eq(new.secret.as_slice())
 }
 
 #[cfg(test)]
@@ -150,33 +220,50 @@ mod tests {
         secrets {
           ike-a { secret = swordfish-swordfish }
           ike-b { secret = swordfish-swordfish-b }
-        }";
+        }
+        manual { lab { local_addr = 192.0.2.7
+            remote_addr = 192.0.2.8
+            ah { proposal = sha256
+              spi_in = 0x1001
+              spi_out = 0x1002
+              integrity_key_in = 0x0101010101010101010101010101010101010101010101010101010101010101
+              integrity_key_out = 0x0202020202020202020202020202020202020202020202020202020202020202 } } }";
 
-    async fn read(text: &str) -> (Vec<LoadedConnection>, Vec<LoadedSecret>) {
+    async fn read(text: &str) -> Wanted {
         let read = config::load_text("test", text, config::Syntax::Swanctl);
         assert!(read.is_sound(), "{:?}", read.faults);
         let mut connections = Vec::new();
         for connection in read.config.connections {
             let random = &mut crypto::SystemRandom;
-            connections.push(lower::connection(connection, Source::File, random, |_| {}).await);
+            let lowered = lower::connection(connection, Source::File, random, |_| {}).await;
+            connections.push(lowered.expect("the test's connections name no certificates"));
         }
         let secrets = read.config.secrets.into_iter().map(|secret| lower::secret(secret, Source::File));
-        (connections, secrets.collect())
+        let pools = read.config.pools.into_iter().map(lower::pool).collect();
+        Wanted {
+            connections,
+            secrets: secrets.collect(),
+            pools,
+            manual: read.config.manual,
+            ring: Ring::default(),
+        }
     }
 
     async fn loaded(text: &str) -> Loaded {
-        let (connections, secrets) = read(text).await;
+        let Wanted { connections, secrets, pools, manual, ring: _ } = read(text).await;
         Loaded {
+            pools: pools.into_iter().map(|pool| (pool.name.clone(), pool)).collect(),
             connections: connections.into_iter().map(|loaded| (loaded.engine.name.clone(), loaded)).collect(),
             secrets: secrets.into_iter().map(|loaded| (loaded.secret.name.clone(), loaded)).collect(),
+            manual: manual.into_iter().map(|loaded| (loaded.name.clone(), Arc::new(loaded))).collect(),
         }
     }
 
     #[tokio::test]
     async fn the_same_text_changes_nothing_wherever_its_lines_stand() {
-        let (connections, secrets) = read(&format!("# moved\n\n{BOTH}")).await;
-        let difference = loaded(BOTH).await.difference(connections, secrets);
-        assert_eq!(difference.changes(), Changes { loaded: 0, unloaded: 0, kept: 4 });
+        let wanted = read(&format!("# moved\n\n{BOTH}")).await;
+        let difference = loaded(BOTH).await.difference(wanted);
+        assert_eq!(difference.changes(), Changes { loaded: 0, unloaded: 0, kept: 5 });
     }
 
     #[tokio::test]
@@ -184,9 +271,9 @@ mod tests {
         let edited = BOTH
             .replace("192.0.2.2", "192.0.2.3")
             .replace("ike-a", "ike-c")
-            .replace("swordfish-b", "swordfish-d");
-        let (connections, secrets) = read(&edited).await;
-        let difference = loaded(BOTH).await.difference(connections, secrets);
+            .replace("swordfish-b", "swordfish-d")
+            .replace("lab {", "laboratory {");
+        let difference = loaded(BOTH).await.difference(read(&edited).await);
         let names: Vec<&str> =
             difference.load_connections.iter().map(|new| new.engine.name.as_str()).collect();
         assert_eq!(names, ["b"]);
@@ -195,13 +282,15 @@ mod tests {
         assert_eq!(names, BTreeSet::from(["ike-b", "ike-c"]));
         assert_eq!(difference.unload_secrets, ["ike-a"]);
         assert!(difference.unload_connections.is_empty());
+        let names: Vec<&str> = difference.load_manual.iter().map(|new| new.name.as_str()).collect();
+        assert_eq!((names, difference.unload_manual), (vec!["laboratory"], vec!["lab".to_owned()]));
     }
 
     #[tokio::test]
     async fn what_a_client_loaded_outlives_a_reload() {
         let mut before = loaded(BOTH).await;
         before.connections.get_mut("a").expect("loaded").source = Source::Client;
-        let difference = before.difference(Vec::new(), Vec::new());
+        let difference = before.difference(Wanted::default());
         assert_eq!(difference.unload_connections, ["b"]);
     }
 }

@@ -6,33 +6,42 @@
 use std::sync::Arc;
 
 use config::{AddressSpec, Selector, Treatment};
+use credentials::Wishes;
 use crypto::Random;
-use ike::{ChildConfig, PeerAddresses, SelectorTemplate, SharedSecret};
-use sa::{AddressRange, Lifetime, Mode};
+use ike::{ChildConfig, Identity, PeerAddresses, SecretKind, SelectorTemplate, SharedSecret};
+use pki::Certificate;
+use sa::{AddressRange, Handling, Lifetime};
 use vici::Span;
 
+use super::interfaces::device_id;
 use super::loaded::{LoadedConnection, LoadedSecret, Source};
-use super::resolve;
+use super::{keyring, resolve};
 
 /// Lowers a connection with the addresses that its names have now; sentences about names that did not resolve go to
 /// `complain`.
+///
+/// # Errors
+/// A certificate or key that it names cannot be read.
 pub(crate) async fn connection(
     config: config::Connection,
     source: Source,
     random: &mut dyn Random,
     mut complain: impl FnMut(String),
-) -> LoadedConnection {
+) -> Result<LoadedConnection, String> {
     let local = addresses(&config.local_addresses, &mut complain).await;
     let remote = addresses(&config.remote_addresses, &mut complain).await;
     loaded(config, source, local, remote, random)
 }
 
 /// Lowers a connection without asking anybody: its names have no addresses yet.
+///
+/// # Errors
+/// A certificate or key that it names cannot be read.
 pub(crate) fn without_names(
     config: config::Connection,
     source: Source,
     random: &mut dyn Random,
-) -> LoadedConnection {
+) -> Result<LoadedConnection, String> {
     let (local, remote) = (written(&config.local_addresses), written(&config.remote_addresses));
     loaded(config, source, local, remote, random)
 }
@@ -44,7 +53,7 @@ pub(crate) fn moved(
     remote: PeerAddresses,
     random: &mut dyn Random,
 ) -> LoadedConnection {
-    let engine = with_addresses(&connection.config, local, remote, random);
+    let engine = with_addresses(&connection.config, &connection.wishes, local, remote, random);
     LoadedConnection { engine: Arc::new(engine), ..connection.clone() }
 }
 
@@ -54,18 +63,30 @@ fn loaded(
     local: PeerAddresses,
     remote: PeerAddresses,
     random: &mut dyn Random,
-) -> LoadedConnection {
+) -> Result<LoadedConnection, String> {
     // Where a line stood is of no more use, and moving it is no change.
     config.span = Span::NOWHERE;
     config.children.iter_mut().for_each(|child| child.span = Span::NOWHERE);
-    let engine = with_addresses(&config, local, remote, random);
-    LoadedConnection { config: Arc::new(config), engine: Arc::new(engine), source }
+    let wishes = keyring::wishes(&config).map_err(|sentence| format!("{}: {sentence}", config.name))?;
+    let engine = with_addresses(&config, &wishes, local, remote, random);
+    let (config, engine, wishes) = (Arc::new(config), Arc::new(engine), Arc::new(wishes));
+    Ok(LoadedConnection { config, engine, wishes, source })
+}
+
+/// Lowers a pool.
+pub(crate) fn pool(config: config::Pool) -> ike::Pool {
+    let config::Pool { name, addresses, netmask, dns, nbns, split_include, domain, banner, span: _ } = config;
+    ike::Pool { name, addresses, netmask, dns, nbns, split_include, domain, banner }
 }
 
 /// Lowers a secret.
 pub(crate) fn secret(config: config::SharedSecret, source: Source) -> LoadedSecret {
-    let config::SharedSecret { name, owners, secret, span: _ } = config;
-    LoadedSecret { secret: SharedSecret { name, owners, secret }, source }
+    let config::SharedSecret { name, kind, owners, secret, span: _ } = config;
+    let kind = match kind {
+        config::SecretKind::PreSharedKey => SecretKind::PreSharedKey,
+        config::SecretKind::Password => SecretKind::Password,
+    };
+    LoadedSecret { secret: SharedSecret { name, kind, owners, secret }, source }
 }
 
 /// Looks up what an end's addresses are now.
@@ -96,18 +117,39 @@ fn written(specs: &[AddressSpec]) -> PeerAddresses {
 
 fn with_addresses(
     config: &config::Connection,
+    wishes: &Wishes,
     local: PeerAddresses,
     remote: PeerAddresses,
     random: &mut dyn Random,
 ) -> ike::Connection {
     ike::Connection {
         name: config.name.clone(),
+        versions: match config.versions {
+            config::Versions::V1 => ike::Versions::V1,
+            config::Versions::V2 => ike::Versions::V2,
+            config::Versions::Either => ike::Versions::Either,
+        },
+        phase_1: match config.phase_1 {
+            config::Phase1Mode::Main => ike::Phase1Mode::Main,
+            config::Phase1Mode::Aggressive => ike::Phase1Mode::Aggressive,
+        },
         local_addresses: local,
         remote_addresses: remote,
-        local_identity: config.local_identity.clone(),
+        // Who has a certificate is whom it names.
+        local_identity: config.local_identity.clone().or_else(|| subject(wishes.own.first()?)),
         remote_identity: config.remote_identity.clone(),
-        authentication: match config.authentication {
-            config::Authentication::PreSharedKey => ike::Authentication::PreSharedKey,
+        local_authentication: authentication(&config.local_authentication),
+        remote_authentication: authentication(&config.remote_authentication),
+        virtual_addresses: config.virtual_addresses.clone(),
+        pools: config.pools.clone(),
+        configuration: match config.configuration {
+            config::ConfigurationMode::Pull => ike::ConfigurationMode::Pull,
+            config::ConfigurationMode::Push => ike::ConfigurationMode::Push,
+        },
+        xauth: match &config.xauth {
+            config::Xauth::None => ike::Xauth::None,
+            config::Xauth::Ours(user) => ike::Xauth::Ours(user.clone()),
+            config::Xauth::Theirs => ike::Xauth::Theirs,
         },
         proposals: config.proposals.clone(),
         encap: match config.encap {
@@ -118,6 +160,11 @@ fn with_addresses(
             config::Fragmentation::No => ike::Fragmentation::No,
             config::Fragmentation::Yes => ike::Fragmentation::Yes,
             config::Fragmentation::Accept => ike::Fragmentation::Accept,
+            config::Fragmentation::Force => ike::Fragmentation::Force,
+        },
+        path_probing: match config.path_mtu_probing {
+            config::PathProbing::No => ike::PathProbing::No,
+            config::PathProbing::Yes => ike::PathProbing::Yes,
         },
         unique: match config.unique {
             config::Unique::Never => ike::Unique::Never,
@@ -132,10 +179,22 @@ fn with_addresses(
     }
 }
 
+/// Gives the name that a certificate is for, first of all.
+fn subject(certificate: &Certificate) -> Option<Identity> {
+    pki::identities(certificate).into_iter().next()
+}
+
+fn authentication(config: &config::Authentication) -> ike::Authentication {
+    match config {
+        config::Authentication::PreSharedKey => ike::Authentication::PreSharedKey,
+        config::Authentication::Signature(terms) => ike::Authentication::Signature(terms.clone()),
+    }
+}
+
 /// Lowers a child that is protected; others are policies that the engine need not know.
 fn child(config: &config::Child, random: &mut dyn Random) -> Option<ChildConfig> {
     let mode = match config.treatment {
-        Treatment::Protect(mode @ (Mode::Tunnel | Mode::Transport)) => mode,
+        Treatment::Protect(mode) => mode,
         Treatment::Pass | Treatment::Drop => return None,
     };
     Some(ChildConfig {
@@ -143,7 +202,16 @@ fn child(config: &config::Child, random: &mut dyn Random) -> Option<ChildConfig>
         local_selectors: config.local_selectors.iter().map(selector).collect(),
         remote_selectors: config.remote_selectors.iter().map(selector).collect(),
         proposals: config.proposals.clone(),
+        wrapping: config.wrapping.clone(),
         mode,
+        compress: match config.compress {
+            config::Compress::No => ike::Compress::No,
+            config::Compress::Deflate => ike::Compress::Deflate,
+        },
+        truncation: match config.truncation {
+            config::Truncation::To128 => ike::Truncation::To128,
+            config::Truncation::To96 => ike::Truncation::To96,
+        },
         lifetimes: lifetimes(config.lifetimes),
         volume: Lifetime {
             soft_bytes: soft_limit(config.bytes, random),
@@ -152,16 +220,35 @@ fn child(config: &config::Child, random: &mut dyn Random) -> Option<ChildConfig>
             hard_packets: unlimited_if_zero(config.packets.life),
         },
         replay_window: config.replay_window,
+        handling: Handling { device: config.interface.as_ref().map(device_id), ..handling(&config.handling) },
+        inactivity: config.inactivity,
         priority: (config.priority != 0).then_some(config.priority),
         start_action: match config.start_action {
             config::StartAction::None => ike::StartAction::None,
             config::StartAction::Trap => ike::StartAction::Trap,
-            // The trap is installed by a command of its own, as soon as the connection is loaded.
-            config::StartAction::Start | config::StartAction::TrapAndStart => ike::StartAction::Start,
+            config::StartAction::Start => ike::StartAction::Start,
+            config::StartAction::TrapAndStart => ike::StartAction::TrapAndStart,
         },
         close_action: close_action(config.close_action),
         liveness_action: close_action(config.dpd_action),
     })
+}
+
+/// Lowers what is done to packets beyond their cryptography, as far as it is configured.
+pub(crate) fn handling(config: &config::Handling) -> Handling {
+    let config::Handling { dscp, ecn, dont_fragment, fragmenting, segment_size, padding, dummies, mark } =
+        *config;
+    Handling {
+        dscp,
+        ecn,
+        dont_fragment,
+        fragmenting,
+        segment_size,
+        padding,
+        dummies,
+        mark,
+        ..Handling::default()
+    }
 }
 
 fn lifetimes(config: config::Lifetimes) -> ike::Lifetimes {
@@ -221,7 +308,7 @@ mod tests {
         let mut complaints = Vec::new();
         let random = &mut SystemRandom;
         let loaded = connection(config, Source::File, random, |sentence| complaints.push(sentence)).await;
-        (loaded, complaints)
+        (loaded.expect("it names no certificate"), complaints)
     }
 
     #[tokio::test]

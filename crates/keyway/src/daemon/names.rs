@@ -100,14 +100,16 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Instant;
 
-    use dataplane::Drops;
+    use dataplane::{Blocks, Drops};
     use ike::Counters;
     use sa::AddressRange;
     use tokio::sync::mpsc;
 
     use crate::daemon::configuration;
     use crate::daemon::handle::{Changes, Order, Snapshot};
+    use crate::daemon::keyring::Keyring;
     use crate::daemon::loaded::Loaded;
+    use crate::daemon::manual_keying::ManualSas;
     use crate::daemon::shunts::Shunts;
 
     /// Plays the engine task; gives each connection that was loaded, in order.
@@ -119,9 +121,9 @@ mod tests {
                     let _ = answer.send(snapshot(loaded.clone()));
                     continue;
                 }
-                Order::Configure { connections, done, .. } => {
+                Order::Configure { wanted, done } => {
                     let _ = done.send(Changes::default());
-                    connections
+                    wanted.connections
                 }
                 Order::LoadConnection(connection, done) => {
                     let _ = done.send(Ok(()));
@@ -141,10 +143,15 @@ mod tests {
         Snapshot {
             now: Instant::now(),
             ike_sas: Vec::new(),
-            usage: BTreeMap::new(),
+            sas: BTreeMap::new(),
             loaded,
+            keyring: Keyring::default(),
+            credentials: Arc::default(),
             traps: Vec::new(),
+            blocks: Vec::new(),
+            host_blocks: Blocks::default(),
             shunts: Shunts::default(),
+            manual: ManualSas::default(),
             counters: Counters::default(),
             drops: Drops::default(),
         }

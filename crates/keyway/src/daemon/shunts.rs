@@ -84,7 +84,7 @@ impl Shunts {
         });
         // Priorities of the engine are two apart for each one that is configured; ours keep step.
         let priority = if child.priority == 0 { PRIORITY } else { child.priority.saturating_mul(2) };
-        Ok(Some(SaOp::InstallPolicy(PolicySpec { id, priority, selectors, action })))
+        Ok(Some(SaOp::InstallPolicy(PolicySpec { id, priority, selectors, action, device: None })))
     }
 
     /// Gives the order that takes a child's policy away; `None` if it is not installed.

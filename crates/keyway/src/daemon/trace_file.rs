@@ -1,7 +1,7 @@
 //! `--trace-messages`: every IKE message in words, one JSON object a line.
 //!
 //! ```text
-//! {"time":1795266000.25,"direction":"sent","exchange":"IKE_SA_INIT","response":false,"message_id":0,…,
+//! {"time":1795266000.25,"direction":"sent","version":2,"exchange":"IKE_SA_INIT","response":false,"message_id":0,…,
 //!  "payloads":[{"name":"SA","sentence":"…"},…]}
 //! ```
 
@@ -54,6 +54,7 @@ fn line(at: SystemTime, message: &MessageTrace) -> Value {
     json!({
         "time": since_epoch.as_secs_f64(),
         "direction": direction,
+        "version": message.version.major,
         "exchange": message.exchange,
         "response": message.is_response,
         "message_id": message.message_id,
@@ -75,7 +76,7 @@ fn payload(payload: &PayloadTrace) -> Value {
 mod tests {
     use super::*;
     use std::time::Instant;
-    use wire::isakmp::IkeSpi;
+    use wire::isakmp::{IkeSpi, Version};
 
     #[test]
     fn the_trace_is_for_its_owner_alone() {
@@ -97,6 +98,7 @@ mod tests {
                 local: "192.0.2.1:500".parse().expect("an address"),
                 remote: "[2001:db8::2]:4500".parse().expect("an address"),
             },
+            version: Version::V2,
             exchange: "IKE_AUTH".to_owned(),
             is_response: true,
             message_id: 1,
@@ -113,7 +115,7 @@ mod tests {
         assert_eq!(
             line(at, &message),
             json!({
-                "time": 1.5, "direction": "received", "exchange": "IKE_AUTH", "response": true, "message_id": 1,
+                "time": 1.5, "direction": "received", "version": 2, "exchange": "IKE_AUTH", "response": true, "message_id": 1,
                 "initiator_spi": "0123456789abcdef", "responder_spi": "0000000000000001",
                 "local": "192.0.2.1:500", "remote": "[2001:db8::2]:4500", "octets": 240, "fragments": 2,
                 "payloads": [{ "name": "IDr", "sentence": "The responder is \"b\"." }],

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use vici::Tree;
 
-use super::{Management, about, connections, control, events, sas, secrets};
+use super::{Management, about, blocks, connections, control, credentials, events, sas, secrets};
 
 /// The answer to a command.
 #[derive(Debug)]
@@ -44,26 +44,34 @@ pub(crate) async fn perform(name: &str, arguments: &Tree, management: &Managemen
         "unload-shared" => respond(secrets::unload(engine, arguments).await),
         "get-shared" => respond(secrets::names(engine).await),
         "clear-creds" => respond(secrets::clear(engine).await),
-        // There are no certificates, private keys, pools or authorities yet: none is listed, and loading one is
-        // refused below rather than forgotten.
-        "get-keys" => Reply::Response(Tree::new().with_list("keys", Vec::<String>::new())),
-        "get-authorities" => Reply::Response(Tree::new().with_list("authorities", Vec::<String>::new())),
-        "get-pools" => Reply::Response(Tree::new()),
-        "list-certs" => stream("list-cert", Ok(Vec::new())),
-        "list-authorities" => stream("list-authority", Ok(Vec::new())),
-        "flush-certs" => Reply::Response(success()),
-        "load-cert" | "load-key" | "load-token" => {
-            refuse("certificates and private keys are not supported yet")
+
+        "load-cert" => respond(credentials::load_certificate(engine, arguments).await),
+        "load-key" => respond(credentials::load_key(engine, arguments).await),
+        "unload-key" => respond(credentials::unload_key(engine, arguments).await),
+        "get-keys" => respond(credentials::key_names(engine).await),
+        "load-authority" => respond(credentials::load_authority(engine, arguments).await),
+        "unload-authority" => respond(credentials::unload_authority(engine, arguments).await),
+        "get-authorities" => respond(credentials::authority_names(engine).await),
+        "list-authorities" => {
+            stream("list-authority", credentials::list_authorities(engine, arguments).await)
         }
+        "list-certs" => stream("list-cert", credentials::list_certificates(engine, arguments).await),
+        // What is kept of certificates was loaded, and nothing is kept of what peers send.
+        "flush-certs" => Reply::Response(success()),
+        // There are no pools and tokens yet: none is listed, and loading one is refused rather than forgotten.
+        "load-token" => refuse("tokens are not supported yet"),
+        "get-pools" => Reply::Response(Tree::new()),
         "load-pool" => refuse("address pools are not supported yet"),
-        "load-authority" => refuse("certification authorities are not supported yet"),
-        "unload-key" | "unload-pool" | "unload-authority" => refuse("there is nothing of this name"),
+        "unload-pool" => refuse("there is nothing of this name"),
 
         "list-sas" => stream("list-sa", control::list_sas(engine, arguments).await),
+        "list-manual-sas" => stream("list-manual-sa", control::list_manual_sas(engine).await),
         "initiate" => respond(control::initiate(engine, arguments).await),
         "terminate" => respond(control::terminate(engine, arguments).await),
         "rekey" => respond(control::rekey(engine, arguments).await),
         "install" => respond(control::install(engine, arguments, sas::Turn::Up).await),
+        "list-blocks" => stream("list-block", blocks::list(engine).await),
+        "unblock" => respond(blocks::unblock(engine, arguments).await),
         "uninstall" => respond(control::install(engine, arguments, sas::Turn::Down).await),
         _ => Reply::Unknown,
     }

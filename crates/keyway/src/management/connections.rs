@@ -32,7 +32,7 @@ pub(crate) async fn load(engine: &Engine, arguments: &Tree) -> Result<Tree, Stri
     for connection in loaded.config.connections {
         let name = connection.name.clone();
         let complain = |sentence: String| tracing::warn!(connection = name, "{sentence}");
-        let lowered = lower::connection(connection, Source::Client, &mut SystemRandom, complain).await;
+        let lowered = lower::connection(connection, Source::Client, &mut SystemRandom, complain).await?;
         engine.load_connection(lowered).await?;
     }
     Ok(success())

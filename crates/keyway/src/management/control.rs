@@ -1,14 +1,15 @@
-//! SAs on demand: `initiate`, `terminate`, `rekey`, `install`, `uninstall` and `list-sas`.
+//! SAs on demand: `initiate`, `terminate`, `rekey`, `install`, `uninstall`, `list-sas` and `list-manual-sas`.
 
 use std::future::Future;
 use std::time::Duration;
 
 use config::Treatment;
-use ike::{ChildSaId, Command, IkeSaId};
+use ike::{ChildSaId, ChildState, Command, IkeSaId, IkeState};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use vici::Tree;
 
+use super::blocks;
 use super::commands::{failure, success};
 use super::sas::{self, Turn};
 use crate::daemon::handle::{Engine, Outcome, Snapshot};
@@ -23,7 +24,14 @@ pub(crate) async fn list_sas(engine: &Engine, arguments: &Tree) -> Result<Vec<Tr
         .ike_sas
         .iter()
         .filter(|ike| name.is_none_or(|name| ike.connection == name) && id.is_none_or(|id| ike.id == id));
-    Ok(listed.map(|ike| sas::list_sa(snapshot.now, ike, &ike.children, &snapshot.usage)).collect())
+    Ok(listed.map(|ike| sas::list_sa(snapshot.now, ike, &ike.children, &snapshot.sas)).collect())
+}
+
+/// Answers `list-manual-sas`, a message for each section of `manual`. charon has no such command.
+pub(crate) async fn list_manual_sas(engine: &Engine) -> Result<Vec<Tree>, String> {
+    let snapshot = engine.snapshot().await?;
+    let described = |installed| sas::manual_sa(snapshot.now, installed, &snapshot.sas);
+    Ok(snapshot.manual.iter().map(described).collect())
 }
 
 /// Answers `initiate`, when it is up or has failed, or as soon as a client that will not wait (-1) is understood.
@@ -51,7 +59,7 @@ pub(crate) async fn initiate(engine: &Engine, arguments: &Tree) -> Result<Tree, 
 /// Answers `terminate`, when all that match are gone.
 pub(crate) async fn terminate(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
     let patience = patience(arguments)?;
-    let matches = matching(&engine.snapshot().await?, arguments)?;
+    let matches = matching(&engine.snapshot().await?, arguments, Which::All)?;
     let is_forced = arguments.text("force") == Some("yes");
     let mut outcomes = Vec::new();
     for target in &matches {
@@ -74,7 +82,7 @@ pub(crate) async fn rekey(engine: &Engine, arguments: &Tree) -> Result<Tree, Str
         Some(_) => patience(arguments)?,
         None => Patience::None,
     };
-    let matches = matching(&engine.snapshot().await?, arguments)?;
+    let matches = matching(&engine.snapshot().await?, arguments, Which::InUse)?;
     let mut outcomes = Vec::new();
     for target in &matches {
         let command = |ticket| match *target {
@@ -106,8 +114,17 @@ enum Target {
     Child(ChildSaId),
 }
 
+/// Which of the SAs that a command names it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    /// Every one.
+    All,
+    /// Those that nothing has replaced yet.
+    InUse,
+}
+
 /// Finds the SAs that a command names: by `child` and `child-id`, and only without these by `ike` and `ike-id` alone.
-fn matching(snapshot: &Snapshot, arguments: &Tree) -> Result<Vec<Target>, String> {
+fn matching(snapshot: &Snapshot, arguments: &Tree, which: Which) -> Result<Vec<Target>, String> {
     let (child, ike) = (arguments.text("child"), arguments.text("ike"));
     let child_id = number(arguments, "child-id")?.map(ChildSaId);
     let ike_id = number(arguments, "ike-id")?.map(IkeSaId);
@@ -119,10 +136,14 @@ fn matching(snapshot: &Snapshot, arguments: &Tree) -> Result<Vec<Target>, String
         (None, None, None, None) => {
             return Err("name what is meant: child, child-id, ike or ike-id".to_owned());
         }
-        (None, None, ..) => ike_sas.map(|sa| Target::Ike(sa.id)).collect(),
+        (None, None, ..) => ike_sas
+            .filter(|sa| which == Which::All || sa.state != IkeState::Rekeyed)
+            .map(|sa| Target::Ike(sa.id))
+            .collect(),
         _ => ike_sas
             .flat_map(|sa| &sa.children)
             .filter(|sa| child.is_none_or(|name| sa.name == name) && child_id.is_none_or(|id| sa.id == id))
+            .filter(|sa| which == Which::All || sa.state != ChildState::Rekeyed)
             .map(|sa| Target::Child(sa.id))
             .collect(),
     };
@@ -145,9 +166,11 @@ fn nothing_matches(snapshot: &Snapshot, arguments: &Tree) -> String {
     let kind = if is_about_children { "Child SA" } else { "IKE SA" };
     let confused = arguments.text("child").filter(|name| snapshot.loaded.connections.contains_key(*name));
     let hint = confused.map(|name| format!(" ({name} is a connection, not a child)")).unwrap_or_default();
+    let blocked = arguments.text("child").filter(|name| blocks::is_blocked(snapshot, name));
+    let way_out = blocked.map(|name| format!("; {name} is blocked: unblock it to let its traffic pass"));
     let there =
         if there.is_empty() { "none is up".to_owned() } else { format!("up are: {}", there.join(", ")) };
-    format!("no {kind} matches {}{hint}; {there}", asked.join(" and "))
+    format!("no {kind} matches {}{hint}; {there}{}", asked.join(" and "), way_out.unwrap_or_default())
 }
 
 /// Waits for all outcomes and counts the good ones under `key`; whoever waits for none gets no count of them.

@@ -8,7 +8,7 @@ use vici::Tree;
 use crate::daemon::notices::{LogLine, Notice, Notices};
 
 /// Every event that there is.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 13] = [
     "ike-updown",
     "child-updown",
     "ike-rekey",
@@ -16,6 +16,8 @@ pub(crate) const NAMES: [&str; 11] = [
     "list-sa",
     "list-conn",
     "list-policy",
+    "list-manual-sa",
+    "list-block",
     "list-cert",
     "list-authority",
     "log",

@@ -2,16 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use dataplane::{Drops, Usage};
+use crypto::signature::NewKey;
+use dataplane::{Block, Blocks, DropReason, Drops, LeftDevice, Usage};
 use ike::{
-    ChildSaId, ChildSaStatus, ChildState, Command, Counters, Identity, IkeSaId, IkeSaStatus, IkeState, Nat,
-    Path, Role,
+    ChildSaId, ChildSaStatus, ChildState, Command, Counters, Identity, IkeSaId, IkeSaStatus, IkeState,
+    IkeVersion, Nat, Path, Role,
 };
+use pki::PrivateKey;
+use pki::issue::{self, Draft, Issuer};
+use sa::DistinguishedName;
 use sa::transform::{ENCRYPTION, GROUPS, PSEUDO_RANDOM};
 use sa::{
-    Direction, Encapsulation, Esn, EspSuite, IkeSuite, Mode, PolicyId, Protection, Protocol, SaId, Spi,
+    ChildSuite, Direction, Encapsulation, Esn, FlowPadding, IkeSuite, Lifetime, Mode, PolicyAction, PolicyId,
+    Protection, Protocol, SaId, SelectorPair, Spi,
 };
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -21,9 +27,12 @@ use wire::isakmp::IkeSpi;
 
 use super::{Constants, Management, session};
 use crate::daemon::configuration;
-use crate::daemon::handle::{Changes, Engine, Order, Snapshot};
+use crate::daemon::handle::{Changes, Engine, Order, PlaneStatus, Snapshot};
+use crate::daemon::interfaces::DeviceStatus;
+use crate::daemon::keyring::Keyring;
 use crate::daemon::loaded::{Loaded, LoadedConnection, Source};
 use crate::daemon::lower;
+use crate::daemon::manual_keying::ManualSas;
 use crate::daemon::notices::{LogLine, Notice, Notices};
 use crate::daemon::shunts::Shunts;
 
@@ -38,6 +47,8 @@ connections {
     children {
       net { local_ts = 10.1.0.0/16
         remote_ts = 10.2.0.0/16 }
+      voice { local_ts = 10.1.0.0/16
+        remote_ts = 10.3.0.0/16 }
       lan { mode = pass
         local_ts = 10.1.0.0/16
         remote_ts = 10.1.0.0/16
@@ -46,6 +57,22 @@ connections {
   }
 }
 secrets { ike-site { secret = swordfish-swordfish } }
+manual { lab { local_addr = 192.0.2.7
+    remote_addr = 192.0.2.8
+    cpi_in = 2
+    cpi_out = 2
+    esp { proposal = aes256-sha256
+      spi_in = 0x1001
+      spi_out = 0x1002
+      encryption_key_in = 0x0101010101010101010101010101010101010101010101010101010101010101
+      encryption_key_out = 0x0202020202020202020202020202020202020202020202020202020202020202
+      integrity_key_in = 0x0303030303030303030303030303030303030303030303030303030303030303
+      integrity_key_out = 0x0404040404040404040404040404040404040404040404040404040404040404 }
+    ah { proposal = sha384-esn
+      spi_in = 0x2001
+      spi_out = 0x2002
+      integrity_key_in =  0x050505050505050505050505050505050505050505050505050505050505050505050505050505050505050505050505
+      integrity_key_out = 0x060606060606060606060606060606060606060606060606060606060606060606060606060606060606060606060606 } } }
 ";
 
 /// What the played engine was told.
@@ -61,7 +88,9 @@ async fn loaded() -> Loaded {
     let mut loaded = Loaded::default();
     for connection in config.config.connections {
         let random = &mut crypto::SystemRandom;
-        let lowered: LoadedConnection = lower::connection(connection, Source::Client, random, |_| {}).await;
+        let lowered: LoadedConnection = lower::connection(connection, Source::Client, random, |_| {})
+            .await
+            .expect("it names no certificate");
         loaded.connections.insert(lowered.engine.name.clone(), lowered);
     }
     loaded
@@ -81,6 +110,7 @@ fn ike_sa(now: Instant) -> IkeSaStatus {
     IkeSaStatus {
         id: IkeSaId(3),
         connection: "site".to_owned(),
+        version: IkeVersion::V2,
         state: IkeState::Established,
         role: Role::Initiator,
         initiator_spi: IkeSpi(0x0123_4567_89ab_cdef),
@@ -88,7 +118,14 @@ fn ike_sa(now: Instant) -> IkeSaStatus {
         path: local,
         local_identity: Some(Identity::Fqdn("a.example".to_owned())),
         remote_identity: Some(Identity::Fqdn("b.example".to_owned())),
-        suite: Some(IkeSuite { protection: aead, prf: &PSEUDO_RANDOM[0], key_exchange: &GROUPS[0] }),
+        remote_user: None,
+        inside: Default::default(),
+        suite: Some(IkeSuite {
+            protection: aead,
+            prf: &PSEUDO_RANDOM[0],
+            key_exchange: &GROUPS[0],
+            additional: sa::AdditionalSuite::default(),
+        }),
         nat: Nat { local: false, remote: true },
         established_at: Some(now - Duration::from_secs(60)),
         rekey_at: Some(now + Duration::from_secs(100)),
@@ -103,8 +140,18 @@ fn ike_sa(now: Instant) -> IkeSaStatus {
             inbound: sa(Direction::Inbound, "192.0.2.1", 0xc000_0001),
             outbound: sa(Direction::Outbound, "192.0.2.2", 0x0a00_0002),
             policy: PolicyId(9),
-            suite: EspSuite { protection: aead, key_exchange: None, esn: Esn::No },
+            suite: ChildSuite {
+                protocol: Protocol::Esp,
+                protection: aead,
+                key_exchange: None,
+                additional: sa::AdditionalSuite::default(),
+                esn: Esn::No,
+            },
+            wrapper: None,
             encapsulation: Encapsulation::Udp,
+            compression: None,
+            padding: FlowPadding::None,
+            volume: Lifetime::UNLIMITED,
             local_selectors: selector("10.1.0.0/16"),
             remote_selectors: selector("10.2.0.0/16"),
             installed_at: now - Duration::from_secs(59),
@@ -114,17 +161,49 @@ fn ike_sa(now: Instant) -> IkeSaStatus {
     }
 }
 
+fn manual(now: Instant) -> ManualSas {
+    let mut sas = ManualSas::default();
+    for section in config::load_text("test", CONFIGURATION, config::Syntax::Swanctl).config.manual {
+        sas.install(section.into(), now - Duration::from_secs(5));
+    }
+    sas
+}
+
+/// What stands behind the policy of the Child SA, and what an earlier run left.
+fn host_blocks() -> Blocks {
+    let pair = |local: &str, remote: &str| SelectorPair {
+        local: local.parse().expect("the test's own text"),
+        remote: remote.parse().expect("the test's own text"),
+    };
+    let block =
+        |pair, policy| Block { selectors: vec![pair], action: PolicyAction::Protect, priority: 7, policy };
+    let blocks = vec![
+        block(pair("10.1.0.0/16", "10.2.0.0/16"), Some(PolicyId(9))),
+        block(pair("10.7.0.0/16", "10.8.0.0/16"), None),
+    ];
+    let devices = vec![LeftDevice { name: "vpn7".to_owned(), namespace: Some("red".to_owned()) }];
+    Blocks { blocks, devices, refused: Some(3) }
+}
+
 async fn snapshot() -> Snapshot {
     let now = Instant::now();
     let sa = ike_sa(now);
-    let used = Usage { bytes: 1500, packets: 2, idle: Some(Duration::from_secs(1)) };
+    let usage = Usage { bytes: 1500, packets: 2, idle: Some(Duration::from_secs(1)) };
+    let drops = Drops(BTreeMap::from([(DropReason::TooBig, 3)]));
+    let fault = Some("cannot switch it on".to_owned());
+    let device = Some(DeviceStatus { name: "vpn0".to_owned(), namespace: Some("red".to_owned()), fault });
     Snapshot {
         now,
-        usage: BTreeMap::from([(sa.children[0].inbound, used)]),
+        sas: BTreeMap::from([(sa.children[0].inbound, PlaneStatus { usage, drops, device })]),
         ike_sas: vec![sa],
         loaded: loaded().await,
+        keyring: Keyring::default(),
+        credentials: Arc::default(),
         traps: Vec::new(),
+        blocks: vec![("site".to_owned(), "net".to_owned()), ("site".to_owned(), "voice".to_owned())],
+        host_blocks: host_blocks(),
         shunts: Shunts::default(),
+        manual: manual(now),
         counters: Counters::default(),
         drops: Drops::default(),
     }
@@ -134,9 +213,17 @@ async fn snapshot() -> Snapshot {
 fn play(mut orders: mpsc::Receiver<Order>) -> JoinHandle<Heard> {
     tokio::spawn(async move {
         let mut heard = Heard::default();
+        let mut keyring = Keyring::default();
         while let Some(order) = orders.recv().await {
             match order {
-                Order::Snapshot(answer) => drop(answer.send(snapshot().await)),
+                Order::Snapshot(answer) => {
+                    let credentials = Arc::new(keyring.credentials(std::iter::empty()));
+                    let keyring = keyring.clone();
+                    let _ = answer.send(Snapshot { keyring, credentials, ..snapshot().await });
+                }
+                Order::ChangeKeyring(change, done) => {
+                    let _ = done.send(change.carry_out(&mut keyring));
+                }
                 Order::Perform { command, done, .. } => {
                     let outcome = match &command {
                         Command::RekeyIke { .. } => {
@@ -154,6 +241,7 @@ fn play(mut orders: mpsc::Receiver<Order>) -> JoinHandle<Heard> {
                 Order::LoadConnection(_, done)
                 | Order::LoadSecret(_, done)
                 | Order::UnloadSecret(_, done)
+                | Order::UnblockLeft(done)
                 | Order::ClearSecrets(done) => drop(done.send(Ok(()))),
                 Order::Configure { done, .. } => {
                     let _ = done.send(Changes::default());
@@ -257,17 +345,82 @@ async fn list_sas_has_charons_keys_in_charons_order() {
             "bytes-in",
             "packets-in",
             "use-in",
+            "drops-in",
             "bytes-out",
             "packets-out",
             "life-time",
             "install-time",
             "local-ts",
             "remote-ts",
+            "interface",
+            "interface-netns",
+            "interface-fault",
         ];
         assert_eq!(keys, expected);
         assert_eq!((child.text("bytes-in"), child.text("bytes-out")), (Some("1500"), Some("0")));
     })
     .await;
+}
+
+#[tokio::test]
+async fn manually_keyed_sas_are_listed_with_their_danger() {
+    with_client(None, |client, _| {
+        let mut listed = Vec::new();
+        client
+            .streamed("list-manual-sas", "list-manual-sa", &Tree::new(), |message| listed.push(message))
+            .expect("an answer");
+        let [message] = listed.as_slice() else { panic!("one section") };
+        let lab = message.section("lab").expect("named after its section");
+        let text = |key: &str| lab.text(key).unwrap_or("-");
+        assert_eq!(
+            ["state", "mode", "protocol", "local-host", "remote-host", "spi-in", "spi-out", "cpi-in"]
+                .map(text),
+            ["INSTALLED", "TUNNEL", "ESP", "192.0.2.7", "192.0.2.8", "00001001", "00001002", "0002"]
+        );
+        assert_eq!(
+            ["encr-alg", "encr-keysize", "integ-alg", "esn", "install-time"].map(text),
+            ["AES_CBC", "256", "HMAC_SHA2_256_128", "-", "5"]
+        );
+        assert!(text("warning").starts_with("has keys that nobody renews"));
+        let around = lab.section("ah").expect("AH goes around ESP");
+        assert_eq!(
+            ["spi-in", "spi-out", "integ-alg", "esn"].map(|key| around.text(key).unwrap_or("-")),
+            ["00002001", "00002002", "HMAC_SHA2_384_192", "1"]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_blocked_is_listed_and_let_pass_by_name() {
+    let heard = with_client(None, |client, _| {
+        let mut listed = Vec::new();
+        client
+            .streamed("list-blocks", "list-block", &Tree::new(), |message| listed.push(message))
+            .expect("an answer");
+        let described: Vec<String> = listed
+            .iter()
+            .map(|block| {
+                let text = |key: &str| block.text(key).unwrap_or("-").to_owned();
+                let traffic = block.list("remote-ts").map(|traffic| traffic[0].text().unwrap_or_default());
+                let device = format!("{} in {}", text("interface"), text("interface-netns"));
+                format!("{} {} {}", text("ike"), text("child"), traffic.unwrap_or(&device))
+            })
+            .collect();
+        // net is up, and what protects it blocks nothing.
+        assert_eq!(described, ["site voice 10.3.0.0/16", "- - 10.8.0.0/16", "- - vpn7 in red"]);
+        let named = |child: &str| Tree::new().with_value("child", child);
+        assert_eq!(ask(client, "unblock", &named("voice")).text("unblocked"), Some("1"));
+        assert_eq!(ask(client, "unblock", &Tree::new()).text("unblocked"), Some("3"));
+        let refused = ask(client, "unblock", &named("net"));
+        assert_eq!(refused.text("errmsg"), Some("net is not blocked; blocked are: voice"));
+        let refused = ask(client, "terminate", &named("voice"));
+        let sentence = refused.text("errmsg").expect("it is not up");
+        assert!(sentence.ends_with("voice is blocked: unblock it to let its traffic pass"), "{sentence}");
+    })
+    .await;
+    let unblocked = heard.commands.iter().filter(|command| matches!(command, Command::Unblock { .. }));
+    assert_eq!(unblocked.count(), 2);
 }
 
 #[tokio::test]
@@ -324,7 +477,10 @@ async fn failures_are_sentences_that_name_both_sides() {
             assert_eq!(answer.text("success"), Some("no"), "{command} {key} {value}");
             answer.text("errmsg").expect("a reason").to_owned()
         };
-        assert_eq!(errmsg("initiate", "child", "nett"), "no child is named nett; loaded are: net, lan");
+        assert_eq!(
+            errmsg("initiate", "child", "nett"),
+            "no child is named nett; loaded are: net, voice, lan"
+        );
         assert_eq!(errmsg("initiate", "ike", "sight"), "no connection is named sight; loaded are: site");
         assert_eq!(
             errmsg("initiate", "child", "lan"),
@@ -337,7 +493,7 @@ async fn failures_are_sentences_that_name_both_sides() {
         );
         assert_eq!(errmsg("terminate", "ike-id", "x"), "ike-id = x is not a number");
         assert_eq!(errmsg("rekey", "ike", "site"), "the peer at 192.0.2.2:4500 does not answer");
-        assert_eq!(errmsg("load-key", "type", "rsa"), "certificates and private keys are not supported yet");
+        assert_eq!(errmsg("load-key", "type", "rsa"), "the key `data` is needed");
         assert!(errmsg("load-shared", "type", "EAP").contains("EAP"));
     })
     .await;
@@ -441,4 +597,68 @@ async fn a_client_that_stops_reading_is_cut_off_and_holds_up_nobody() {
     }
     let cut_off = server.await.expect("no panic").expect_err("it was cut off");
     assert!(matches!(cut_off, session::CutOff::NotReading), "{cut_off}");
+}
+
+/// Gives the messages of a streamed answer.
+fn streamed(client: &mut Client, command: &str, event: &str) -> Vec<Tree> {
+    let mut messages = Vec::new();
+    client.streamed(command, event, &Tree::new(), |message| messages.push(message)).expect("an answer");
+    messages
+}
+
+/// A CA as a client has it: its certificate and key in DER.
+fn authority() -> (Vec<u8>, Vec<u8>) {
+    let key = PrivateKey::generate(NewKey::Ed25519).expect("a key");
+    let draft = Draft {
+        subject: DistinguishedName::parse("C=CH, CN=root").expect("a name"),
+        names: Vec::new(),
+        key_info: key.public_key_info(),
+        serial: vec![7],
+        not_before: pki::Time(0),
+        not_after: pki::Time::LAST,
+        role: issue::Role::Ca { path_len: None },
+        crl_uris: Vec::new(),
+        ocsp_uris: Vec::new(),
+    };
+    let certificate = issue::issue(&draft, Issuer::Itself(&key)).expect("a certificate");
+    (certificate.to_der().to_vec(), key.to_pkcs8().as_slice().to_vec())
+}
+
+#[tokio::test]
+async fn what_clients_load_of_certificates_and_keys_is_listed_and_forgotten() {
+    let (certificate, key) = authority();
+    with_client(None, move |client, _| {
+        let load = Tree::new().with_value("type", "any").with_value("data", key);
+        let loaded = ask(client, "load-key", &load);
+        let id = loaded.text("id").expect("a name").to_owned();
+        let load = Tree::new().with_value("type", "X509").with_value("flag", "CA");
+        let load = load.with_value("data", certificate.clone());
+        assert_eq!(ask(client, "load-cert", &load).text("success"), Some("yes"));
+        let described = Tree::new()
+            .with_value("cacert", certificate.clone())
+            .with_list("crl_uris", ["http://crl.example/root"]);
+        let named = Tree::new().with_section("root", described);
+        assert_eq!(ask(client, "load-authority", &named).text("success"), Some("yes"));
+
+        let listed = streamed(client, "list-certs", "list-cert");
+        assert_eq!(listed.len(), 1, "the same certificate by two ways is one: {listed:?}");
+        assert_eq!(listed[0].text("flag"), Some("CA"));
+        assert_eq!(listed[0].text("has_privkey"), Some("yes"));
+        assert_eq!(listed[0].value("data").map(|value| value.bytes.clone()), Some(certificate));
+        let listed = streamed(client, "list-authorities", "list-authority");
+        let section = listed[0].section("root").expect("the one that was loaded");
+        assert_eq!(section.text("cacert"), Some("C=CH, CN=root"));
+
+        let forget = Tree::new().with_value("id", id.to_ascii_uppercase());
+        assert_eq!(ask(client, "unload-key", &forget).text("success"), Some("yes"));
+        assert_eq!(ask(client, "unload-key", &forget).text("success"), Some("no"));
+        let names = ask(client, "get-keys", &Tree::new());
+        assert_eq!(names.list("keys").map(<[_]>::len), Some(0));
+        let forget = Tree::new().with_value("name", "root");
+        assert_eq!(ask(client, "unload-authority", &forget).text("success"), Some("yes"));
+        let faulty = Tree::new().with_value("type", "X509").with_value("data", "no certificate");
+        let refused = ask(client, "load-cert", &faulty);
+        assert!(refused.text("errmsg").is_some_and(|said| said.contains("neither a certificate nor")));
+    })
+    .await;
 }

@@ -4,12 +4,12 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use ike::{Answer, Datagram, Endpoint, Event, Output, Path, QueryId, TimeoutReason};
+use ike::{Answer, Datagram, Endpoint, Event, Output, Path, Query, QueryId, TimeoutReason};
 
 use super::{Pair, Task};
 use crate::journal::Entry;
 use crate::plane::{Arrival, Departure};
-use crate::{Cargo, Loss, Packet, Parcel, Side, scenario};
+use crate::{Cargo, Loss, Packet, Parcel, Side, authority, scenario};
 
 impl Pair {
     /// Lets the next thing happen; `false` if nothing does before `end`, which it is then.
@@ -107,6 +107,7 @@ impl Pair {
             }
             Departure::Discarded => tally.discarded += 1,
             Departure::Awaiting => tally.awaiting += 1,
+            Departure::Blocked => tally.blocked += 1,
             Departure::NoSa => tally.lost_by_sas.push("a protect policy has no outbound SA".to_owned()),
             Departure::Expired => tally.lost_by_sas.push("the outbound SA is at its hard limit".to_owned()),
         }
@@ -123,6 +124,10 @@ impl Pair {
             }
             Arrival::UnknownSpi(spi, packet) => (packet, format!("the receiver has no SA {spi}")),
             Arrival::WrongSa(spi, packet) => (packet, format!("the receiver's SA {spi} is another one")),
+            Arrival::WrongAddresses(spi, packet) => (
+                packet,
+                format!("the receiver's SA {spi} does not know the addresses that its checksums cover"),
+            ),
             Arrival::NotSelected(spi, packet) => {
                 (packet, format!("the receiver's SA {spi} does not select it"))
             }
@@ -196,7 +201,7 @@ impl Pair {
 
     fn carry_out(&mut self, side: Side, output: Output) {
         match output {
-            Output::Transmit { path, bytes } => {
+            Output::Transmit { path, bytes } | Output::Probe { path, bytes } => {
                 let parcel = parcel(path, Cargo::Ike(bytes));
                 let sent = &mut self.node_mut(side).sent;
                 sent.push_back(parcel.clone());
@@ -206,11 +211,25 @@ impl Pair {
                 self.transmit(side, parcel);
             }
             Output::Keepalive(path) => self.transmit(side, parcel(path, Cargo::Keepalive)),
+            Output::TakeAddress(address) => self.node_mut(side).plane.take_address(address),
+            Output::DropAddress(address) => self.node_mut(side).plane.drop_address(address),
             Output::Sa(op) => {
                 self.journal.note(self.now, side, Entry::Ordered(op.clone()));
                 self.node_mut(side).plane.apply(op);
             }
-            Output::Query { id, query: ike::Query::Path(_) } => self.answer_path(side, id),
+            Output::Query { id, query: Query::Path(_) } => self.answer_path(side, id),
+            Output::Query { id, query: query @ (Query::Sign(_) | Query::Trust(_)) } => {
+                self.answer_of_credentials(side, id, &query);
+            }
+            Output::Query { id, query: Query::Link(_) } => {
+                let link = self.scenario.gateway(side).link;
+                self.schedule(Duration::ZERO, Task::Answer(side, id, Answer::Link(Some(link))));
+            }
+            Output::Query { id, query: Query::Idle { inbound, outbound } } => {
+                let used = [inbound, outbound].map(|sa| self.node(side).plane.sas().get(&sa)?.used_at);
+                let idle = used.into_iter().flatten().max().map(|at| self.now.duration_since(at));
+                self.schedule(Duration::ZERO, Task::Answer(side, id, Answer::Idle(idle)));
+            }
             Output::Event(event) => self.hear(side, event),
         }
     }
@@ -240,6 +259,15 @@ impl Pair {
         let remote = SocketAddr::new(self.network.public_address(side.other()), IKE_PORT);
         let delay = self.random.duration(self.scenario.answer_delay.clone());
         self.schedule(delay, Task::Answer(side, id, Answer::Path(Ok(Path { local, remote }))));
+    }
+
+    fn answer_of_credentials(&mut self, side: Side, id: QueryId, query: &Query) {
+        self.journal.note(self.now, side, Entry::Asked(id));
+        let now = authority::NOW.after_secs(self.elapsed().as_secs());
+        if let Some(answer) = self.scenario.gateway(side).credentials.answer(query, now) {
+            let delay = self.random.duration(self.scenario.answer_delay.clone());
+            self.schedule(delay, Task::Answer(side, id, answer));
+        }
     }
 
     fn hear(&mut self, side: Side, event: Event) {

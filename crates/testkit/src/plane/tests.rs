@@ -3,7 +3,8 @@ use std::sync::Arc;
 use crypto::Secret;
 use ike::SpiSource;
 use sa::{
-    Esn, EspSuite, Mode, PolicyAction, Protection, SelectorPair, TrafficSelector, transform::ENCRYPTION,
+    ChildSuite, Esn, Handling, Mode, PolicyAction, Protection, Protocol, SelectorPair, TrafficSelector,
+    transform::ENCRYPTION,
 };
 
 use super::*;
@@ -36,8 +37,13 @@ fn joined() -> Joined {
 }
 
 fn spec(side: Side, direction: Direction, spi: Spi, key: u8) -> SaSpec {
-    let suite =
-        EspSuite { protection: Protection::Combined(&ENCRYPTION[0]), key_exchange: None, esn: Esn::Yes };
+    let suite = ChildSuite {
+        protocol: Protocol::Esp,
+        protection: Protection::Combined(&ENCRYPTION[0]),
+        key_exchange: None,
+        additional: sa::AdditionalSuite::default(),
+        esn: Esn::Yes,
+    };
     let port = |side| SocketAddr::new(site_address(side), 4500);
     SaSpec {
         direction,
@@ -52,6 +58,7 @@ fn spec(side: Side, direction: Direction, spi: Spi, key: u8) -> SaSpec {
         selectors: vec![SelectorPair { local: everything_of(side), remote: everything_of(side.other()) }],
         lifetime: Lifetime::UNLIMITED,
         policy: POLICY,
+        handling: Handling::default(),
     }
 }
 
@@ -64,7 +71,7 @@ fn everything_of(side: Side) -> TrafficSelector {
 }
 
 fn policy(action: PolicyAction, selectors: Vec<SelectorPair>) -> PolicySpec {
-    PolicySpec { id: POLICY, priority: 100, selectors, action }
+    PolicySpec { id: POLICY, priority: 100, selectors, action, device: None }
 }
 
 fn packet(flow: Flow) -> Packet {

@@ -9,12 +9,18 @@ pub mod protocol;
 
 mod ecn;
 mod flow;
+mod fragment;
+mod icmp;
+mod mss;
 mod upper_layer;
 mod v4;
 mod v6;
 
 pub use ecn::Ecn;
 pub use flow::{Flow, Ports};
+pub use fragment::{Fragments, Part, Uncut};
+pub use icmp::{IcmpError, IcmpFault, LONGEST_ERROR, Quoted, write_too_big};
+pub use mss::{clamp_mss, opens_connection};
 pub use upper_layer::{Fragment, UpperLayer};
 pub use v4::{Ipv4, Ipv4Header};
 pub use v6::{Ipv6, Ipv6Header};
@@ -116,6 +122,14 @@ impl<Bytes: AsRef<[u8]>> Packet<Bytes> {
 }
 
 impl<Bytes: AsRef<[u8]> + AsMut<[u8]>> Packet<Bytes> {
+    /// Rewrites the DSCP; 6 bits.
+    pub fn set_dscp(&mut self, dscp: u8) {
+        match self {
+            Packet::V4(packet) => packet.set_dscp(dscp),
+            Packet::V6(packet) => packet.set_dscp(dscp),
+        }
+    }
+
     /// Rewrites the ECN field.
     pub fn set_ecn(&mut self, ecn: Ecn) {
         match self {

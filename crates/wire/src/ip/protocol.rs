@@ -28,6 +28,10 @@ pub const ICMPV6: u8 = 58;
 pub const NO_NEXT_HEADER: u8 = 59;
 /// IPv6 destination options (RFC 8200 §4.6).
 pub const DESTINATION_OPTIONS: u8 = 60;
+/// A pseudo header that carries IPv4 options through BEET mode (RFC 7402 appendix B.1.7).
+pub const BEET_PSEUDO_HEADER: u8 = 94;
+/// Compressed payload: IPComp (RFC 3173).
+pub const IPCOMP: u8 = 108;
 /// SCTP (RFC 9260).
 pub const SCTP: u8 = 132;
 /// IPv6 mobility header (RFC 6275 §6.1).

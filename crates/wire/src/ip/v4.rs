@@ -29,15 +29,16 @@ use crate::{Fault, Malformed};
 const VERSION: u8 = 4;
 /// Where each field that is rewritten begins.
 const CLASS_AT: usize = 0;
-const TOTAL_LENGTH_AT: usize = 2;
+pub(super) const TOTAL_LENGTH_AT: usize = 2;
 const IDENTIFICATION_AT: usize = 4;
-const FRAGMENT_AT: usize = 6;
+pub(super) const FRAGMENT_AT: usize = 6;
 const TTL_AT: usize = 8;
-const CHECKSUM_AT: usize = 10;
+pub(super) const PROTOCOL_AT: usize = 9;
+pub(super) const CHECKSUM_AT: usize = 10;
 const SOURCE_AT: usize = 12;
 const DESTINATION_AT: usize = 16;
-const DONT_FRAGMENT: u16 = 0x4000;
-const MORE_FRAGMENTS: u16 = 0x2000;
+pub(super) const DONT_FRAGMENT: u16 = 0x4000;
+pub(super) const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET_MASK: u16 = 0x1fff;
 
 /// A header without options, to be written in front of a payload.
@@ -77,7 +78,7 @@ impl Ipv4Header {
         put(&mut octets, IDENTIFICATION_AT, self.identification);
         put(&mut octets, FRAGMENT_AT, flags);
         octets[TTL_AT] = self.ttl;
-        octets[TTL_AT + 1] = self.protocol;
+        octets[PROTOCOL_AT] = self.protocol;
         octets[SOURCE_AT..][..4].copy_from_slice(&self.source.octets());
         octets[DESTINATION_AT..][..4].copy_from_slice(&self.destination.octets());
         let checksum = checksum::internet(&octets);
@@ -170,7 +171,7 @@ impl<Bytes: AsRef<[u8]>> Ipv4<Bytes> {
 
     /// What the payload is.
     pub fn protocol(&self) -> u8 {
-        self.bytes.as_ref()[TTL_AT + 1]
+        self.bytes.as_ref()[PROTOCOL_AT]
     }
 
     /// The header checksum as it came.
@@ -324,6 +325,6 @@ impl<Bytes: AsRef<[u8]> + AsMut<[u8]>> Ipv4<Bytes> {
     }
 }
 
-fn put(octets: &mut [u8], at: usize, word: u16) {
+pub(super) fn put(octets: &mut [u8], at: usize, word: u16) {
     octets[at..][..2].copy_from_slice(&word.to_be_bytes());
 }

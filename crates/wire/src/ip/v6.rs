@@ -23,8 +23,8 @@ use crate::reader::Reader;
 use crate::{Fault, Malformed};
 
 const VERSION: u8 = 6;
-const PAYLOAD_LENGTH_AT: usize = 4;
-const NEXT_HEADER_AT: usize = 6;
+pub(super) const PAYLOAD_LENGTH_AT: usize = 4;
+pub(super) const NEXT_HEADER_AT: usize = 6;
 const HOP_LIMIT_AT: usize = 7;
 const SOURCE_AT: usize = 8;
 const DESTINATION_AT: usize = 24;
@@ -266,7 +266,7 @@ impl<Bytes: AsRef<[u8]> + AsMut<[u8]>> Ipv6<Bytes> {
 }
 
 /// Steps over an extension header of the common form; gives what follows it (RFC 8200 §4.3).
-fn skip_extension(reader: &mut Reader<'_>) -> Result<u8, Malformed> {
+pub(super) fn skip_extension(reader: &mut Reader<'_>) -> Result<u8, Malformed> {
     let next = reader.u8("Next Header")?;
     // In units of eight octets, not counting the first.
     let length = (usize::from(reader.u8("Hdr Ext Len")?) + 1) * 8;

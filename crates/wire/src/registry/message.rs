@@ -4,7 +4,7 @@ use super::registry;
 
 registry! {
     /// The type of a payload, in the field that announces it (RFC 7296 §3.2). IKEv1's types (below
-    /// 33) and IKEv2's do not overlap, so one type serves both versions.
+    /// 33, and private ones from 128) and IKEv2's do not overlap, so one type serves both versions.
     PayloadType(u8) {
         NONE = 0, "No Next Payload", "RFC 7296 §3.2";
         V1_SECURITY_ASSOCIATION = 1, "SA (IKEv1)", "RFC 2408 §3.4";
@@ -45,6 +45,9 @@ registry! {
         KEY_DOWNLOAD = 52, "KD", "RFC 9838";
         ENCRYPTED_FRAGMENT = 53, "SKF", "RFC 7383 §2.5";
         PUZZLE_SOLUTION = 54, "PS", "RFC 8019 §8.2";
+        V1_NAT_DISCOVERY_DRAFT = 130, "NAT-D (IKEv1, draft)", "draft-ietf-ipsec-nat-t-ike-02 §3.2";
+        V1_NAT_ORIGINAL_ADDRESS_DRAFT = 131, "NAT-OA (IKEv1, draft)", "draft-ietf-ipsec-nat-t-ike-02 §5.2";
+        V1_FRAGMENT = 132, "FRAG (IKEv1)", "Cisco IKE fragmentation";
     }
 }
 

@@ -10,6 +10,7 @@ mod message;
 mod notify;
 mod selector;
 mod transform;
+pub mod v1;
 
 pub use authentication::{AuthMethod, CertificateEncoding, HashAlgorithm, IdType};
 pub use message::{ExchangeType, PayloadType, ProtocolId};
@@ -75,7 +76,7 @@ mod tests {
     #[test]
     fn known_and_unknown_values_print() {
         assert_eq!(NotifyType::NO_PROPOSAL_CHOSEN.to_string(), "NO_PROPOSAL_CHOSEN (14)");
-        assert_eq!(NotifyType(40961).to_string(), "unknown (40961)");
+        assert_eq!(NotifyType(40962).to_string(), "unknown (40962)");
         assert_eq!(alloc::format!("{:?}", EncryptionId(20)), "ENCR_AES_GCM_16 (20)");
     }
 

@@ -92,6 +92,8 @@ registry! {
         SA_RESOURCE_INFO = 16444, "SA_RESOURCE_INFO", "RFC 9611";
         USE_PPK_INT = 16445, "USE_PPK_INT", "RFC 9867";
         PPK_IDENTITY_KEY = 16446, "PPK_IDENTITY_KEY", "RFC 9867";
+        IKE_SA_INIT_FULL_TRANSCRIPT_AUTH = 16447, "IKE_SA_INIT_FULL_TRANSCRIPT_AUTH", "draft-ietf-ipsecme-ikev2-downgrade-prevention §6";
+        USE_BEET_MODE = 40961, "USE_BEET_MODE", "draft-ietf-ipsecme-ikev2-beet-mode §5";
     }
 }
 

@@ -105,6 +105,8 @@ registry! {
         HMAC_SHA2_256_128 = 12, "AUTH_HMAC_SHA2_256_128", "RFC 4868";
         HMAC_SHA2_384_192 = 13, "AUTH_HMAC_SHA2_384_192", "RFC 4868";
         HMAC_SHA2_512_256 = 14, "AUTH_HMAC_SHA2_512_256", "RFC 4868";
+        // Among those for private use; strongSwan's number.
+        HMAC_SHA2_256_96 = 1027, "AUTH_HMAC_SHA2_256_96", "draft-ietf-ipsec-ciph-sha-256-00";
     }
 }
 

@@ -5,9 +5,10 @@
 
 use alloc::vec::Vec;
 
-use crate::Malformed;
 use crate::reader::Reader;
 use crate::registry::{AuthMethod, CertificateEncoding, IdType};
+use crate::writer::length_u8;
+use crate::{Malformed, TooLong};
 
 /// Who an end says it is.
 ///
@@ -113,6 +114,31 @@ pub struct Authentication {
 }
 
 impl Authentication {
+    /// A digital signature: the AlgorithmIdentifier in DER of how it was made, and the signature (RFC 7427 §3).
+    ///
+    /// ```text
+    /// | ASN.1 Length  | AlgorithmIdentifier ASN.1 object ~ Signature Value ~
+    /// ```
+    ///
+    /// # Errors
+    /// The AlgorithmIdentifier is longer than its field can say.
+    pub fn digital_signature(algorithm: &[u8], signature: &[u8]) -> Result<Authentication, TooLong> {
+        let length = length_u8("AlgorithmIdentifier of an AUTH payload", algorithm.len())?;
+        let data = [&[length], algorithm, signature].concat();
+        Ok(Authentication { method: AuthMethod::DIGITAL_SIGNATURE, data })
+    }
+
+    /// The AlgorithmIdentifier and the signature of a digital signature (RFC 7427 §3).
+    ///
+    /// # Errors
+    /// The AlgorithmIdentifier is cut off.
+    pub fn signature_parts(&self) -> Result<(&[u8], &[u8]), Malformed> {
+        let mut reader = Reader::new("AUTH payload", &self.data);
+        let length = reader.u8("ASN.1 Length")?;
+        let algorithm = reader.take("AlgorithmIdentifier", length.into())?;
+        Ok((algorithm, reader.rest()))
+    }
+
     pub(super) fn decode(body: &[u8]) -> Result<Authentication, Malformed> {
         let mut reader = Reader::new("AUTH payload", body);
         let method = AuthMethod(reader.u8("Auth Method")?);
@@ -123,5 +149,27 @@ impl Authentication {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[self.method.0, 0, 0, 0]);
         out.extend_from_slice(&self.data);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn a_digital_signature_comes_apart_as_it_was_put_together() {
+        let made = Authentication::digital_signature(&[0x30, 1, 2], &[7; 64]).unwrap();
+        assert_eq!(made.data[..4], [3, 0x30, 1, 2]);
+        assert_eq!(made.signature_parts(), Ok(([0x30, 1, 2].as_slice(), [7; 64].as_slice())));
+        assert!(Authentication::digital_signature(&[0; 256], &[]).is_err());
+    }
+
+    #[test]
+    fn a_cut_off_algorithm_is_malformed() {
+        for data in [vec![], vec![1], vec![5, 1, 2, 3, 4]] {
+            let cut = Authentication { method: AuthMethod::DIGITAL_SIGNATURE, data };
+            assert!(cut.signature_parts().is_err(), "{cut:?}");
+        }
     }
 }

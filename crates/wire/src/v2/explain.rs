@@ -5,7 +5,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Display;
 
-use super::{CertificateRequest, Configuration, Delete, Identification, Notify, Payload, Proposal};
+use super::{
+    CertificateRequest, Configuration, Delete, Identification, Notify, Payload, Proposal, STRONGSWAN_MARK,
+};
 use crate::limits::{EXPLAINED_ITEMS, EXPLAINED_OCTETS};
 use crate::registry::{CertificateEncoding, ConfigurationType, IdType, NotifyType, PayloadType, ProtocolId};
 
@@ -44,6 +46,9 @@ impl Payload {
             ),
             Payload::Notify(notify) => explain_notify(notify),
             Payload::Delete(delete) => explain_delete(delete),
+            Payload::VendorId(mark) if *mark == STRONGSWAN_MARK => {
+                String::from("V: strongSwan's mark: numbers for private use mean what they mean there")
+            }
             Payload::VendorId(mark) => {
                 format!("V: a mark of {} octets by which implementations know each other", mark.len())
             }
@@ -169,6 +174,10 @@ fn explain_notify(notify: &Notify) -> String {
 
 /// What a notify says, where it has a meaning that fits a phrase.
 fn meaning(notify_type: NotifyType) -> Option<&'static str> {
+    if notify_type.is_error() { error_meaning(notify_type) } else { status_meaning(notify_type) }
+}
+
+fn error_meaning(notify_type: NotifyType) -> Option<&'static str> {
     Some(match notify_type {
         NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD => {
             "the message held a payload that must be known and is not"
@@ -196,6 +205,12 @@ fn meaning(notify_type: NotifyType) -> Option<&'static str> {
         NotifyType::TEMPORARY_FAILURE => "the request cannot be served just now, but can later",
         NotifyType::CHILD_SA_NOT_FOUND => "the Child SA to be rekeyed does not exist",
         NotifyType::STATE_NOT_FOUND => "the key exchange to be continued is not known any more",
+        _ => return None,
+    })
+}
+
+fn status_meaning(notify_type: NotifyType) -> Option<&'static str> {
+    Some(match notify_type {
         NotifyType::INITIAL_CONTACT => "the sender has no other IKE SA with this peer, so older ones may go",
         NotifyType::SET_WINDOW_SIZE => "how many requests the sender takes before it has answered the first",
         NotifyType::ADDITIONAL_TS_POSSIBLE => "more of the offered traffic would be allowed in further SAs",
@@ -209,6 +224,9 @@ fn meaning(notify_type: NotifyType) -> Option<&'static str> {
         NotifyType::COOKIE => "a token that shows that the initiator can receive at its address",
         NotifyType::USE_TRANSPORT_MODE => {
             "the SA shall carry the payload of packets between the two ends themselves"
+        }
+        NotifyType::USE_BEET_MODE => {
+            "the SA shall carry the payload of packets between one inner address at each end, which is not sent"
         }
         NotifyType::HTTP_CERT_LOOKUP_SUPPORTED => "the sender can fetch certificates from a URL",
         NotifyType::REKEY_SA => "the new SA takes the place of this one",
@@ -241,6 +259,9 @@ fn meaning(notify_type: NotifyType) -> Option<&'static str> {
         NotifyType::NO_PPK_AUTH => "a proof without the post-quantum key, should the peer not have it",
         NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED => {
             "the sender can do further exchanges before authentication"
+        }
+        NotifyType::IKE_SA_INIT_FULL_TRANSCRIPT_AUTH => {
+            "the sender's proof covers both messages of IKE_SA_INIT"
         }
         NotifyType::ADDITIONAL_KEY_EXCHANGE => "ties the next key exchange to this one",
         NotifyType::USE_AGGFRAG => "the sender can carry traffic in packets of constant size",

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 use crate::esp::Spi;
 use crate::reader::Reader;
-use crate::registry::{NotifyType, ProtocolId};
+use crate::registry::v1::IpcompTransformId;
+use crate::registry::{HashAlgorithm, NotifyType, ProtocolId};
 use crate::writer::{length_u8, length_u16};
 use crate::{Fault, Malformed, TooLong};
 
@@ -32,6 +33,9 @@ pub struct Notify {
 }
 
 impl Notify {
+    /// Octets of the payload without SPI and data, its generic header included.
+    pub const EMPTY_LEN: usize = 8;
+
     /// A notify that is not about one Child SA.
     pub fn new(notify_type: NotifyType, data: impl Into<Vec<u8>>) -> Notify {
         Notify { protocol: ProtocolId::NONE, spi: Vec::new(), notify_type, data: data.into() }
@@ -40,6 +44,35 @@ impl Notify {
     /// A notify about the AH or ESP SA that `spi` names: REKEY_SA, CHILD_SA_NOT_FOUND.
     pub fn about(protocol: ProtocolId, spi: Spi, notify_type: NotifyType) -> Notify {
         Notify { protocol, spi: spi.0.to_be_bytes().to_vec(), notify_type, data: Vec::new() }
+    }
+
+    /// IPCOMP_SUPPORTED: packets to the sender may be compressed so, and carry this index then (RFC 7296 §2.22).
+    pub fn ipcomp(cpi: u16, transform: IpcompTransformId) -> Notify {
+        let [high, low] = cpi.to_be_bytes();
+        Notify::new(NotifyType::IPCOMP_SUPPORTED, [high, low, transform.0])
+    }
+
+    /// The index and the algorithm of an IPCOMP_SUPPORTED notify; attributes that may follow are not read.
+    pub fn compression(&self) -> Option<(u16, IpcompTransformId)> {
+        match (self.notify_type, self.data.as_slice()) {
+            (NotifyType::IPCOMP_SUPPORTED, [high, low, transform, ..]) => {
+                Some((u16::from_be_bytes([*high, *low]), IpcompTransformId(*transform)))
+            }
+            _ => None,
+        }
+    }
+
+    /// SIGNATURE_HASH_ALGORITHMS: the hashes that the sender takes in digital signatures (RFC 7427 §4).
+    pub fn signature_hashes(hashes: &[HashAlgorithm]) -> Notify {
+        let data: Vec<u8> = hashes.iter().flat_map(|hash| hash.0.to_be_bytes()).collect();
+        Notify::new(NotifyType::SIGNATURE_HASH_ALGORITHMS, data)
+    }
+
+    /// The hashes that a SIGNATURE_HASH_ALGORITHMS notify names; an odd octet at the end names none.
+    pub fn named_hashes(&self) -> Option<Vec<HashAlgorithm>> {
+        let hash = |pair: &[u8]| <[u8; 2]>::try_from(pair).ok().map(u16::from_be_bytes).map(HashAlgorithm);
+        (self.notify_type == NotifyType::SIGNATURE_HASH_ALGORITHMS)
+            .then(|| self.data.chunks(2).filter_map(hash).collect())
     }
 
     /// The SPI of the AH or ESP SA that the notify is about, if it is about one.
@@ -133,6 +166,29 @@ mod tests {
         notify.encode(&mut out).unwrap();
         assert_eq!(out, body);
         assert_eq!(Notify::decode(&body), Ok(notify));
+    }
+
+    #[test]
+    fn an_ipcomp_notify_by_hand() {
+        // No SPI, IPCOMP_SUPPORTED (16387), the CPI, DEFLATE.
+        let body = [0, 0, 0x40, 0x03, 0x12, 0x34, 2];
+        let notify = Notify::ipcomp(0x1234, IpcompTransformId::DEFLATE);
+        let mut out = Vec::new();
+        notify.encode(&mut out).unwrap();
+        assert_eq!(out, body);
+        assert_eq!(Notify::decode(&body).unwrap().compression(), Some((0x1234, IpcompTransformId::DEFLATE)));
+        assert_eq!(Notify::decode(&body[..6]).unwrap().compression(), None);
+        assert_eq!(Notify::new(NotifyType::COOKIE, [1, 2, 3]).compression(), None);
+    }
+
+    #[test]
+    fn the_hashes_of_a_notify_are_read_as_they_were_written() {
+        let hashes = [HashAlgorithm::SHA2_256, HashAlgorithm::IDENTITY, HashAlgorithm(77)];
+        let mut notify = Notify::signature_hashes(&hashes);
+        assert_eq!(notify.data, [0, 2, 0, 5, 0, 77]);
+        notify.data.push(9);
+        assert_eq!(notify.named_hashes(), Some(hashes.to_vec()));
+        assert_eq!(Notify::new(NotifyType::COOKIE, [0, 2]).named_hashes(), None);
     }
 
     #[test]

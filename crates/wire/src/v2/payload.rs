@@ -28,6 +28,10 @@ pub(super) const GENERIC_HEADER_LEN: usize = 4;
 /// The bit that says: refuse the whole message if you do not know this payload (RFC 7296 §3.2).
 const CRITICAL: u8 = 0x80;
 
+/// strongSwan's vendor ID, the MD5 of its name: to whom it is sent, numbers for private use mean what strongSwan has them
+/// mean (RFC 7296 §3.12).
+pub const STRONGSWAN_MARK: [u8; 16] = 0x882f_e56d_6fd2_0dbc_2251_613b_2ebe_5beb_u128.to_be_bytes();
+
 /// One payload of an IKEv2 message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {

@@ -4,18 +4,18 @@ use wire::registry::{ExchangeType, NotifyType};
 use wire::v2::{Datagram, Payload};
 
 use super::{Active, IkeSa};
+use crate::child::{self, Confirmation};
 use crate::context::Context;
 use crate::error::{Error, Failure};
 use crate::event::{DownReason, Event};
 use crate::io::Path;
 use crate::nat_detection::Behind;
 use crate::v2::channel::{Kind, Opening};
-use crate::v2::child::Confirmation;
 use crate::v2::closed::asks_for_repetition;
 use crate::v2::contents::Contents;
 use crate::v2::fragmentation::Reassembly;
 use crate::v2::window::{Completion, Standing};
-use crate::v2::{create_child_sa, informational, rekey_child, rekey_ike};
+use crate::v2::{create_child_sa, ike_followup_ke, informational, rekey_child, rekey_ike};
 
 impl IkeSa {
     /// Handles a message that names this IKE SA.
@@ -92,6 +92,9 @@ impl IkeSa {
             ExchangeType::CREATE_CHILD_SA => {
                 create_child_sa::dispatch(self, cx, &Contents::new("CREATE_CHILD_SA", payloads)?)
             }
+            ExchangeType::IKE_FOLLOWUP_KE => {
+                ike_followup_ke::respond(self, cx, &Contents::new("IKE_FOLLOWUP_KE", payloads)?)
+            }
             ExchangeType::INFORMATIONAL => {
                 informational::respond(self, cx, &Contents::new("INFORMATIONAL", payloads)?)
             }
@@ -136,8 +139,15 @@ impl IkeSa {
     }
 
     pub(super) fn finish(&mut self, cx: &mut Context, active: Active, contents: &Contents) {
+        let is_put_off = contents.notify(NotifyType::TEMPORARY_FAILURE).is_some()
+            || ike_followup_ke::is_forgotten(contents);
+        let goes_on = contents.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE).is_some();
+        if active.may_be_put_off() && !is_put_off && !goes_on {
+            self.put_off_since = None;
+        }
         match active {
             Active::Liveness | Active::DeleteUnwanted => {}
+            Active::Probe(sent) => self.finish_probe(cx, &sent),
             Active::CreateChild(initiated) => create_child_sa::finish(self, cx, initiated, contents),
             Active::RekeyChild(initiated) => rekey_child::finish(self, cx, *initiated, contents),
             Active::RekeyIke(initiated) => rekey_ike::finish(self, cx, *initiated, contents),
@@ -163,15 +173,11 @@ impl IkeSa {
     /// Talks to the peer on another path from now on, in IKE and in ESP.
     pub(crate) fn move_to(&mut self, cx: &mut Context, path: Path) {
         let before = std::mem::replace(&mut self.channel.path, path);
-        for child in self.children.values_mut() {
-            for sa in [child.inbound, child.outbound] {
-                cx.owners.remove(&sa);
-            }
-            child.move_to(cx, path);
-            for sa in [child.inbound, child.outbound] {
-                cx.owners.insert(sa, self.channel.our_spi());
-            }
+        if before.remote.ip() != path.remote.ip() {
+            self.forget_path(cx, before.remote.ip());
         }
+        let owner = self.channel.our_spi();
+        child::move_all(cx, &mut self.children, owner, path);
         cx.tell(Event::PathChanged(Box::new(self.status()), before));
     }
 

@@ -2,18 +2,19 @@
 
 use std::time::Instant;
 
-use sa::Spi;
+use sa::{Protocol, Spi};
 use wire::registry::ExchangeType;
 use wire::v2::Payload;
 
+use super::probes::Sent;
 use super::{IkeSa, Life};
+use crate::child::Confirmation;
 use crate::context::{ChildRequest, Context};
 use crate::error::{Error, Failure};
 use crate::event::DownReason;
 use crate::io::{ChildSaId, Ticket};
 use crate::limits;
 use crate::v2::channel::Kind;
-use crate::v2::child::Confirmation;
 use crate::v2::{create_child_sa, informational, rekey_child, rekey_ike};
 
 /// Something to be done when our window is free.
@@ -29,8 +30,8 @@ pub(crate) enum Task {
     RekeyIke(Vec<Ticket>),
     /// Delete a Child SA.
     DeleteChild(ChildSaId, DownReason, Vec<Ticket>),
-    /// Delete a Child SA that the peer has and we do not, by our SPI.
-    DeleteUnwanted(Spi),
+    /// Delete a Child SA that the peer has and we do not, by our SPI of a protocol.
+    DeleteUnwanted((Protocol, Spi)),
     /// Delete this IKE SA.
     DeleteIke(DownReason, Vec<Ticket>),
 }
@@ -82,6 +83,7 @@ pub(super) struct Queued {
 #[derive(Debug)]
 pub(crate) enum Active {
     Liveness,
+    Probe(Sent),
     CreateChild(create_child_sa::Initiated),
     RekeyChild(Box<rekey_child::Initiated>),
     RekeyIke(Box<rekey_ike::Initiated>),
@@ -91,9 +93,22 @@ pub(crate) enum Active {
 }
 
 impl Active {
+    /// Tells whether the peer may ask for patience (RFC 7296 §2.25).
+    pub(super) fn may_be_put_off(&self) -> bool {
+        match self {
+            Active::CreateChild(_) | Active::RekeyChild(_) | Active::RekeyIke(_) => true,
+            Active::Liveness
+            | Active::Probe(_)
+            | Active::DeleteChild(_)
+            | Active::DeleteUnwanted
+            | Active::DeleteIke(_) => false,
+        }
+    }
+
     pub(super) fn name(&self) -> &'static str {
         match self {
             Active::Liveness => "LIVENESS",
+            Active::Probe(_) => "PATH_PROBE",
             Active::CreateChild(_) => "CHILD_CREATE",
             Active::RekeyChild(_) => "CHILD_REKEY",
             Active::RekeyIke(_) => "IKE_REKEY",
@@ -104,7 +119,7 @@ impl Active {
 
     pub(super) fn into_tickets(self) -> Vec<Ticket> {
         match self {
-            Active::Liveness | Active::DeleteUnwanted => Vec::new(),
+            Active::Liveness | Active::Probe(_) | Active::DeleteUnwanted => Vec::new(),
             Active::CreateChild(initiated) => initiated.tickets,
             Active::RekeyChild(initiated) => initiated.tickets,
             Active::RekeyIke(initiated) => initiated.tickets,
@@ -133,6 +148,18 @@ impl IkeSa {
         self.tasks.push_back(Queued { task, not_before: cx.now + wait });
     }
 
+    /// Queues a task for later that the peer has put off with TEMPORARY_FAILURE. A peer that does nothing else for minutes
+    /// has lost us: the IKE SA is closed then (RFC 7296 §2.25).
+    pub(crate) fn put_off(&mut self, cx: &mut Context, task: Task) {
+        let since = *self.put_off_since.get_or_insert(cx.now);
+        if cx.now.saturating_duration_since(since) < limits::PUT_OFF_AT_MOST {
+            return self.queue_later(cx, task);
+        }
+        let failure = Failure::PutOff { minutes: limits::PUT_OFF_AT_MOST.as_secs() / 60 };
+        cx.fail(&task.into_tickets(), Some(&self.connection.name), Some(self.channel.path), failure.clone());
+        self.queue_first(cx, Task::DeleteIke(DownReason::Failed(failure), Vec::new()));
+    }
+
     /// Queues a task for much later: the peer's configuration does not allow it, and may change.
     pub(crate) fn queue_after_refusal(&mut self, cx: &Context, task: Task) {
         self.tasks.push_back(Queued { task, not_before: cx.now + limits::RETRY_AFTER_REFUSAL });
@@ -144,14 +171,17 @@ impl IkeSa {
     }
 
     /// Has the peer delete a Child SA that it believes in and we do not.
-    pub(crate) fn delete_unwanted_child(&mut self, cx: &Context, our_spi: Spi) {
-        self.queue_first(cx, Task::DeleteUnwanted(our_spi));
+    pub(crate) fn delete_unwanted_child(&mut self, cx: &Context, unwanted: (Protocol, Spi)) {
+        self.queue_first(cx, Task::DeleteUnwanted(unwanted));
     }
 
-    /// Begins tasks while the window is free.
+    /// Begins tasks while the window is free; a probe goes when none is left, and gives way to them.
     pub(crate) fn pump(&mut self, cx: &mut Context) {
+        if self.tasks.iter().any(|queued| queued.not_before <= cx.now) {
+            self.let_probe_give_way(cx);
+        }
         while self.life != Life::Over && self.active.is_none() {
-            let Some(task) = self.next_task(cx.now) else { return };
+            let Some(task) = self.next_task(cx.now) else { return self.probe_path(cx) };
             let Some(request) = self.begin(cx, task) else { continue };
             self.send(cx, request);
         }
@@ -169,7 +199,7 @@ impl IkeSa {
             cx.finish(&task.into_tickets(), &Err(Failure::Terminated));
             return None;
         }
-        if self.is_too_early(cx.now, &task) {
+        if self.is_too_early(cx.now, &task) || self.is_peers_to_do(&task) {
             self.queue_later(cx, task);
             return None;
         }
@@ -181,7 +211,7 @@ impl IkeSa {
             Task::DeleteChild(id, reason, tickets) => {
                 informational::delete_child(self, cx, id, reason, tickets)
             }
-            Task::DeleteUnwanted(spi) => Some(informational::delete_unwanted(spi)),
+            Task::DeleteUnwanted(unwanted) => Some(informational::delete_unwanted(unwanted)),
             Task::DeleteIke(reason, tickets) => Some(informational::delete_ike(reason, tickets)),
         }
     }
@@ -195,16 +225,26 @@ impl IkeSa {
         })
     }
 
+    /// Tells whether a task would replace what the peer is replacing: its wish is known, so that this would be no collision but
+    /// a contradiction (RFC 9370 §2.2.4).
+    fn is_peers_to_do(&self, task: &Task) -> bool {
+        match task {
+            Task::RekeyChild(id, _) => rekey_child::is_peers_to_replace(self, *id),
+            Task::RekeyIke(_) => rekey_ike::is_peers_to_replace(self),
+            Task::Liveness
+            | Task::CreateChild(..)
+            | Task::DeleteChild(..)
+            | Task::DeleteUnwanted(_)
+            | Task::DeleteIke(..) => false,
+        }
+    }
+
     pub(super) fn send(&mut self, cx: &mut Context, request: Request) {
         let Request { exchange_type, payloads, active } = request;
         let message_id = self.ours.peek_next_id();
         let sealed = self.channel.seal(cx, exchange_type, Kind::Request, message_id, &payloads);
-        let jitter = cx.settings.retransmission.draw_jitter(&mut *cx.random);
-        let policy = cx.settings.retransmission;
         let started = sealed.and_then(|datagrams| {
-            self.ours
-                .start(cx.now, datagrams.clone(), policy, jitter)
-                .map_err(|fault| Error::Local(fault.to_string()))?;
+            self.start(cx, datagrams.clone())?;
             Ok(datagrams)
         });
         match started {
@@ -219,6 +259,14 @@ impl IkeSa {
                 self.end(cx, DownReason::Failed(fault.into()));
             }
         }
+    }
+
+    /// Takes up our window with a request that is repeated in these datagrams.
+    pub(super) fn start(&mut self, cx: &mut Context, datagrams: Vec<Vec<u8>>) -> Result<(), Error> {
+        let policy = cx.settings.retransmission;
+        let jitter = policy.draw_jitter(&mut *cx.random);
+        let started = self.ours.start(cx.now, datagrams, policy, jitter);
+        started.map(|_| ()).map_err(|fault| Error::Local(fault.to_string()))
     }
 
     /// Tells whether a Child SA is to be deleted as soon as that can be.

@@ -1,19 +1,19 @@
 //! Time, and what the data plane tells: retransmission, liveness, lifetimes, keepalives.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sa::{ExpiryCause, Hardness, SaId};
 
 use super::{Active, IkeSa, Life, Task};
+use crate::child::{ChildSa, Confirmation, Tenure};
 use crate::context::Context;
 use crate::error::Failure;
 use crate::event::DownReason;
 use crate::io::{ChildSaId, TimeoutReason};
 use crate::nat_detection::Behind;
+use crate::retransmission::Retransmission;
 use crate::status::ChildState;
-use crate::v2::child::{ChildSa, Confirmation, Tenure};
 use crate::v2::informational;
-use crate::v2::window::Retransmission;
 
 impl IkeSa {
     /// Does what is due.
@@ -23,9 +23,11 @@ impl IkeSa {
             Retransmission::Send { datagrams, .. } => {
                 cx.transmit(self.channel.path, datagrams);
                 self.last_sent = cx.now;
+                self.note_repetition();
             }
             Retransmission::GiveUp => return self.give_up(cx),
         }
+        self.pending.retain(|pending| cx.now < pending.until());
         match self.life {
             Life::Current => self.keep_current(cx),
             Life::Replaced(until) | Life::Redundant(until) if cx.now >= until => {
@@ -51,7 +53,7 @@ impl IkeSa {
         };
         let tickets = self.active.take().map(Active::into_tickets).unwrap_or_default();
         cx.fail(&tickets, Some(&self.connection.name), Some(self.channel.path), failure);
-        self.end_dead(cx);
+        self.end_lost(cx, DownReason::PeerDead);
     }
 
     fn keep_current(&mut self, cx: &mut Context) {
@@ -77,11 +79,22 @@ impl IkeSa {
         let Some(child) = self.children.get_mut(&id) else { return };
         let rekey_due = child.schedule.rekey_at.take_if(|at| *at <= cx.now).is_some();
         let expired = child.schedule.expire_at.take_if(|at| *at <= cx.now).is_some();
+        child.ask_idle(cx);
         if rekey_due && child.state == ChildState::Installed {
             self.queue(cx, Task::RekeyChild(id, Vec::new()));
         }
         if expired {
             self.queue_first(cx, Task::DeleteChild(id, DownReason::Expired, Vec::new()));
+        }
+    }
+
+    /// The data plane says how long nothing has gone through a Child SA.
+    pub(crate) fn handle_idle(&mut self, cx: &mut Context, sa: SaId, idle: Option<Duration>) {
+        let Some(child) = self.children.values_mut().find(|child| child.inbound == sa) else { return };
+        if child.is_idle(cx.now, idle) && child.is_in_use() {
+            let id = child.id;
+            self.queue_first(cx, Task::DeleteChild(id, DownReason::Inactive, Vec::new()));
+            self.pump(cx);
         }
     }
 
@@ -117,8 +130,12 @@ impl IkeSa {
                 rekey.into_iter().chain(schedule.expire_at.map(|at| (at, TimeoutReason::Expiry)))
             })
             .collect();
+        let idle = self.children.values().filter_map(|child| child.idle_at);
+        timeouts.extend(idle.map(|at| (at, TimeoutReason::Idle)));
+        timeouts.extend(self.pending.iter().map(|pending| (pending.until(), TimeoutReason::Linger)));
         timeouts.extend(self.liveness_at().map(|at| (at, TimeoutReason::Liveness)));
         timeouts.extend(self.keepalive_at(cx).map(|at| (at, TimeoutReason::Keepalive)));
+        timeouts.extend(self.probe_at(cx).map(|at| (at, TimeoutReason::Probe)));
         timeouts
     }
 

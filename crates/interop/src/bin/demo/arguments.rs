@@ -8,19 +8,37 @@ use interop::{Implementation, Wire};
 pub(crate) const USAGE: &str = "\
 Two IPsec gateways, one tunnel, every message explained.
 
-usage: ./demo [--nat] [--peer keyway|strongswan] [--output DIR] [--build release|debug]
+usage: ./demo [--ikev1] [--pq] [--pki] [--nat] [--peer keyway|strongswan] [--output DIR] [--build release|debug]
 
+  --ikev1             speak IKEv1: main mode and quick mode
+  --pq                exchange keys by Curve25519 and ML-KEM, when coming up and when rekeying
+  --pki               make a CA, and let certificates prove who the gateways are
   --nat               put a NAT between the gateways
   --peer strongswan   let Debian's strongSwan be the second gateway
   --output DIR        where the capture, the keys and the logs go (default: demo-output)
   --build debug       use the quickly built programs rather than the quick ones";
 
+/// Key exchange methods of which one withstands quantum computers.
+const HYBRID: &str = "x25519-ke1_mlkem768";
+
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
+    /// The version of IKE.
+    pub(crate) version: u8,
+    /// What stands for the proposals in the configuration, if that is not left to the defaults.
+    pub(crate) methods: Option<&'static str>,
+    pub(crate) proof: Proof,
     pub(crate) wire: Wire,
     pub(crate) peer: Implementation,
     pub(crate) output: PathBuf,
+}
+
+/// How the gateways prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    Secret,
+    Certificates,
 }
 
 /// Why there is nothing to play.
@@ -32,17 +50,30 @@ pub(crate) enum Stop {
 
 /// Reads the arguments.
 pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, Stop> {
-    let mut arguments =
-        Arguments { wire: Wire::Plain, peer: Implementation::Keyway, output: PathBuf::from("demo-output") };
+    let mut arguments = Arguments {
+        version: 2,
+        methods: None,
+        proof: Proof::Secret,
+        wire: Wire::Plain,
+        peer: Implementation::Keyway,
+        output: PathBuf::from("demo-output"),
+    };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| Stop::Wrong(format!("{word} wants a value")));
         match word.as_str() {
+            "--ikev1" => arguments.version = 1,
+            "--pq" => arguments.methods = Some(HYBRID),
+            "--pki" => arguments.proof = Proof::Certificates,
             "--nat" => arguments.wire = Wire::Nat,
             "--peer" => arguments.peer = peer(&value()?)?,
             "--output" => arguments.output = PathBuf::from(value()?),
             "-h" | "--help" => return Err(Stop::Help),
             _ => return Err(Stop::Wrong(format!("{word} is not known"))),
         }
+    }
+    if arguments.methods.is_some() && arguments.peer == Implementation::StrongSwan {
+        // The older one knows none of it.
+        arguments.peer = Implementation::StrongSwan6;
     }
     Ok(arguments)
 }
@@ -67,7 +98,13 @@ mod tests {
     fn the_forms_that_the_readme_names() {
         let plain = parse_words("").expect("valid");
         assert_eq!((plain.wire, plain.peer), (Wire::Plain, Implementation::Keyway));
+        assert_eq!(
+            (plain.proof, parse_words("--pki").expect("valid").proof),
+            (Proof::Secret, Proof::Certificates)
+        );
         assert_eq!(parse_words("--nat").expect("valid").wire, Wire::Nat);
+        assert_eq!((plain.methods, parse_words("--pq").expect("valid").methods), (None, Some(HYBRID)));
+        assert_eq!((plain.version, parse_words("--ikev1").expect("valid").version), (2, 1));
         assert_eq!(parse_words("--peer strongswan").expect("valid").peer, Implementation::StrongSwan);
         assert_eq!(parse_words("--help"), Err(Stop::Help));
     }

@@ -28,6 +28,8 @@ pub(crate) struct Ladder {
 pub(crate) struct Message {
     pub(crate) sent: bool,
     pub(crate) exchange: String,
+    /// 1 or 2.
+    version: u64,
     response: bool,
     message_id: u64,
     octets: u64,
@@ -74,7 +76,7 @@ const INNER: usize = WIDTH - 4;
 /// Columns before a payload's name.
 const MARGIN: usize = 4;
 /// Columns of a payload's name.
-const NAME: usize = 34;
+const NAME: usize = 37;
 
 impl Message {
     fn parse(line: &str) -> Result<Message> {
@@ -85,6 +87,7 @@ impl Message {
         Ok(Message {
             sent: value["direction"] == "sent",
             exchange: text(&value, "exchange"),
+            version: number("version"),
             response: value["response"].as_bool().unwrap_or_default(),
             message_id: number("message_id"),
             octets: number("octets"),
@@ -114,11 +117,15 @@ impl Message {
     }
 
     fn arrow(&self) -> String {
-        let kind = if self.response { "response" } else { "request" };
+        let kind = match (self.version, self.response) {
+            (1, _) => "",
+            (_, true) => " response",
+            (_, false) => " request",
+        };
         let fragments =
             if self.fragments > 1 { format!(", {} fragments", self.fragments) } else { String::new() };
         let title = format!(
-            " {} {kind}, message {}, {} octets{fragments} ",
+            " {}{kind}, message {}, {} octets{fragments} ",
             self.exchange, self.message_id, self.octets
         );
         let line = "─".repeat(INNER.saturating_sub(title.chars().count() + 3));

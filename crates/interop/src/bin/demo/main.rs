@@ -1,7 +1,7 @@
 //! The demonstration: two sites, one tunnel, every message explained.
 //!
 //! ```text
-//!   lay the cables ─► configure ─► a packet brings the tunnel up ─► carry ─► rekey under traffic ─► take down ─► verdict
+//!   lay the cables ─► [make a CA] ─► configure ─► a packet brings the tunnel up ─► carry ─► rekey under traffic ─► take down ─► verdict
 //! ```
 //!
 //! It drives the same programs that a person would, in namespaces of its own, and judges by what it sees: the exit status
@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod authority;
 mod ladder;
 mod play;
 mod terminal;

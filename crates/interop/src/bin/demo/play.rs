@@ -12,7 +12,8 @@ use interop::{
     until, within,
 };
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Proof};
+use crate::authority;
 use crate::ladder::{self, Ladder};
 use crate::terminal::{Style, WIDTH, heading, indented, styled, wrapped};
 use crate::verdict::Verdict;
@@ -39,6 +40,9 @@ pub(crate) fn perform(arguments: &Arguments) -> Result<Verdict> {
     let lab = Lab::new(arguments.wire)?;
     show_cables(&lab, arguments);
 
+    if arguments.proof == Proof::Certificates {
+        authority::play(&lab, arguments.peer)?;
+    }
     let mut stage = Stage::set(lab, arguments, &output)?;
     stage.bring_up(&mut verdict)?;
     stage.show_sas()?;
@@ -91,7 +95,7 @@ impl Stage {
     /// Starts a daemon on each gateway, with a configuration that is shown.
     fn set(lab: Lab, arguments: &Arguments, output: &Path) -> Result<Stage> {
         heading("Two configurations");
-        let (text_a, text_b) = (configuration(&lab, End::A), configuration(&lab, End::B));
+        let [text_a, text_b] = [End::A, End::B].map(|end| configuration(&lab, end, arguments));
         fs::write(output.join("gateway-a.conf"), &text_a)?;
         fs::write(output.join("gateway-b.conf"), &text_b)?;
         println!("  Gateway a ({} lines; b's is the same from the other side):\n", text_a.lines().count());
@@ -104,8 +108,11 @@ impl Stage {
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let b = match arguments.peer {
             Implementation::Keyway => Peer::Keyway(Keyway::start_with(&lab, End::B, &text_b, &[])?),
-            Implementation::StrongSwan => {
-                let daemon = StrongSwan::start(&lab, End::B)?;
+            Implementation::StrongSwan | Implementation::StrongSwan6 => {
+                let daemon = match arguments.peer {
+                    Implementation::StrongSwan6 => StrongSwan::start_version_6(&lab, End::B)?,
+                    Implementation::StrongSwan | Implementation::Keyway => StrongSwan::start(&lab, End::B)?,
+                };
                 daemon.configure(&text_b)?;
                 Peer::StrongSwan(daemon)
             }
@@ -281,7 +288,11 @@ impl Stage {
     fn spis(&self) -> Result<(String, String)> {
         let of = |gateway: &dyn Gateway| -> Result<(String, String, String)> {
             let sas = gateway.sas()?;
-            let [ike] = sas.as_slice() else { return Err(Failure::new("not one IKE SA")) };
+            // In IKEv1 one that was replaced lingers until it is deleted or expires.
+            let mut established = sas.iter().filter(|ike| ike.is_established());
+            let (Some(ike), None) = (established.next(), established.next()) else {
+                return Err(Failure::new("not one IKE SA"));
+            };
             let mut children = ike.children.iter().filter(|child| child.is_installed());
             let (Some(child), None) = (children.next(), children.next()) else {
                 return Err(Failure::new("not one Child SA"));
@@ -301,7 +312,13 @@ impl Stage {
 /// Empties the directory of an earlier run, as far as it is ours.
 fn prepare(output: &Path) -> Result<PathBuf> {
     fs::create_dir_all(output.join("wireshark"))?;
-    for name in ["wire.pcapng", "messages-a.jsonl", "wireshark/ikev2_decryption_table", "wireshark/esp_sa"] {
+    for name in [
+        "wire.pcapng",
+        "messages-a.jsonl",
+        "wireshark/ikev1_decryption_table",
+        "wireshark/ikev2_decryption_table",
+        "wireshark/esp_sa",
+    ] {
         // What is not there need not go.
         let _ = fs::remove_file(output.join(name));
     }
@@ -314,7 +331,7 @@ fn show_cables(lab: &Lab, arguments: &Arguments) {
     let outside = |end| lab.site(end).outside(Family::V4).to_string();
     let peer = match arguments.peer {
         Implementation::Keyway => "keyway",
-        Implementation::StrongSwan => "strongSwan",
+        Implementation::StrongSwan | Implementation::StrongSwan6 => "strongSwan",
     };
     let (wire, remark) = match arguments.wire {
         Wire::Plain => ("──────────", String::new()),
@@ -340,37 +357,53 @@ fn show_cables(lab: &Lab, arguments: &Arguments) {
 }
 
 /// One end's whole configuration, as a person would write it; strongSwan reads the same.
-fn configuration(lab: &Lab, end: End) -> String {
+fn configuration(lab: &Lab, end: End, arguments: &Arguments) -> String {
     let (here, there) = (lab.site(end), lab.site(end.other()));
     let seen = lab.seen_address(end.other(), Family::V4);
     // Who is behind a NAT cannot be called, and its address is not known beforehand.
     let is_hidden = seen != there.outside(Family::V4);
     let remote = if is_hidden { "%any".to_owned() } else { seen.to_string() };
+    let version = if arguments.version == 1 { "      version = 1\n" } else { "" };
+    let with_methods =
+        |line: &str| arguments.methods.map_or(String::new(), |methods| format!("{line}-{methods}\n"));
+    let ike = with_methods("      proposals = aes256gcm16-prfsha384");
+    let esp = with_methods("            esp_proposals = aes256gcm16");
+    let (own, proof, secrets) = match arguments.proof {
+        Proof::Secret => (
+            "auth = psk".to_owned(),
+            "auth = psk",
+            format!("secrets {{ ike-{CONNECTION} {{ secret = \"correct horse battery staple\" }} }}\n"),
+        ),
+        Proof::Certificates => (
+            format!("auth = pubkey\n         certs = {}", authority::certificate(end)),
+            "auth = pubkey",
+            String::new(),
+        ),
+    };
     let start = if is_hidden { "none" } else { "trap" };
     format!(
         "connections {{
    {CONNECTION} {{
-      local_addrs = {}
+{version}{ike}      local_addrs = {}
       remote_addrs = {remote}
       local {{
-         auth = psk
+         {own}
          id = {end}.example.org
       }}
       remote {{
-         auth = psk
+         {proof}
          id = {}.example.org
       }}
       children {{
          {CHILD} {{
-            local_ts = {}
+{esp}            local_ts = {}
             remote_ts = {}
             start_action = {start}
          }}
       }}
    }}
 }}
-secrets {{ ike-{CONNECTION} {{ secret = \"correct horse battery staple\" }} }}
-",
+{secrets}",
         here.outside(Family::V4),
         end.other(),
         here.network(Family::V4),
@@ -393,7 +426,10 @@ fn decrypted(recording: &Recording, keys: &Path) -> Result<(usize, usize)> {
         let output = tshark.output().map_err(Failure::at("tshark"))?;
         Ok(String::from_utf8_lossy(&output.stdout).lines().count())
     };
-    let counts = (count("isakmp.enc.decrypted")?, count("esp && icmp")?);
+    let counts = (
+        count("isakmp.enc.decrypted || (isakmp.version == 0x10 && isakmp.flag_e == 1 && isakmp.hash)")?,
+        count("esp && icmp")?,
+    );
     fs::remove_file(&excerpt)?;
     Ok(counts)
 }

@@ -1,0 +1,114 @@
+//! What IKEv1 cannot say, and a connection that speaks nothing else must do without; and what only IKEv1 can.
+
+use sa::{Mode, PortRange, Proposal, transform_v1};
+
+use crate::Authentication;
+use crate::Selector;
+use crate::child::{Child, Treatment};
+use crate::connection::{Connection, Fragmentation, Phase1Mode, Versions, WeakAlgorithms};
+use crate::reader::Reader;
+use crate::schema::ListKey;
+use crate::table::child::{BUNDLE, LOCAL_TS, MODE, REMOTE_TS};
+use crate::table::connection::{AGGRESSIVE, FRAGMENTED, POOLS, PROPOSALS, VIPS};
+
+/// Reads how phase 1 goes. Aggressive mode with a pre-shared key is a decision like that for a weak algorithm.
+pub(super) fn phase_1(reader: &Reader<'_>, versions: Versions, weak: WeakAlgorithms) -> Phase1Mode {
+    let mode = reader.one(&AGGRESSIVE);
+    if mode == Phase1Mode::Main {
+        return mode;
+    }
+    let key = &AGGRESSIVE.row;
+    if versions == Versions::V2 {
+        let message = "aggressive mode belongs to IKEv1, which this connection does not speak";
+        reader.error(key, message, "write `version = 1`, or leave `aggressive` out");
+    }
+    match weak {
+        WeakAlgorithms::Refused => reader.error(key, OPEN_TO_GUESSING, DECIDE),
+        WeakAlgorithms::Allowed => {
+            let help = "main mode shows it to nobody";
+            reader.faults.warning(reader.place(key), &reader.key(key.name), OPEN_TO_GUESSING, help);
+        }
+    }
+    mode
+}
+
+const OPEN_TO_GUESSING: &str = "aggressive mode shows everybody who asks a hash of the pre-shared key, from which a \
+                                password can be found by trying, and who the two ends are";
+const DECIDE: &str = "leave it out, or write `allow_weak = yes`, a key of Keyway's own, in the connection";
+
+/// Complains about everything that a connection asks for and cannot have in its version.
+pub(super) fn check(reader: &Reader<'_>, connection: &Connection) {
+    if connection.versions != Versions::V1 {
+        for row in [&VIPS.row, &POOLS.row].into_iter().filter(|row| reader.has(row)) {
+            let message = format!("`{}` is not supported in IKEv2 yet", row.name);
+            reader.error(row, message, "write `version = 1`, or leave it out");
+        }
+    }
+    match connection.versions {
+        Versions::V1 => check_version_1(reader, connection),
+        Versions::V2 if connection.fragmentation == Fragmentation::Force => {
+            let message = "`force` exists in IKEv1 only (RFC 7383 §3)";
+            reader.error(&FRAGMENTED.row, message, "write `fragmentation = yes`");
+        }
+        Versions::V2 | Versions::Either => {}
+    }
+    if connection.versions != Versions::V1 {
+        for_children(reader, connection, |section, child| {
+            if !child.wrapping.is_empty() {
+                let message = "IKEv2 cannot agree on AH around ESP";
+                section.error(&BUNDLE.row, message, "write `version = 1`, or leave `bundle` out");
+            }
+        });
+    }
+}
+
+fn for_children(reader: &Reader<'_>, connection: &Connection, check: impl Fn(&Reader<'_>, &Child)) {
+    let sections = reader.sections("children");
+    for section in sections.iter().flat_map(|section| section.sections("")) {
+        if let Some(child) = connection.child(section.name()) {
+            check(&section, child);
+        }
+    }
+}
+
+fn check_version_1(reader: &Reader<'_>, connection: &Connection) {
+    let ends = [&connection.local_authentication, &connection.remote_authentication];
+    if ends.iter().any(|end| **end != Authentication::PreSharedKey) {
+        reader.section_error("certificates are supported in IKEv2 only so far", "write `version = 2`");
+    }
+    if !connection.proposals.is_empty() && !connection.proposals.iter().any(has_numbers) {
+        let message = "IKEv1 has no number for any of these combinations: its phase 1 knows no AEAD";
+        reader.error(&PROPOSALS.row, message, "write a cipher and a hash, as in aes256-sha256-modp2048");
+    }
+    for_children(reader, connection, check_child);
+}
+
+fn has_numbers(proposal: &Proposal) -> bool {
+    proposal.encryption.iter().any(|row| transform_v1::phase_1_cipher(row).is_some())
+        && proposal.integrity.iter().any(|row| transform_v1::phase_1_hash(row).is_some())
+}
+
+fn check_child(reader: &Reader<'_>, child: &Child) {
+    match child.treatment {
+        Treatment::Protect(Mode::Tunnel | Mode::Transport) => {}
+        Treatment::Protect(Mode::Beet) => reader.error(&MODE.row, "IKEv1 has no BEET mode", ""),
+        Treatment::Pass | Treatment::Drop => return,
+    }
+    check_selectors(reader, &LOCAL_TS, &child.local_selectors);
+    check_selectors(reader, &REMOTE_TS, &child.remote_selectors);
+}
+
+fn check_selectors(reader: &Reader<'_>, key: &ListKey<Selector>, selectors: &[Selector]) {
+    if selectors.len() > 1 {
+        let message = "IKEv1 carries one pair of selectors in each Child SA";
+        reader.error(&key.row, message, "write a child for each");
+    }
+    let is_range = |ports: PortRange| ports != PortRange::ANY && ports.start() != ports.end();
+    let ports = selectors.iter().map(|selector| match selector {
+        Selector::Fixed(fixed) => fixed.ports,
+        Selector::Dynamic(_, ports) => *ports,
+    });
+    if ports.into_iter().any(is_range) {
+        reader.error(&key.row, "IKEv1 cannot say a range of ports", "name one port, or none");
+    }
+}

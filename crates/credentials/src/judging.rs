@@ -1,0 +1,184 @@
+//! The peer's key: whose certificate it is in, and whether anybody whom we trust says so.
+//!
+//! ```text
+//!   1. read what the peer sent              the first certificate is its own (RFC 7296 §3.6)
+//!   2. or take what we have                 it may have sent none, since we know it
+//!   3. a path to a CA that we trust         pki::validate
+//!   4. the certificate is for the identity  pki::certifies
+//!   5. nothing on the path is revoked       the caller's affair: it may have to ask
+//! ```
+
+use crypto::signature::SignatureScheme;
+use ike::{Authentication, TrustRequest, TrustedKey};
+use pki::revocation::Strictness;
+use pki::{Certificate, Demands, PublicKey, Purpose, Time, ValidPath, Weak, algorithm, pkcs7};
+use sa::{KeyFamily, SignatureTerms, WeakSignatures};
+use wire::registry::CertificateEncoding;
+
+use crate::{Credentials, Wishes};
+
+/// A peer whose certificate is good, as long as it is not revoked.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// Its key.
+    pub(crate) trusted: TrustedKey,
+    /// How it is known to be its key; `None` where the configuration says so.
+    pub(crate) path: Option<ValidPath>,
+    pub(crate) strictness: Strictness,
+    pub(crate) weak: Weak,
+}
+
+impl Judgement {
+    /// Gives the certificates that may be revoked.
+    pub fn path(&self) -> Option<&ValidPath> {
+        self.path.as_ref()
+    }
+
+    /// Tells what follows where nobody knows whether one is.
+    pub fn strictness(&self) -> Strictness {
+        self.strictness
+    }
+
+    /// Tells whether signatures that can be forged are accepted on the way to that answer.
+    pub fn weak(&self) -> Weak {
+        self.weak
+    }
+}
+
+impl Credentials {
+    /// Finds the key of a peer, and whether somebody whom we trust says that it is the peer's.
+    ///
+    /// # Errors
+    /// Nobody does; one sentence.
+    pub fn judge(&self, request: &TrustRequest, now: Time) -> Result<Judgement, String> {
+        let Authentication::Signature(terms) = &request.connection.remote_authentication else {
+            return Err(format!("{} is not to prove itself by a signature", request.remote));
+        };
+        let wishes = self.wishes(&request.connection.name);
+        let scheme = request.algorithm.as_deref().map(algorithm::scheme_from_der).transpose();
+        let scheme = scheme.map_err(|unknown| format!("{} signs with {unknown}", request.remote))?;
+        let weak = weak(terms);
+        let sent = read(&request.certificates)?;
+        if sent.certificates.is_empty()
+            && let Some(key) = known_key(&wishes, sent.raw_key.as_ref(), terms, scheme)
+        {
+            let trusted = trusted(key, scheme, None)?;
+            return Ok(Judgement { trusted, path: None, strictness: wishes.revocation, weak });
+        }
+        let end = self.end(request, &wishes, &sent.certificates)?;
+        let others = [sent.certificates.get(1..).unwrap_or_default(), &self.certificates].concat();
+        let anchors = match (wishes.peer.as_slice(), wishes.anchors.as_slice()) {
+            ([], []) => &self.anchors,
+            ([], anchors) => anchors,
+            (certificates, _) => certificates,
+        };
+        let demands = Demands { now, purpose: Purpose::Ike, weak, policies: &wishes.policies };
+        let path = pki::validate(end, &others, anchors, &demands).map_err(|refusal| refusal.to_string())?;
+        pki::certifies(end, &request.remote).map_err(|mismatch| mismatch.to_string())?;
+        let trusted = trusted(path.key(), scheme, path.addresses())?;
+        Ok(Judgement { trusted, path: Some(path), strictness: wishes.revocation, weak })
+    }
+
+    /// Finds the peer's own certificate: the first that it sent, or else one that we have.
+    fn end<'a>(
+        &'a self,
+        request: &TrustRequest,
+        wishes: &'a Wishes,
+        sent: &'a [Certificate],
+    ) -> Result<&'a Certificate, String> {
+        let known = if wishes.peer.is_empty() { &self.certificates } else { &wishes.peer };
+        let end = sent.first().or_else(|| {
+            known.iter().find(|certificate| pki::certifies(certificate, &request.remote).is_ok())
+        });
+        let end =
+            end.ok_or_else(|| format!("{} sent no certificate, and we have none of it", request.remote))?;
+        if !wishes.peer.is_empty() && !wishes.peer.contains(end) {
+            let named: Vec<_> = wishes.peer.iter().map(ToString::to_string).collect();
+            return Err(format!(
+                "the certificate {end} is not one of those that the connection {} names: {}",
+                request.connection.name,
+                named.join(", ")
+            ));
+        }
+        Ok(end)
+    }
+}
+
+/// What a peer sent in its CERT payloads.
+struct Sent {
+    certificates: Vec<Certificate>,
+    raw_key: Option<PublicKey>,
+}
+
+/// Reads CERT payloads. What is of a form that we do not ask for is passed over.
+fn read(payloads: &[ike::Certificate]) -> Result<Sent, String> {
+    let mut sent = Sent { certificates: Vec::new(), raw_key: None };
+    for ike::Certificate { encoding, data } in payloads {
+        match *encoding {
+            CertificateEncoding::X509_SIGNATURE => {
+                let certificate = Certificate::from_der(data)
+                    .map_err(|fault| format!("the peer's certificate cannot be read: {fault}"))?;
+                sent.certificates.push(certificate);
+            }
+            CertificateEncoding::PKCS7_WRAPPED_X509 => {
+                let bundle = pkcs7::Bundle::from_der(data)
+                    .map_err(|fault| format!("the peer's certificates cannot be read: {fault}"))?;
+                sent.certificates.extend(bundle.certificates);
+            }
+            CertificateEncoding::RAW_PUBLIC_KEY => {
+                let key = PublicKey::from_der(data)
+                    .map_err(|fault| format!("the peer's public key cannot be read: it is one {fault}"))?;
+                sent.raw_key = Some(key);
+            }
+            _ => {}
+        }
+    }
+    Ok(sent)
+}
+
+/// Finds the configured key that the peer sent, or, if it sent none, one that can have made the signature.
+fn known_key<'a>(
+    wishes: &'a Wishes,
+    sent: Option<&PublicKey>,
+    terms: &SignatureTerms,
+    scheme: Option<SignatureScheme>,
+) -> Option<&'a PublicKey> {
+    let can_have_signed = |key: &&PublicKey| match scheme {
+        Some(scheme) => family_of(scheme).includes(key.kind()) && terms.rank(scheme, key.bits()).is_some(),
+        None => true,
+    };
+    wishes.peer_keys.iter().find(|key| match sent {
+        Some(sent) => sent == *key,
+        None => can_have_signed(key),
+    })
+}
+
+fn family_of(scheme: SignatureScheme) -> KeyFamily {
+    match scheme {
+        SignatureScheme::RsaPkcs1(_) | SignatureScheme::RsaPss { .. } | SignatureScheme::RsaBare => {
+            KeyFamily::Rsa
+        }
+        SignatureScheme::Ecdsa(_) | SignatureScheme::EcdsaFixed(_) => KeyFamily::Ecdsa,
+        SignatureScheme::Ed25519 => KeyFamily::Ed25519,
+        SignatureScheme::Ed448 => KeyFamily::Ed448,
+    }
+}
+
+fn trusted(
+    key: &PublicKey,
+    scheme: Option<SignatureScheme>,
+    addresses: Option<&pki::Addresses>,
+) -> Result<TrustedKey, String> {
+    if let Some(scheme) = scheme.filter(|scheme| !key.is_for(*scheme)) {
+        return Err(format!("the peer signs by {scheme}, and its key is for RSA-PSS only"));
+    }
+    let addresses = addresses.map(|addresses| addresses.ranges().to_vec());
+    Ok(TrustedKey { key: key.verifying_key().clone(), scheme, addresses })
+}
+
+fn weak(terms: &SignatureTerms) -> Weak {
+    match terms.weak {
+        WeakSignatures::Refused => Weak::Refused,
+        WeakSignatures::Allowed => Weak::Allowed,
+    }
+}

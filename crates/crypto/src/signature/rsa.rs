@@ -1,0 +1,87 @@
+//! RSA (RFC 8017): PKCS #1 v1.5 and PSS.
+
+use super::{BadSignature, CannotSign, InvalidKey, KeyKind, SignatureScheme, SigningKey, VerifyingKey};
+use crate::ffi::rsa::RsaKey;
+use crate::{Error, Secret};
+
+/// A public key.
+pub(super) struct Public {
+    key: RsaKey,
+    octets: Vec<u8>,
+}
+
+/// A private key.
+pub(super) struct Private {
+    key: RsaKey,
+    public: Public,
+}
+
+/// Makes a private key, an `RSAPrivateKey` in DER.
+pub(super) fn generate(bits: u16) -> Result<Secret<Vec<u8>>, Error> {
+    RsaKey::generate(bits)?.private_octets()
+}
+
+impl Public {
+    pub(super) fn new(octets: &[u8]) -> Result<Self, InvalidKey> {
+        let key = RsaKey::from_public(octets).map_err(|_| InvalidKey(KeyKind::Rsa))?;
+        Ok(Self { key, octets: octets.to_vec() })
+    }
+}
+
+impl Private {
+    pub(super) fn new(octets: &[u8]) -> Result<Self, InvalidKey> {
+        let key = RsaKey::from_private(octets).map_err(|_| InvalidKey(KeyKind::Rsa))?;
+        let public = Public::new(&key.public_octets().map_err(|_| InvalidKey(KeyKind::Rsa))?)?;
+        Ok(Self { key, public })
+    }
+}
+
+impl VerifyingKey for Public {
+    fn kind(&self) -> KeyKind {
+        KeyKind::Rsa
+    }
+
+    fn bits(&self) -> usize {
+        self.key.bits()
+    }
+
+    fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    fn verify(&self, scheme: SignatureScheme, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        match scheme {
+            SignatureScheme::RsaPkcs1(hash) => self.key.verify_pkcs1(hash, &hash.digest(message), signature),
+            SignatureScheme::RsaPss { hash, mask_hash, salt_len } => {
+                self.key.verify_pss(hash, mask_hash, salt_len, &hash.digest(message), signature)
+            }
+            SignatureScheme::RsaBare => self.key.verify_bare(message, signature),
+            SignatureScheme::Ecdsa(_)
+            | SignatureScheme::EcdsaFixed(_)
+            | SignatureScheme::Ed25519
+            | SignatureScheme::Ed448 => Err(BadSignature),
+        }
+    }
+}
+
+impl SigningKey for Private {
+    fn verifying_key(&self) -> &dyn VerifyingKey {
+        &self.public
+    }
+
+    fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, CannotSign> {
+        let signature = match scheme {
+            SignatureScheme::RsaPkcs1(hash) => self.key.sign_pkcs1(hash, &hash.digest(message)),
+            SignatureScheme::RsaPss { hash, mask_hash, salt_len } => {
+                self.key.sign_pss(hash, mask_hash, salt_len, &hash.digest(message))
+            }
+            SignatureScheme::RsaBare => self.key.sign_bare(message),
+            SignatureScheme::Ecdsa(_)
+            | SignatureScheme::EcdsaFixed(_)
+            | SignatureScheme::Ed25519
+            | SignatureScheme::Ed448 => return Err(CannotSign::Unfit { kind: KeyKind::Rsa, scheme }),
+        };
+        // A valid key fails for lack of room only.
+        signature.map_err(|_| CannotSign::TooShort { bits: self.key.bits(), scheme })
+    }
+}

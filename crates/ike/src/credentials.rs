@@ -1,0 +1,248 @@
+//! What the engine asks outside about keys and certificates, and in which forms an end signs.
+//!
+//! ```text
+//!   Query::Sign   our identity, what to sign, in which forms      Answer::Signed    certificates, scheme, signature
+//!   Query::Trust  the peer's identity, its certificates           Answer::Trusted   its key
+//! ```
+//!
+//! To the engine a certificate is octets. Who reads certificates, keeps private keys and asks tokens and responders is
+//! outside; whether a signature is that of the key which the outside vouches for, the engine checks itself.
+
+use std::sync::Arc;
+
+use crypto::VerifyingKey;
+use crypto::signature::{Curve, KeyKind, SignatureHash, SignatureScheme};
+use sa::{AddressRange, SignatureTerms};
+use thiserror::Error;
+use wire::registry::HashAlgorithm;
+use wire::v2::Certificate;
+
+use crate::{Authentication, Connection, Identity, limits};
+
+/// The SHA-1 digest of a CA's public key, by which CERTREQ payloads name it (RFC 7296 §3.7).
+pub type AuthorityId = [u8; limits::AUTHORITY_ID_LEN];
+
+/// A signature of ours that is wanted.
+#[derive(Clone, Debug)]
+pub struct SignRequest {
+    /// The connection that it is for.
+    pub connection: Arc<Connection>,
+    /// Who we say we are.
+    pub local: Identity,
+    /// What is to be signed.
+    pub message: Vec<u8>,
+    /// The forms in which the peer takes it.
+    pub form: SignatureForm,
+    /// The CAs that the peer trusts, as far as it has said; `None` if it wants no certificate.
+    pub authorities: Option<Vec<AuthorityId>>,
+}
+
+/// The forms in which a peer takes a signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignatureForm {
+    /// Any that can be named, with one of these hashes (RFC 7427).
+    Named(Vec<HashAlgorithm>),
+    /// One of the few methods that have a number of their own (RFC 7296 §3.8, RFC 4754).
+    Numbered,
+}
+
+/// A signature of ours, and what shows whose it is.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    /// The certificate of the key, then those between it and a CA that the peer trusts.
+    pub certificates: Vec<Certificate>,
+    /// How it was made: what [`SignRequest::scheme`] gave.
+    pub scheme: SignatureScheme,
+    /// The AlgorithmIdentifier of that in DER; empty where it has none.
+    pub algorithm: Vec<u8>,
+    /// The signature.
+    pub signature: Vec<u8>,
+}
+
+/// A peer whose signature is to be checked.
+#[derive(Clone, Debug)]
+pub struct TrustRequest {
+    /// The connection that it is for.
+    pub connection: Arc<Connection>,
+    /// Who the peer says it is.
+    pub remote: Identity,
+    /// What it sent as certificates, in its order.
+    pub certificates: Vec<Certificate>,
+    /// The AlgorithmIdentifier in DER under which it signed, if it named one.
+    pub algorithm: Option<Vec<u8>>,
+}
+
+/// The key of a peer.
+#[derive(Clone, Debug)]
+pub struct TrustedKey {
+    /// The key.
+    pub key: Arc<dyn VerifyingKey>,
+    /// What the AlgorithmIdentifier says, if the request had one.
+    pub scheme: Option<SignatureScheme>,
+    /// The addresses that the peer may speak for, if its certificate limits them (RFC 3779).
+    pub addresses: Option<Vec<AddressRange>>,
+}
+
+/// Says why a key does not sign for a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NoScheme {
+    /// The peer takes no signature of such a key.
+    #[error("the peer takes no signatures by {0} keys")]
+    PeerTakesNone(KeyKind),
+    /// What the peer takes is not allowed here.
+    #[error("of the signatures that a key of {bits} bits can make and the peer takes, {terms} allows none{}", weak_hint(*.is_weak))]
+    NotAllowed {
+        /// The key's length.
+        bits: usize,
+        /// What is allowed.
+        terms: SignatureTerms,
+        /// Whether SHA-1 is all that the peer takes.
+        is_weak: bool,
+    },
+    /// The connection is not configured to sign.
+    #[error("the connection {0} does not prove itself by a signature")]
+    NotConfigured(String),
+}
+
+fn weak_hint(is_weak: bool) -> &'static str {
+    if is_weak { ": the peer knows SHA-1 only, which allow_weak = yes would use" } else { "" }
+}
+
+impl SignRequest {
+    /// Chooses how a key is to sign: the best that both the peer and the connection allow.
+    ///
+    /// # Errors
+    /// There is nothing.
+    pub fn scheme(&self, key: &dyn VerifyingKey) -> Result<SignatureScheme, NoScheme> {
+        let Authentication::Signature(terms) = &self.connection.local_authentication else {
+            return Err(NoScheme::NotConfigured(self.connection.name.clone()));
+        };
+        let bits = key.bits();
+        let schemes = match &self.form {
+            SignatureForm::Named(hashes) => named_schemes(key.kind(), bits, hashes),
+            SignatureForm::Numbered => numbered_schemes(key.kind()),
+        };
+        let ranked = schemes.iter().filter_map(|scheme| Some((terms.rank(*scheme, bits)?, *scheme)));
+        // The first of equals.
+        let best = ranked.min_by_key(|(rank, _)| *rank).map(|(_, scheme)| scheme);
+        best.ok_or_else(|| match schemes.as_slice() {
+            [] => NoScheme::PeerTakesNone(key.kind()),
+            [SignatureScheme::RsaPkcs1(SignatureHash::Sha1)] => {
+                NoScheme::NotAllowed { bits, terms: terms.clone(), is_weak: true }
+            }
+            _ => NoScheme::NotAllowed { bits, terms: terms.clone(), is_weak: false },
+        })
+    }
+}
+
+/// What a key can sign with for a peer that takes these hashes, the best first.
+fn named_schemes(kind: KeyKind, bits: usize, hashes: &[HashAlgorithm]) -> Vec<SignatureScheme> {
+    let taken = HASHES.iter().filter(|(number, _)| hashes.contains(number)).map(|(_, hash)| *hash);
+    let mut taken: Vec<SignatureHash> = taken.collect();
+    // The hash that is as strong as the key comes first, then the stronger, then the weaker.
+    let fitting = fitting_hash(kind, bits);
+    taken.sort_by_key(|hash| {
+        (strength(*hash) < strength(fitting), strength(*hash).abs_diff(strength(fitting)))
+    });
+    // RFC 8420 §2: these hash by themselves, which a peer announces as "Identity".
+    let intrinsic =
+        |scheme| if hashes.contains(&HashAlgorithm::IDENTITY) { vec![scheme] } else { Vec::new() };
+    match kind {
+        // RFC 8247 §3.2: RSASSA-PSS is what everyone must have.
+        KeyKind::Rsa => {
+            taken.into_iter().flat_map(|hash| [pss(hash), SignatureScheme::RsaPkcs1(hash)]).collect()
+        }
+        KeyKind::Ecdsa(_) => taken.into_iter().map(SignatureScheme::Ecdsa).collect(),
+        KeyKind::Ed25519 => intrinsic(SignatureScheme::Ed25519),
+        KeyKind::Ed448 => intrinsic(SignatureScheme::Ed448),
+    }
+}
+
+/// RFC 7296 §3.8 and RFC 4754 §3: method 1 is RSA with SHA-1, 9 to 11 are ECDSA with the curve's own hash.
+fn numbered_schemes(kind: KeyKind) -> Vec<SignatureScheme> {
+    match kind {
+        KeyKind::Rsa => vec![SignatureScheme::RsaPkcs1(SignatureHash::Sha1)],
+        KeyKind::Ecdsa(Curve::P256) => vec![SignatureScheme::EcdsaFixed(SignatureHash::Sha2_256)],
+        KeyKind::Ecdsa(Curve::P384) => vec![SignatureScheme::EcdsaFixed(SignatureHash::Sha2_384)],
+        KeyKind::Ecdsa(Curve::P521) => vec![SignatureScheme::EcdsaFixed(SignatureHash::Sha2_512)],
+        KeyKind::Ecdsa(Curve::BrainpoolP256r1 | Curve::BrainpoolP384r1 | Curve::BrainpoolP512r1)
+        | KeyKind::Ed25519
+        | KeyKind::Ed448 => Vec::new(),
+    }
+}
+
+/// RFC 8017 §9.1: a salt as long as the hash.
+fn pss(hash: SignatureHash) -> SignatureScheme {
+    SignatureScheme::RsaPss { hash, mask_hash: hash, salt_len: hash.function().output_len() }
+}
+
+/// NIST SP 800-57 part 1, table 2: the hash whose strength is that of the key.
+fn fitting_hash(kind: KeyKind, bits: usize) -> SignatureHash {
+    let curve_bits = match kind {
+        KeyKind::Rsa if bits > 7680 => 512,
+        KeyKind::Rsa if bits > 3072 => 384,
+        KeyKind::Rsa => 256,
+        KeyKind::Ecdsa(_) | KeyKind::Ed25519 | KeyKind::Ed448 => bits,
+    };
+    match curve_bits {
+        0..=256 => SignatureHash::Sha2_256,
+        257..=384 => SignatureHash::Sha2_384,
+        _ => SignatureHash::Sha2_512,
+    }
+}
+
+fn strength(hash: SignatureHash) -> usize {
+    hash.function().output_len()
+}
+
+/// The hashes by their numbers (RFC 7427 §7).
+const HASHES: [(HashAlgorithm, SignatureHash); 4] = [
+    (HashAlgorithm::SHA1, SignatureHash::Sha1),
+    (HashAlgorithm::SHA2_256, SignatureHash::Sha2_256),
+    (HashAlgorithm::SHA2_384, SignatureHash::Sha2_384),
+    (HashAlgorithm::SHA2_512, SignatureHash::Sha2_512),
+];
+
+/// The hashes that we announce: what every connection takes in a peer's signature (RFC 7427 §4, RFC 8420 §2).
+pub(crate) const ANNOUNCED_HASHES: [HashAlgorithm; 4] =
+    [HashAlgorithm::SHA2_256, HashAlgorithm::SHA2_384, HashAlgorithm::SHA2_512, HashAlgorithm::IDENTITY];
+
+/// Reads the content of a CERTREQ payload; what is left over at its end names nobody.
+pub(crate) fn authorities_of(content: &[u8]) -> impl Iterator<Item = AuthorityId> {
+    let ids = content.chunks(limits::AUTHORITY_ID_LEN).filter_map(|id| AuthorityId::try_from(id).ok());
+    ids.take(limits::AUTHORITIES_OF_A_PEER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_that_fits_the_key_comes_first() {
+        let all = HASHES.map(|(number, _)| number);
+        let first = |kind, bits| named_schemes(kind, bits, &all)[0];
+        assert_eq!(first(KeyKind::Rsa, 2048), pss(SignatureHash::Sha2_256));
+        assert_eq!(first(KeyKind::Rsa, 4096), pss(SignatureHash::Sha2_384));
+        assert_eq!(first(KeyKind::Ecdsa(Curve::P521), 521), SignatureScheme::Ecdsa(SignatureHash::Sha2_512));
+        let weaker = [HashAlgorithm::SHA1, HashAlgorithm::SHA2_256];
+        assert_eq!(
+            named_schemes(KeyKind::Ecdsa(Curve::P384), 384, &weaker),
+            [SignatureScheme::Ecdsa(SignatureHash::Sha2_256), SignatureScheme::Ecdsa(SignatureHash::Sha1)]
+        );
+    }
+
+    #[test]
+    fn edwards_curves_need_the_identity_hash() {
+        assert!(named_schemes(KeyKind::Ed25519, 255, &[HashAlgorithm::SHA2_512]).is_empty());
+        let announced = named_schemes(KeyKind::Ed448, 448, &ANNOUNCED_HASHES);
+        assert_eq!(announced, [SignatureScheme::Ed448]);
+        assert!(numbered_schemes(KeyKind::Ed25519).is_empty());
+    }
+
+    #[test]
+    fn half_an_authority_is_none() {
+        assert_eq!(authorities_of(&[7; 45]).count(), 2);
+        let many = vec![7; limits::AUTHORITY_ID_LEN * (limits::AUTHORITIES_OF_A_PEER + 1)];
+        assert_eq!(authorities_of(&many).count(), limits::AUTHORITIES_OF_A_PEER);
+    }
+}

@@ -1,0 +1,150 @@
+//! What the endpoint asks of an established ISAKMP SA.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sa::{ExpiryCause, Hardness, SaId};
+use wire::isakmp::IkeSpi;
+
+use super::{IkeSa, Life};
+use crate::authentication::PeerAuthenticated;
+use crate::child::Tenure;
+use crate::context::{Context, Initiation, Intent};
+use crate::established::Established;
+use crate::event::DownReason;
+use crate::io::{ChildSaId, IkeSaId, Path, Ticket};
+use crate::status::ChildState;
+use crate::v1::informational;
+use crate::v1::quick_mode::{self, Purpose};
+use crate::{Connection, Failure};
+
+impl Established for IkeSa {
+    fn id(&self) -> IkeSaId {
+        self.channel.id
+    }
+
+    fn our_spi(&self) -> IkeSpi {
+        self.channel.our_spi()
+    }
+
+    fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    fn peer(&self) -> &PeerAuthenticated {
+        &self.peer
+    }
+
+    fn path(&self) -> Path {
+        self.channel.path
+    }
+
+    fn is_deletable(&self) -> bool {
+        self.life != Life::Over
+    }
+
+    fn is_current(&self) -> bool {
+        self.life == Life::Current
+    }
+
+    fn is_lasting(&self) -> bool {
+        self.life == Life::Current
+    }
+
+    fn owns(&self, child: ChildSaId) -> bool {
+        self.children.contains_key(&child)
+    }
+
+    fn initiate(&mut self, cx: &mut Context, initiation: Initiation) {
+        self.take_up(cx, initiation);
+    }
+
+    fn rekey(&mut self, cx: &mut Context, tickets: Vec<Ticket>) {
+        self.replace(cx, tickets);
+    }
+
+    fn rekey_child(&mut self, cx: &mut Context, child: ChildSaId, tickets: Vec<Ticket>) {
+        quick_mode::initiate(self, cx, Purpose::Replace(child), tickets);
+    }
+
+    fn terminate(&mut self, cx: &mut Context, tickets: Vec<Ticket>) {
+        self.delete(cx, DownReason::Terminated);
+        cx.finish(&tickets, &Ok(()));
+    }
+
+    fn terminate_child(&mut self, cx: &mut Context, child: ChildSaId, tickets: Vec<Ticket>) {
+        informational::delete_children(self, cx, &[child]);
+        self.drop_child(cx, child, DownReason::Terminated);
+        cx.finish(&tickets, &Ok(()));
+    }
+
+    fn end(&mut self, cx: &mut Context, reason: DownReason) {
+        IkeSa::end(self, cx, reason);
+    }
+
+    fn retire(&mut self, cx: &mut Context, up_at: Instant) {
+        if self.established_at > up_at {
+            return;
+        }
+        // What was wanted of it, the newer one is to do.
+        for (purpose, tickets) in self.take_wishes() {
+            match purpose {
+                Purpose::New(request) => {
+                    let connection = Arc::clone(&self.connection);
+                    let initiation = Initiation::of_child(connection, request, tickets);
+                    cx.intents.push_back(Intent::Initiate(initiation));
+                }
+                Purpose::Replace(_) => cx.finish(&tickets, &Err(Failure::Terminated)),
+            }
+        }
+        self.delete(cx, DownReason::Replaced);
+    }
+
+    fn handle_expiry(&mut self, cx: &mut Context, sa: SaId, hardness: Hardness, _cause: ExpiryCause) {
+        let found = self.children.values().find(|child| child.sas().any(|own| own == sa));
+        let Some((id, state)) = found.map(|child| (child.id, child.state)) else { return };
+        match hardness {
+            Hardness::Soft if state == ChildState::Installed => {
+                quick_mode::initiate(self, cx, Purpose::Replace(id), Vec::new());
+            }
+            Hardness::Soft => {}
+            Hardness::Hard => {
+                informational::delete_children(self, cx, &[id]);
+                self.drop_child(cx, id, DownReason::Expired);
+            }
+        }
+    }
+
+    /// The peer's packets arrive: it lives, and what replaced an older Child SA is in use at the other end.
+    fn handle_activity(&mut self, cx: &mut Context, sa: SaId) {
+        self.last_heard = cx.now;
+        if quick_mode::confirm_by_traffic(self, cx, sa) {
+            return;
+        }
+        let Some(child) = self.children.values().find(|child| child.inbound == sa) else { return };
+        if child.tenure == Tenure::Holds {
+            let policy = child.policy;
+            let replaced = self.children.values().filter(|other| other.policy == policy);
+            let replaced: Vec<_> =
+                replaced.map(|other| other.id).filter(|id| self.farewells.contains_key(id)).collect();
+            for id in replaced {
+                self.say_farewell(cx, id);
+            }
+        }
+    }
+
+    fn handle_idle(&mut self, cx: &mut Context, sa: SaId, idle: Option<Duration>) {
+        self.close_idle(cx, sa, idle);
+    }
+
+    fn handle_rejection(&mut self, cx: &mut Context, sa: SaId, failure: Failure) {
+        let found = self.children.values().find(|child| child.sas().any(|own| own == sa));
+        let Some(id) = found.map(|child| child.id) else { return };
+        informational::delete_children(self, cx, &[id]);
+        self.drop_child(cx, id, DownReason::Failed(failure));
+    }
+
+    fn heard_from(&mut self, cx: &mut Context, path: Path) {
+        self.heard_from_peer(cx, path);
+    }
+}

@@ -1,0 +1,82 @@
+//! An attempt of ours at phase 1, in whichever mode: how people see it, what speaks against it, and its end.
+
+use std::time::Instant;
+
+use wire::v1::{Content, Datagram};
+
+use crate::Role;
+use crate::context::{Context, Initiation};
+use crate::error::{Error, Failure, RefusalV1};
+use crate::exchange::IkeSpis;
+use crate::io::{IkeSaId, Path};
+use crate::status::{IkeSaStatus, IkeState, IkeVersion, Nat, Phase1Mode};
+use crate::v1::channel::trace_received;
+use crate::v1::contents::Contents;
+
+/// Reads a refusal in the clear. It may be anybody's: it is remembered, and never obeyed.
+pub(crate) fn refusal_in(
+    cx: &mut Context,
+    path: Path,
+    datagram: &Datagram<'_>,
+    exchange: &'static str,
+    asked: String,
+) -> Option<Failure> {
+    let Content::Clear(chain) = &datagram.content else { return None };
+    trace_received(cx, path, datagram, chain);
+    let contents = Contents::new(exchange, chain.clone());
+    let error = contents.notifications().find(|notification| notification.notify_type.is_error())?;
+    Some(Error::RefusedV1(RefusalV1 { exchange, notify: error.notify_type, asked }).into())
+}
+
+/// Ends an attempt to which nothing better came than what was said against it, or nothing at all.
+pub(crate) fn end_attempt(
+    cx: &mut Context,
+    initiation: Initiation,
+    path: Path,
+    exchange: &'static str,
+    begun_at: Instant,
+    refused: Option<Failure>,
+) {
+    match refused {
+        Some(failure) => cx.fail_initiation(&initiation, path, failure),
+        None => {
+            let failure = cx.no_answer(path, exchange, begun_at);
+            cx.retry_or_fail(initiation, path, failure);
+        }
+    }
+}
+
+/// The snapshot of an ISAKMP SA that we have begun, as far as it is the same in every mode and at every moment.
+pub(crate) fn connecting(
+    id: IkeSaId,
+    connection: String,
+    mode: Phase1Mode,
+    spis: IkeSpis,
+    path: Path,
+) -> IkeSaStatus {
+    IkeSaStatus {
+        id,
+        connection,
+        version: IkeVersion::V1(mode),
+        state: IkeState::Connecting,
+        role: Role::Initiator,
+        initiator_spi: spis.initiator,
+        responder_spi: spis.responder,
+        path,
+        local_identity: None,
+        remote_identity: None,
+        remote_user: None,
+        inside: Default::default(),
+        suite: None,
+        nat: Nat::default(),
+        established_at: None,
+        rekey_at: None,
+        expire_at: None,
+        tasks_queued: vec!["QUICK_MODE"],
+        tasks_active: vec![match mode {
+            Phase1Mode::Main => "MAIN_MODE",
+            Phase1Mode::Aggressive => "AGGRESSIVE_MODE",
+        }],
+        children: Vec::new(),
+    }
+}

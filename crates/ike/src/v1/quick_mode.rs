@@ -1,0 +1,593 @@
+//! Quick mode: three messages that make a Child SA, or one in the place of another (RFC 2409 §5.5).
+//!
+//! ```text
+//!   Initiator                                             Responder
+//!   HDR*, HASH(1), SA, Ni, [KE,] IDci, IDcr        -->    inbound SA in place
+//!                                                  <--    HDR*, HASH(2), SA, Nr, [KE,] IDci, IDcr
+//!   both SAs in place, our packets go through
+//!   HDR*, HASH(3)                                  -->    outbound SA in place, our packets go through
+//!
+//!   HASH(1) = prf(SKEYID_a, M-ID | all that follows)
+//!   HASH(2) = prf(SKEYID_a, M-ID | Ni_b | all that follows)
+//!   HASH(3) = prf(SKEYID_a, 0 | M-ID | Ni_b | Nr_b)
+//! ```
+//!
+//! KE is there if the Child SA has a key exchange of its own (perfect forward secrecy). In transport mode behind a NAT
+//! both messages carry NAT-OA payloads too (RFC 3947 §5.2).
+//!
+//! The initiator repeats message 1, the responder message 2 until it has message 3; a repeated message gets the answer
+//! that it had. Nothing says that a quick mode replaces a Child SA: one for the same traffic does. Whoever began it
+//! deletes the old one, but not before the responder can be expected to have message 3.
+
+use std::time::Instant;
+
+use crypto::{KeyExchangePrivate, Secret};
+use sa::{PolicyId, SaId, SaOp, Spi};
+use wire::registry::ExchangeType;
+use wire::v1::{Datagram, Payload};
+
+use super::channel::{Iv, trace_received};
+use super::child::{
+    Offer, OwnKey, Terms, Wish, answer_key_exchange, check_nat, choose, expiry_of, is_translated,
+    message_payloads, original_addresses, own_spis, prepare, responder_expiry, secure, subject_of,
+    with_original_addresses,
+};
+use super::contents::Contents;
+use super::expiry::{Expiry, Phase};
+use super::ike_sa::{IkeSa, Life};
+use super::informational::{self, Subject};
+use super::negotiation::{self, Wanted};
+use super::repeated::Repeated;
+use crate::child::{Installation, Prepared};
+use crate::context::{ChildRequest, Context};
+use crate::error::{Error, Failure, Misbehaviour, RefusalV1};
+use crate::exchange::Nonces;
+use crate::io::{ChildSaId, Path, Ticket, TimeoutReason};
+use crate::retransmission::Repeating;
+use crate::status::ChildState;
+use crate::{Role, limits};
+
+pub(crate) const NAME: &str = "quick mode";
+
+/// A quick mode under way, or done and remembered for a peer that missed our last message.
+pub(crate) enum QuickMode {
+    /// We sent message 1.
+    Begun(Box<Begun>),
+    /// We sent message 2.
+    Answered(Box<Answered>),
+    /// We refused message 1.
+    Refused {
+        /// Message 1 and our refusal.
+        last: Repeated,
+        /// When it is forgotten.
+        until: Instant,
+    },
+    /// We sent or received message 3.
+    Done {
+        /// Message 2 and our message 3, if we began it.
+        last: Option<Repeated>,
+        /// When it is forgotten.
+        until: Instant,
+    },
+}
+
+/// What a quick mode of ours is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Purpose {
+    /// Another Child SA.
+    New(ChildRequest),
+    /// One in the place of this one.
+    Replace(ChildSaId),
+}
+
+impl QuickMode {
+    /// Names the exchange if it is under way.
+    pub(crate) fn name(&self) -> Option<&'static str> {
+        match self {
+            QuickMode::Begun(_) | QuickMode::Answered(_) => Some("QUICK_MODE"),
+            QuickMode::Refused { .. } | QuickMode::Done { .. } => None,
+        }
+    }
+
+    pub(crate) fn is_begun_by_us(&self) -> bool {
+        matches!(self, QuickMode::Begun(_))
+    }
+
+    /// Gives the policy of the Child SA that awaits message 3: an older one may hold it until then.
+    pub(crate) fn awaited_policy(&self) -> Option<PolicyId> {
+        match self {
+            QuickMode::Answered(answered) => Some(answered.prepared.policy()),
+            QuickMode::Begun(_) | QuickMode::Refused { .. } | QuickMode::Done { .. } => None,
+        }
+    }
+
+    /// Gives what we wanted, to be begun anew elsewhere.
+    pub(crate) fn into_wish(self) -> Option<(Purpose, Vec<Ticket>)> {
+        match self {
+            QuickMode::Begun(begun) => Some((begun.purpose, begun.tickets)),
+            QuickMode::Answered(_) | QuickMode::Refused { .. } | QuickMode::Done { .. } => None,
+        }
+    }
+
+    /// Gives up: the ISAKMP SA ends.
+    pub(crate) fn abandon(self, cx: &mut Context) {
+        match self {
+            QuickMode::Begun(begun) => cx.finish(&begun.tickets, &Err(Failure::Terminated)),
+            QuickMode::Answered(answered) => answered.take_back(cx),
+            QuickMode::Refused { .. } | QuickMode::Done { .. } => {}
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> (Instant, TimeoutReason) {
+        match self {
+            QuickMode::Begun(begun) => (begun.repeating.deadline(), TimeoutReason::Retransmission),
+            QuickMode::Answered(answered) => (answered.repeating.deadline(), TimeoutReason::Retransmission),
+            QuickMode::Refused { until, .. } | QuickMode::Done { until, .. } => {
+                (*until, TimeoutReason::Linger)
+            }
+        }
+    }
+}
+
+// --- Initiator -----------------------------------------------------------------------------------------------------
+
+/// We sent message 1.
+pub(crate) struct Begun {
+    pub(super) purpose: Purpose,
+    pub(super) tickets: Vec<Ticket>,
+    offer: Offer,
+    nonce: Vec<u8>,
+    private: Option<Box<dyn KeyExchangePrivate>>,
+    iv: Iv,
+    pub(super) repeating: Repeating,
+    pub(super) begun_at: Instant,
+}
+
+/// HDR*, HASH(1), SA, Ni, [KE,] IDci, IDcr -->
+pub(crate) fn initiate(sa: &mut IkeSa, cx: &mut Context, purpose: Purpose, tickets: Vec<Ticket>) {
+    if let Purpose::New(request) = &purpose {
+        let name = &request.config.name;
+        if sa.has_child(name) {
+            return cx.finish(&tickets, &Ok(()));
+        }
+        let coming = sa.quick_modes.values_mut().find_map(|quick_mode| match quick_mode {
+            QuickMode::Begun(begun) if begun.offer.config.name == *name => Some(begun),
+            _ => None,
+        });
+        if let Some(begun) = coming {
+            return begun.tickets.extend(tickets);
+        }
+    }
+    let prepared = prepare(sa, cx, &purpose).and_then(|(offer, private)| {
+        let nonce = cx.next_nonce();
+        let message_id = sa.channel.next_message_id(cx);
+        let iv = sa.channel.phase_2_iv(message_id);
+        let public = private.as_ref().map(|private| private.public().to_vec());
+        let payloads = message_payloads(offer.security_association(), &nonce, public, &offer.identifications);
+        let payloads = with_original_addresses(sa, Role::Initiator, offer.terms.mode, payloads);
+        let (message, iv) = sa.seal(cx, ExchangeType::V1_QUICK_MODE, message_id, &iv, &[], payloads)?;
+        cx.transmit(sa.channel.path, &message);
+        let repeating = cx.begin_repeating(message);
+        Ok((message_id, offer, private, nonce, iv, repeating))
+    });
+    match prepared {
+        Ok((message_id, offer, private, nonce, iv, repeating)) => {
+            if let Purpose::Replace(id) = &purpose
+                && let Some(old) = sa.children.get_mut(id)
+            {
+                old.state = ChildState::Rekeying;
+            }
+            let begun_at = cx.now;
+            let begun = Begun { purpose, tickets, offer, nonce, private, iv, repeating, begun_at };
+            sa.quick_modes.insert(message_id, QuickMode::Begun(Box::new(begun)));
+        }
+        Err(fault) => cx.fail(&tickets, Some(&sa.connection.name), Some(sa.channel.path), fault.into()),
+    }
+}
+
+/// <-- HDR*, HASH(2), SA, Nr, [KE,] IDci, IDcr
+///
+/// HDR*, HASH(3) -->
+fn finish(
+    sa: &mut IkeSa,
+    cx: &mut Context,
+    path: Path,
+    message_id: u32,
+    mut begun: Box<Begun>,
+    datagram: &Datagram<'_>,
+    ciphertext: &[u8],
+) {
+    let opened = sa.channel.open(&begun.iv, ciphertext);
+    let chain = opened.as_ref().and_then(|opened| opened.payloads(datagram.header.next_payload).ok());
+    let (Some(opened), Some(chain)) = (&opened, chain) else {
+        return put_back(sa, cx, message_id, begun);
+    };
+    let contents = Contents::new(NAME, chain.clone());
+    if sa.check_hash(&contents, message_id, &begun.nonce).is_err() {
+        return put_back(sa, cx, message_id, begun);
+    }
+    trace_received(cx, path, datagram, &chain);
+    sa.heard_from_peer(cx, path);
+    sa.count(cx, datagram.bytes.len());
+    release(sa, &begun.purpose);
+    let private = begun.private.take();
+    let agreed = accept(sa, cx, &begun, private, &contents);
+    let made = agreed.and_then(|(prepared, nonce_r)| {
+        let hash = third_hash(sa, message_id, Nonces { initiator: &begun.nonce, responder: &nonce_r });
+        let hash = [Payload::Hash(hash.as_slice().to_vec())];
+        let sealed = sa.channel.seal(cx, ExchangeType::V1_QUICK_MODE, message_id, &opened.next_iv, &hash)?;
+        Ok((prepared, sealed.0))
+    });
+    match made {
+        Ok((prepared, message)) => {
+            install_begun(sa, cx, &begun, prepared);
+            cx.transmit(sa.channel.path, &message);
+            let last = Some(Repeated::new(datagram.bytes, message));
+            let until = cx.now + limits::QUICK_MODE_LINGER;
+            sa.quick_modes.insert(message_id, QuickMode::Done { last, until });
+            cx.finish(&begun.tickets, &Ok(()));
+        }
+        Err(fault) => {
+            if let Some(notify_type) = fault.to_v1_notify() {
+                let subject = Subject { protocol: begun.offer.protocol(), spi: begun.offer.ours.main };
+                informational::refuse(sa, cx, notify_type, Some(subject));
+            }
+            cx.fail(&begun.tickets, Some(&sa.connection.name), Some(sa.channel.path), fault.into());
+        }
+    }
+}
+
+/// A message that is not authentic changes nothing.
+fn put_back(sa: &mut IkeSa, cx: &mut Context, message_id: u32, begun: Box<Begun>) {
+    cx.forged += 1;
+    sa.quick_modes.insert(message_id, QuickMode::Begun(begun));
+}
+
+/// The Child SA that was to be replaced is as it was.
+fn release(sa: &mut IkeSa, purpose: &Purpose) {
+    if let Purpose::Replace(id) = purpose
+        && let Some(old) = sa.children.get_mut(id)
+        && old.state == ChildState::Rekeying
+    {
+        old.state = ChildState::Installed;
+    }
+}
+
+/// Reads the responder's answer.
+fn accept(
+    sa: &IkeSa,
+    cx: &mut Context,
+    begun: &Begun,
+    private: OwnKey,
+    contents: &Contents<'_>,
+) -> Result<(Prepared, Vec<u8>), Error> {
+    let offer = &begun.offer;
+    let (answer, _) = contents.security_association()?;
+    let chosen = negotiation::accept_phase_2(Wanted::from(&*offer.config), answer, offer.terms)
+        .map_err(|fault| Misbehaviour::NotOffered(fault.to_string()))?;
+    check_nat(sa, chosen.has_ah())?;
+    if let Some((initiator, responder)) = contents.traffic()?
+        && [initiator, responder] != [&offer.identifications[0], &offer.identifications[1]]
+        && !is_translated(sa, offer.terms.mode)
+    {
+        return Err(Misbehaviour::NotOffered("other traffic than we named".to_owned()).into());
+    }
+    let nonce_r = contents.nonce()?.to_vec();
+    let shared = match private {
+        None => None,
+        Some(private) => Some(
+            private
+                .finish(contents.key_exchange()?)
+                .map_err(|fault| Misbehaviour::PublicValue(fault.to_string()))?,
+        ),
+    };
+    let serving = sa.serving(&offer.config, &[offer.local], &[offer.remote]);
+    let policy = serving.map_or_else(|| cx.next_policy_id(), |(_, policy)| policy);
+    let terms = Terms {
+        config: &offer.config,
+        ours: offer.ours,
+        expiry: responder_expiry(contents),
+        mode: offer.config.mode,
+        local: offer.local,
+        remote: offer.remote,
+        original: original_addresses(sa, Role::Initiator, offer.terms.mode, contents),
+        policy,
+    };
+    let nonces = Nonces { initiator: &begun.nonce, responder: &nonce_r };
+    let prepared = secure(sa, cx, &chosen, terms, shared.as_ref(), nonces)?;
+    Ok((prepared, nonce_r))
+}
+
+fn install_begun(sa: &mut IkeSa, cx: &mut Context, begun: &Begun, prepared: Prepared) {
+    let offer = &begun.offer;
+    match sa.serving(&offer.config, &[offer.local], &[offer.remote]) {
+        None => {
+            let child = prepared.install(cx, Installation::New);
+            sa.adopt(cx, child);
+        }
+        Some((old, policy)) => {
+            let new = prepared.install(cx, Installation::StandBy(policy));
+            let id = new.id;
+            sa.take_in(cx, new);
+            sa.hand_over(cx, id);
+            sa.farewells.insert(old, cx.now + limits::CONFIRMATION_WAIT);
+        }
+    }
+}
+
+/// The peer refused a quick mode of ours: the one that offered this SPI, or else the only one under way.
+pub(crate) fn refused(sa: &mut IkeSa, cx: &mut Context, spi: Option<Spi>, mut refusal: RefusalV1) {
+    let begun = || {
+        sa.quick_modes.iter().filter_map(|(message_id, quick_mode)| match quick_mode {
+            QuickMode::Begun(begun) => Some((*message_id, &begun.offer)),
+            QuickMode::Answered(_) | QuickMode::Refused { .. } | QuickMode::Done { .. } => None,
+        })
+    };
+    let is_named = |offer: &Offer| spi.is_some_and(|spi| offer.names(spi));
+    let named = begun().find(|(_, offer)| is_named(offer)).map(|(message_id, _)| message_id);
+    let only = || Some(begun().next()?.0).filter(|_| begun().count() == 1);
+    let Some(QuickMode::Begun(begun)) =
+        named.or_else(only).and_then(|message_id| sa.quick_modes.remove(&message_id))
+    else {
+        return sa.report(cx, Error::RefusedV1(refusal));
+    };
+    refusal.asked = begun.offer.in_words();
+    release(sa, &begun.purpose);
+    if let Purpose::Replace(id) = begun.purpose
+        && let Some(old) = sa.children.get_mut(&id)
+    {
+        // The peer's configuration does not allow it, and may change.
+        old.schedule.rekey_at = Some(cx.now + limits::RETRY_AFTER_REFUSAL);
+    }
+    let failure = Error::RefusedV1(refusal).into();
+    cx.fail(&begun.tickets, Some(&sa.connection.name), Some(sa.channel.path), failure);
+}
+
+// --- Responder -----------------------------------------------------------------------------------------------------
+
+/// We sent message 2.
+pub(crate) struct Answered {
+    /// Message 1, and our message 2.
+    last: Repeated,
+    iv: Iv,
+    pub(super) repeating: Repeating,
+    /// HASH(3) as it must come.
+    third_hash: Secret<Vec<u8>>,
+    pub(super) prepared: Prepared,
+}
+
+impl Answered {
+    /// Takes away what was in place before message 3.
+    pub(super) fn take_back(self, cx: &mut Context) {
+        self.prepared.release(cx);
+        for sa in self.prepared.inbound_sas() {
+            cx.order(SaOp::RemoveSa(sa));
+        }
+    }
+}
+
+/// HDR*, HASH(1), SA, Ni, [KE,] IDci, IDcr -->
+///
+/// <-- HDR*, HASH(2), SA, Nr, [KE,] IDci, IDcr
+fn respond(sa: &mut IkeSa, cx: &mut Context, path: Path, datagram: &Datagram<'_>, ciphertext: &[u8]) {
+    let message_id = datagram.header.message_id;
+    let opened = sa.channel.open(&sa.channel.phase_2_iv(message_id), ciphertext);
+    let chain = opened.as_ref().and_then(|opened| opened.payloads(datagram.header.next_payload).ok());
+    let (Some(opened), Some(chain)) = (&opened, chain) else {
+        cx.forged += 1;
+        return;
+    };
+    let contents = Contents::new(NAME, chain.clone());
+    let is_authentic = sa.check_hash(&contents, message_id, &[]).is_ok();
+    let is_new = is_authentic
+        && contents.begins(datagram.header.exchange_type)
+        && sa.channel.use_message_id(message_id);
+    if !is_new {
+        cx.forged += 1;
+        return;
+    }
+    trace_received(cx, path, datagram, &chain);
+    sa.heard_from_peer(cx, path);
+    sa.count(cx, datagram.bytes.len());
+    // A peer that makes Child SAs here takes it for the one in use.
+    if matches!(sa.life, Life::Superseded { until: None, .. }) {
+        sa.life = Life::Current;
+    }
+    let subject = subject_of(&contents);
+    match answer(sa, cx, &contents) {
+        Ok(Answer { prepared, payloads, nonces: (nonce_i, nonce_r) }) => {
+            let sealed =
+                sa.seal(cx, ExchangeType::V1_QUICK_MODE, message_id, &opened.next_iv, &nonce_i, payloads);
+            let (message, iv) = match sealed {
+                Ok(sealed) => sealed,
+                Err(fault) => return sa.report(cx, fault),
+            };
+            prepared.install_inbound(cx);
+            prepared.reserve(cx, sa.channel.our_spi());
+            cx.transmit(sa.channel.path, &message);
+            let nonces = Nonces { initiator: &nonce_i, responder: &nonce_r };
+            let answered = Answered {
+                last: Repeated::new(datagram.bytes, message.clone()),
+                iv,
+                repeating: cx.begin_repeating(message),
+                third_hash: third_hash(sa, message_id, nonces),
+                prepared,
+            };
+            sa.quick_modes.insert(message_id, QuickMode::Answered(Box::new(answered)));
+        }
+        Err(fault) => {
+            let refusal = informational::refuse_quick_mode(sa, cx, fault, subject);
+            keep_refusal(sa, cx, message_id, refusal.map(|refusal| Repeated::new(datagram.bytes, refusal)));
+        }
+    }
+}
+
+/// Nobody confirms a refusal, so it is said again to a peer that asks again.
+fn keep_refusal(sa: &mut IkeSa, cx: &Context, message_id: u32, refusal: Option<Repeated>) {
+    let kept = sa.quick_modes.values().filter(|other| matches!(other, QuickMode::Refused { .. })).count();
+    if let Some(last) = refusal.filter(|_| kept < limits::REFUSALS_KEPT) {
+        let until = cx.now + limits::QUICK_MODE_LINGER;
+        sa.quick_modes.insert(message_id, QuickMode::Refused { last, until });
+    }
+}
+
+struct Answer {
+    prepared: Prepared,
+    payloads: Vec<Payload>,
+    nonces: (Vec<u8>, Vec<u8>),
+}
+
+fn answer(sa: &mut IkeSa, cx: &mut Context, contents: &Contents<'_>) -> Result<Answer, Error> {
+    let under_way = sa.quick_modes.values().filter(|quick_mode| quick_mode.name().is_some()).count();
+    if sa.children.len() + under_way >= limits::CHILD_SAS {
+        return Err(Error::NotAllowed("the ISAKMP SA has as many Child SAs as it may have"));
+    }
+    let nonce_i = contents.nonce()?.to_vec();
+    let Wish { local, remote, identifications } = Wish::read(sa, contents)?;
+    let (config, mode, chosen) = choose(sa, contents, local, remote)?;
+    let (public, shared) = answer_key_exchange(chosen.suite.key_exchange, contents)?;
+    let nonce_r = cx.next_nonce();
+    let ours = own_spis(cx, chosen.wrapper.is_some(), chosen.compress());
+    let serving = sa.serving(&config, &[local], &[remote]);
+    let policy = serving.map_or_else(|| cx.next_policy_id(), |(_, policy)| policy);
+    let terms = Terms {
+        config: &config,
+        ours,
+        expiry: Expiry::default(),
+        mode: config.mode,
+        local,
+        remote,
+        original: original_addresses(sa, Role::Responder, mode, contents),
+        policy,
+    };
+    let nonces = Nonces { initiator: &nonce_i, responder: &nonce_r };
+    let prepared = secure(sa, cx, &chosen, terms, shared.as_ref(), nonces)?;
+    let answer = negotiation::answer_phase_2(&chosen, ours);
+    let mut payloads = vec![Payload::SecurityAssociation(answer), Payload::Nonce(nonce_r.clone())];
+    payloads.extend(public.map(Payload::KeyExchange));
+    payloads.extend(identifications.into_iter().map(Payload::Identification));
+    let mut payloads = with_original_addresses(sa, Role::Responder, mode, payloads);
+    let subject = (negotiation::protocol_id(chosen.suite.protocol), ours.main.0.to_be_bytes().to_vec());
+    payloads.extend(expiry_of(&config).as_responder(chosen.expiry, Phase::Two, subject));
+    Ok(Answer { prepared, payloads, nonces: (nonce_i, nonce_r) })
+}
+
+/// HDR*, HASH(3) -->
+fn conclude(
+    sa: &mut IkeSa,
+    cx: &mut Context,
+    path: Path,
+    message_id: u32,
+    answered: Box<Answered>,
+    datagram: &Datagram<'_>,
+    ciphertext: &[u8],
+) {
+    let opened = sa.channel.open(&answered.iv, ciphertext);
+    let chain = opened.as_ref().and_then(|opened| opened.payloads(datagram.header.next_payload).ok());
+    let is_third = chain.as_ref().is_some_and(|chain| {
+        let contents = Contents::new(NAME, chain.clone());
+        contents.hash().is_ok_and(|hash| answered.third_hash.ct_eq(hash))
+    });
+    let (Some(chain), true) = (&chain, is_third) else {
+        cx.forged += 1;
+        sa.quick_modes.insert(message_id, QuickMode::Answered(answered));
+        return;
+    };
+    trace_received(cx, path, datagram, chain);
+    sa.heard_from_peer(cx, path);
+    sa.count(cx, datagram.bytes.len());
+    install_answered(sa, cx, message_id, *answered);
+}
+
+fn install_answered(sa: &mut IkeSa, cx: &mut Context, message_id: u32, answered: Answered) {
+    let prepared = answered.prepared;
+    let policy = prepared.policy();
+    prepared.release(cx);
+    if sa.has_holder(policy) {
+        let new = prepared.install_outbound(cx, Installation::StandBy(policy));
+        let id = new.id;
+        sa.take_in(cx, new);
+        sa.hand_over(cx, id);
+    } else {
+        // What it was to replace is gone, or there was nothing.
+        let child = prepared.install_outbound(cx, Installation::New);
+        sa.adopt(cx, child);
+    }
+    let until = cx.now + limits::QUICK_MODE_LINGER;
+    sa.quick_modes.insert(message_id, QuickMode::Done { last: None, until });
+    sa.pass_on(cx);
+}
+
+/// Packets arrive on an inbound SA whose message 3 is still awaited: the initiator has message 2, or it could not have
+/// sealed them. Tells whether it is such an SA.
+pub(crate) fn confirm_by_traffic(sa: &mut IkeSa, cx: &mut Context, inbound: SaId) -> bool {
+    let awaited = sa.quick_modes.iter().find(|(_, quick_mode)| {
+        matches!(quick_mode, QuickMode::Answered(answered) if answered.prepared.inbound_sas().any(|own| own == inbound))
+    });
+    let Some(message_id) = awaited.map(|(message_id, _)| *message_id) else { return false };
+    confirm(sa, cx, message_id);
+    true
+}
+
+/// The peer deletes the Child SA that a quick mode replaces whose message 3 is still awaited: it has message 2.
+pub(crate) fn confirm_by_delete(sa: &mut IkeSa, cx: &mut Context, old: ChildSaId) {
+    let Some(policy) = sa.children.get(&old).map(|old| old.policy) else { return };
+    let awaited = sa.quick_modes.iter().find(|(_, quick_mode)| {
+        matches!(quick_mode, QuickMode::Answered(answered) if answered.prepared.policy() == policy)
+    });
+    if let Some(message_id) = awaited.map(|(message_id, _)| *message_id) {
+        confirm(sa, cx, message_id);
+    }
+}
+
+fn confirm(sa: &mut IkeSa, cx: &mut Context, message_id: u32) {
+    if let Some(QuickMode::Answered(answered)) = sa.quick_modes.remove(&message_id) {
+        install_answered(sa, cx, message_id, *answered);
+    }
+}
+
+// --- Both ----------------------------------------------------------------------------------------------------------
+
+/// Handles a message of a quick mode.
+pub(crate) fn handle(
+    sa: &mut IkeSa,
+    cx: &mut Context,
+    path: Path,
+    datagram: &Datagram<'_>,
+    ciphertext: &[u8],
+) {
+    let message_id = datagram.header.message_id;
+    match sa.quick_modes.remove(&message_id) {
+        None => respond(sa, cx, path, datagram, ciphertext),
+        Some(QuickMode::Begun(begun)) => finish(sa, cx, path, message_id, begun, datagram, ciphertext),
+        Some(QuickMode::Answered(answered)) => {
+            if answered.last.repeat(cx, path, datagram.bytes) {
+                sa.quick_modes.insert(message_id, QuickMode::Answered(answered));
+            } else {
+                conclude(sa, cx, path, message_id, answered, datagram, ciphertext);
+            }
+        }
+        Some(QuickMode::Refused { last, until }) => {
+            last.repeat(cx, path, datagram.bytes);
+            sa.quick_modes.insert(message_id, QuickMode::Refused { last, until });
+        }
+        Some(QuickMode::Done { last, until }) => {
+            let is_repeated = last.as_ref().is_some_and(|last| last.repeat(cx, path, datagram.bytes));
+            if is_repeated {
+                put_farewells_off(sa, cx);
+            }
+            sa.quick_modes.insert(message_id, QuickMode::Done { last, until });
+        }
+    }
+}
+
+/// The responder has not had our message 3 yet: what it replaces must stay a while longer.
+fn put_farewells_off(sa: &mut IkeSa, cx: &Context) {
+    for at in sa.farewells.values_mut() {
+        *at = (*at).max(cx.now + limits::CONFIRMATION_WAIT);
+    }
+}
+
+fn third_hash(sa: &IkeSa, message_id: u32, nonces: Nonces<'_>) -> Secret<Vec<u8>> {
+    sa.channel.hash(&[&[0], &message_id.to_be_bytes(), nonces.initiator, nonces.responder])
+}

@@ -1,0 +1,176 @@
+//! Certificates, private keys and CAs: `load-cert`, `load-key`, `load-authority` and their kin, and the lists of them.
+
+use pki::{Certificate, Contents, PrivateKey};
+use vici::{Node, Tree};
+
+use super::commands::success;
+use crate::daemon::handle::{Engine, Snapshot};
+use crate::daemon::keyring::{KeyringChange, LoadedAuthority, key_id};
+
+/// Answers `load-cert`.
+pub(crate) async fn load_certificate(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
+    let kind = arguments.text("type").unwrap_or_default().to_ascii_uppercase();
+    let data = data(arguments)?;
+    let change = match kind.as_str() {
+        "X509" => {
+            let first = contents(data)?.certificates.into_iter().next();
+            let certificate = first.ok_or("there is no certificate in it")?;
+            match arguments.text("flag").unwrap_or_default().eq_ignore_ascii_case("ca") {
+                true => KeyringChange::AddAnchor(certificate),
+                false => KeyringChange::AddCertificate(certificate),
+            }
+        }
+        "X509_CRL" | "X509CRL" => {
+            let first = contents(data)?.crls.into_iter().next();
+            KeyringChange::AddCrl(first.ok_or("there is no list of revoked certificates in it")?)
+        }
+        // A connection that trusts a public key brings it itself.
+        "PUBKEY" => return Ok(success()),
+        other => return Err(format!("certificates of type `{other}` are not used")),
+    };
+    engine.change_keyring(change).await?;
+    Ok(success())
+}
+
+/// Reads DER or PEM, as files have it.
+fn contents(data: &[u8]) -> Result<Contents, String> {
+    Contents::read(data, None).map_err(|fault| fault.to_string())
+}
+
+/// Answers `load-key`, with the name by which the key can be unloaded.
+pub(crate) async fn load_key(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
+    let key = PrivateKey::read(data(arguments)?, None).map_err(|fault| fault.to_string())?;
+    let id = key_id(&key);
+    engine.change_keyring(KeyringChange::AddKey(key)).await?;
+    Ok(success().with_value("id", id))
+}
+
+/// Answers `unload-key`.
+pub(crate) async fn unload_key(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
+    let id = arguments.text("id").ok_or("unload-key needs the key `id`")?;
+    engine.change_keyring(KeyringChange::ForgetKey(id.to_ascii_lowercase())).await?;
+    Ok(success())
+}
+
+/// Answers `get-keys`: the names of what clients loaded.
+pub(crate) async fn key_names(engine: &Engine) -> Result<Tree, String> {
+    let keyring = engine.snapshot().await?.keyring;
+    Ok(Tree::new().with_list("keys", keyring.clients.keys.iter().map(key_id)))
+}
+
+/// Answers `load-authority`.
+pub(crate) async fn load_authority(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
+    for entry in &arguments.entries {
+        let Node::Section(section) = &entry.node else {
+            return Err(format!("`{}` must be a section that describes an authority", entry.name));
+        };
+        let authority = authority(section).map_err(|sentence| format!("{}: {sentence}", entry.name))?;
+        engine.change_keyring(KeyringChange::AddAuthority(entry.name.clone(), authority)).await?;
+    }
+    Ok(success())
+}
+
+fn authority(section: &Tree) -> Result<LoadedAuthority, String> {
+    let certificate = section.value("cacert").map(|value| {
+        contents(&value.bytes)?
+            .certificates
+            .into_iter()
+            .next()
+            .ok_or("`cacert` holds no certificate".to_owned())
+    });
+    let texts = |key: &str| {
+        let values = section.list(key).unwrap_or_default();
+        values.iter().filter_map(|value| value.text().map(str::to_owned)).collect()
+    };
+    let (crl_uris, ocsp_uris) = (texts("crl_uris"), texts("ocsp_uris"));
+    Ok(LoadedAuthority { certificate: certificate.transpose()?, crl_uris, ocsp_uris })
+}
+
+/// Answers `unload-authority`.
+pub(crate) async fn unload_authority(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
+    let name = arguments.text("name").ok_or("unload-authority needs the key `name`")?;
+    engine.change_keyring(KeyringChange::ForgetAuthority(name.to_owned())).await?;
+    Ok(success())
+}
+
+/// Answers `get-authorities`: the names of what clients loaded.
+pub(crate) async fn authority_names(engine: &Engine) -> Result<Tree, String> {
+    let keyring = engine.snapshot().await?.keyring;
+    Ok(Tree::new().with_list("authorities", keyring.clients.authorities.keys()))
+}
+
+/// Answers `list-authorities`, a message for each.
+pub(crate) async fn list_authorities(engine: &Engine, arguments: &Tree) -> Result<Vec<Tree>, String> {
+    let keyring = engine.snapshot().await?.keyring;
+    let wanted = arguments.text("name");
+    let listed = keyring.authorities().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name));
+    let described = listed.map(|(name, authority)| {
+        let subject = authority.certificate.as_ref().map(|certificate| certificate.subject().to_string());
+        let section = Tree::new()
+            .with_value("cacert", subject.unwrap_or_default())
+            .with_list("crl_uris", &authority.crl_uris)
+            .with_list("ocsp_uris", &authority.ocsp_uris);
+        Tree::new().with_section(name, section)
+    });
+    Ok(described.collect())
+}
+
+/// Answers `list-certs`, a message for each certificate and list.
+pub(crate) async fn list_certificates(engine: &Engine, arguments: &Tree) -> Result<Vec<Tree>, String> {
+    let snapshot = engine.snapshot().await?;
+    let is_wanted = |key: &str, value: &str| match arguments.text(key) {
+        None => true,
+        Some(wanted) => wanted.eq_ignore_ascii_case("any") || wanted.eq_ignore_ascii_case(value),
+    };
+    let subject = arguments.text("subject").filter(|subject| !subject.is_empty());
+    let mut messages = Vec::new();
+    if is_wanted("type", "X509") {
+        for (certificate, flag) in certificates(&snapshot) {
+            let is_about = |subject: &str| certificate.subject().to_string() == subject;
+            if is_wanted("flag", flag) && subject.is_none_or(is_about) {
+                messages.push(describe(&snapshot, certificate, flag));
+            }
+        }
+    }
+    if is_wanted("type", "X509_CRL") && subject.is_none() {
+        let lists = snapshot.credentials.crls.iter();
+        messages.extend(
+            lists.map(|crl| {
+                Tree::new().with_value("type", "X509_CRL").with_value("data", crl.to_der().to_vec())
+            }),
+        );
+    }
+    Ok(messages)
+}
+
+fn certificates(snapshot: &Snapshot) -> impl Iterator<Item = (&Certificate, &'static str)> {
+    let of_connections = snapshot.credentials.connections.values().flat_map(|wishes| {
+        wishes
+            .own
+            .iter()
+            .chain(&wishes.peer)
+            .map(|own| (own, "NONE"))
+            .chain(wishes.anchors.iter().map(|anchor| (anchor, "CA")))
+    });
+    let known = snapshot.credentials.certificates.iter().map(|own| (own, "NONE"));
+    let anchors = snapshot.credentials.anchors.iter().map(|anchor| (anchor, "CA"));
+    let mut seen: Vec<&Certificate> = Vec::new();
+    known.chain(anchors).chain(of_connections).filter(move |(certificate, _)| {
+        let is_new = !seen.contains(certificate);
+        seen.push(certificate);
+        is_new
+    })
+}
+
+fn describe(snapshot: &Snapshot, certificate: &Certificate, flag: &str) -> Tree {
+    let has_key = snapshot.credentials.keys.iter().any(|key| key.belongs_to(certificate));
+    Tree::new()
+        .with_value("type", "X509")
+        .with_value("flag", flag)
+        .with_value("has_privkey", if has_key { "yes" } else { "no" })
+        .with_value("data", certificate.to_der().to_vec())
+}
+
+fn data(arguments: &Tree) -> Result<&[u8], String> {
+    arguments.value("data").map(|value| value.bytes.as_slice()).ok_or("the key `data` is needed".to_owned())
+}
