@@ -15,8 +15,14 @@
 //! AUTH signs the end's own IKE_SA_INIT message, so whoever meddled with that one is found out here. Where it is a
 //! signature, the story pauses up to twice: to have ours made, and to learn whether the peer's key is trusted. It is
 //! [`waiting`] then, and goes on where it was.
+//!
+//! `meant` finds the connection that an initiator means, `first_child` makes the Child SA, `uniqueness` ends older IKE SAs, and
+//! `standing` says what the states do between messages.
 
+mod first_child;
 mod meant;
+mod standing;
+mod uniqueness;
 pub(crate) mod waiting;
 
 use std::sync::Arc;
@@ -27,7 +33,7 @@ use wire::v2::{CertificateRequest, Datagram, Notify, Payload};
 
 use super::Sa;
 use super::channel::{Channel, Kind, Opening};
-use super::child::{self, ChildAnswer, ChildOffer, Keying};
+use super::child::ChildOffer;
 use super::closed::Closed;
 use super::contents::Contents;
 use super::fragmentation::Reassembly;
@@ -36,14 +42,11 @@ use super::ike_sa::{IkeSa, Task};
 use super::window::OurWindow;
 use crate::authentication::PeerAuthenticated;
 use crate::authentication::v2::{self as authentication, Belief, Claim, Proof, Proving, Transcript};
-use crate::child::{ChildSa, Installation};
-use crate::context::{Contact, Context, Initiation, Intent};
+use crate::context::{Contact, Context, Initiation};
 use crate::error::{Error, Failure};
 use crate::event::Event;
-use crate::io::{Path, Query, TimeoutReason};
+use crate::io::{Path, Query};
 use crate::negotiation::Groups;
-use crate::retransmission::Retransmission;
-use crate::status::{IkeSaStatus, IkeState, IkeVersion};
 use crate::{Authentication, Connection, Identity, IdentityPattern, Role, Unique, limits};
 use waiting::{Step, Waiting};
 
@@ -224,29 +227,14 @@ impl Authenticating {
         let mut sa = IkeSa::new(cx, this.channel, Arc::clone(&this.initiation.connection), peer);
         sa.windows_after_ike_auth(this.transcript.next_message_id());
         cx.tell(Event::IkeUp(Box::new(sa.status())));
-        end_others_on_uniqueness(cx, &sa, this.begun_at);
+        uniqueness::end_others_of_ours(cx, &sa, this.begun_at);
         for (request, tickets) in this.initiation.further {
             sa.queue(cx, Task::CreateChild(request, tickets));
         }
-        let Some(offer) = this.offer else {
-            cx.finish(&this.initiation.tickets, &Ok(()));
-            return Sa::Established(Box::new(sa));
-        };
-        let keying = keying(&sa.channel, &this.transcript, Role::Initiator);
-        let installed = offer.accept(contents, sa.channel.ends()).and_then(|agreed| {
-            let carriage = sa.carriage();
-            child::install(cx, &sa.peer, &offer.config, agreed, &keying, carriage, Installation::New)
-        });
+        let installed = first_child::accept(cx, &mut sa, &this.transcript, this.offer, contents);
         match installed {
-            Ok(child) => {
-                sa.adopt(cx, child);
-                cx.finish(&this.initiation.tickets, &Ok(()));
-            }
+            Ok(()) => cx.finish(&this.initiation.tickets, &Ok(())),
             Err(fault) => {
-                if !matches!(fault, Error::Refused(_)) {
-                    // The peer installed what we do not accept.
-                    sa.delete_unwanted_child(cx, (offer.protocol(contents), offer.our_spi()));
-                }
                 let name = &sa.connection.name.clone();
                 cx.fail(&this.initiation.tickets, Some(name), Some(sa.channel.path), fault.into());
             }
@@ -266,64 +254,6 @@ impl Authenticating {
             cx.transmit(self.channel.path, &datagrams);
         }
     }
-
-    pub(crate) fn handle_timeout(mut self: Box<Self>, cx: &mut Context) -> Option<Sa> {
-        let path = self.channel.path;
-        match self.window.retransmit(cx.now) {
-            Retransmission::NotDue => Some(Sa::Authenticating(self)),
-            Retransmission::Send { datagrams, .. } => {
-                cx.transmit(path, datagrams);
-                Some(Sa::Authenticating(self))
-            }
-            Retransmission::GiveUp => {
-                let failure = cx.no_answer(path, NAME, self.begun_at);
-                cx.retry_or_fail(self.initiation, path, failure);
-                None
-            }
-        }
-    }
-
-    pub(crate) fn deadline(&self) -> Option<(Instant, TimeoutReason)> {
-        self.window.deadline().map(|at| (at, TimeoutReason::Retransmission))
-    }
-
-    pub(crate) fn initiation(&mut self) -> &mut Initiation {
-        &mut self.initiation
-    }
-
-    pub(crate) fn into_initiation(self) -> (Initiation, Path) {
-        (self.initiation, self.channel.path)
-    }
-
-    pub(crate) fn status(&self) -> IkeSaStatus {
-        status(&self.channel, &self.initiation, &self.local)
-    }
-}
-
-/// Describes an IKE SA that we have begun.
-fn status(channel: &Channel, initiation: &Initiation, local: &Identity) -> IkeSaStatus {
-    IkeSaStatus {
-        id: channel.id,
-        connection: initiation.connection.name.clone(),
-        version: IkeVersion::V2,
-        state: IkeState::Connecting,
-        role: Role::Initiator,
-        initiator_spi: channel.spis.initiator,
-        responder_spi: channel.spis.responder,
-        path: channel.path,
-        local_identity: Some(local.clone()),
-        remote_identity: None,
-        remote_user: None,
-        inside: Default::default(),
-        suite: Some(channel.suite),
-        nat: channel.nat(),
-        established_at: None,
-        rekey_at: None,
-        expire_at: None,
-        tasks_queued: Vec::new(),
-        tasks_active: vec![NAME],
-        children: Vec::new(),
-    }
 }
 
 // --- Responder -----------------------------------------------------------------------------------------------------
@@ -339,19 +269,6 @@ pub(crate) struct HalfOpen {
 }
 
 impl HalfOpen {
-    pub(crate) fn new(cx: &Context, channel: Channel, transcript: Transcript) -> HalfOpen {
-        let until = cx.now + cx.settings.half_open_timeout;
-        let awaited = Awaited::new(&channel.suite.additional);
-        HalfOpen { channel, transcript, awaited, reassembly: Reassembly::default(), until }
-    }
-
-    /// Answers a repeated IKE_SA_INIT request with the identical response (RFC 7296 §2.1).
-    pub(crate) fn repeat_init(&self, cx: &mut Context, path: Path, datagram: &Datagram<'_>) {
-        if datagram.bytes == self.transcript.request {
-            cx.transmit(path, std::slice::from_ref(&self.transcript.response));
-        }
-    }
-
     // HDR, SK { IDi, [N(INITIAL_CONTACT),] [IDr,] AUTH, SAi2, TSi, TSr } -->
     pub(crate) fn handle_datagram(
         mut self: Box<Self>,
@@ -381,25 +298,6 @@ impl HalfOpen {
             Ok((connection, request)) => Claimed { half_open: self, connection, request }.judge(cx),
             Err(fault) => Sa::Closed(Box::new(refuse(cx, self.channel, &self.transcript, fault))),
         })
-    }
-
-    /// A half-open SA whose time is over is forgotten.
-    pub(crate) fn handle_timeout(self: Box<Self>, cx: &mut Context) -> Option<Sa> {
-        (cx.now < self.until).then_some(Sa::HalfOpen(self))
-    }
-
-    /// The initiator goes on, and has as long again for what comes next.
-    pub(crate) fn prolong(&mut self, cx: &Context) {
-        self.until = cx.now + cx.settings.half_open_timeout;
-    }
-
-    pub(crate) fn until(&self) -> Instant {
-        self.until
-    }
-
-    /// Gives the address from which it was begun.
-    pub(crate) fn address(&self) -> std::net::IpAddr {
-        self.channel.path.remote.ip()
     }
 }
 
@@ -442,15 +340,8 @@ impl Claimed {
 
     /// The initiator is who it says. Proves who we are, or has that done, and answers.
     fn admit(self, cx: &mut Context, peer: PeerAuthenticated) -> Sa {
-        let is_new_start = self.request.notify(NotifyType::INITIAL_CONTACT).is_some();
-        if self.connection.unique == Unique::Keep
-            && !is_new_start
-            && cx.is_established(peer.local(), peer.remote())
-        {
-            let remote = peer.remote();
-            let sentence =
-                format!("{remote} is connected already, and `unique = keep` keeps the older IKE SA");
-            return Sa::Closed(Box::new(self.reject(cx, Error::AuthenticationFailed(sentence))));
+        if let Err(fault) = uniqueness::check(cx, &self.connection, &peer, &self.request) {
+            return Sa::Closed(Box::new(self.reject(cx, fault)));
         }
         let Claimed { half_open, connection, request } = self;
         let HalfOpen { channel, mut transcript, .. } = *half_open;
@@ -492,7 +383,7 @@ impl Admitted {
         payloads.push(Payload::Authentication(proof.authentication));
         let mut sa = IkeSa::new(cx, channel, connection, peer);
         cx.tell(Event::IkeUp(Box::new(sa.status())));
-        let child = match respond_child(cx, &sa, &transcript, &request) {
+        let child = match first_child::respond(cx, &sa, &transcript, &request) {
             Ok((child, child_payloads)) => {
                 payloads.extend(child_payloads);
                 child
@@ -514,31 +405,9 @@ impl Admitted {
         if let Some(child) = child {
             sa.adopt(cx, child);
         }
-        if request.notify(NotifyType::INITIAL_CONTACT).is_some() && sa.connection.unique != Unique::Never {
-            end_others(cx, &sa, cx.now);
-        }
-        end_others_on_uniqueness(cx, &sa, cx.now);
+        uniqueness::end_others_of_theirs(cx, &sa, &request);
         Sa::Established(Box::new(sa))
     }
-}
-
-/// Makes the Child SA that the request asks for, inbound first: it is in place before the response leaves.
-fn respond_child(
-    cx: &mut Context,
-    sa: &IkeSa,
-    transcript: &Transcript,
-    request: &Contents,
-) -> Result<(Option<ChildSa>, Vec<Payload>), Error> {
-    if request.optional_security_association()?.is_none() {
-        return Ok((None, Vec::new()));
-    }
-    let answer = ChildAnswer::choose(cx, &sa.connection, &sa.peer, sa.channel.ends(), request, Groups::Omit)?;
-    let mut payloads = vec![answer.security_association()];
-    payloads.extend(answer.selectors_and_terms());
-    let keying = keying(&sa.channel, transcript, Role::Responder);
-    let ChildAnswer { config, agreed, .. } = answer;
-    let child = child::install(cx, &sa.peer, &config, agreed, &keying, sa.carriage(), Installation::New)?;
-    Ok((Some(child), payloads))
 }
 
 fn refuse(cx: &mut Context, channel: Channel, transcript: &Transcript, fault: Error) -> Closed {
@@ -546,16 +415,6 @@ fn refuse(cx: &mut Context, channel: Channel, transcript: &Transcript, fault: Er
 }
 
 // --- Both ----------------------------------------------------------------------------------------------------------
-
-fn keying<'a>(channel: &'a Channel, transcript: &'a Transcript, role: Role) -> Keying<'a> {
-    Keying {
-        role,
-        prf: channel.suite.prf.prf,
-        sk_d: &channel.sk_d,
-        shared: None,
-        nonces: transcript.nonces(),
-    }
-}
 
 /// Asks for certificates of the CAs that we trust, if the peer of one of these connections proves itself by a signature.
 pub(crate) fn certificate_request<'a>(
@@ -574,23 +433,4 @@ pub(crate) fn certificate_request<'a>(
         encoding: CertificateEncoding::X509_SIGNATURE,
         authorities,
     }))
-}
-
-/// Has the other IKE SAs with this peer end that were up at a moment.
-fn end_others(cx: &mut Context, sa: &IkeSa, up_at: Instant) {
-    cx.intents.push_back(Intent::EndOthers {
-        survivor: sa.channel.our_spi(),
-        local: sa.peer.local().clone(),
-        remote: sa.peer.remote().clone(),
-        up_at,
-    });
-}
-
-/// Does what `unique` asks for. Whoever began an IKE SA spares one that the peer began meanwhile: if both ends began at
-/// once and each believed its own to be the newer, they would end both.
-fn end_others_on_uniqueness(cx: &mut Context, sa: &IkeSa, up_at: Instant) {
-    match sa.connection.unique {
-        Unique::Replace => end_others(cx, sa, up_at),
-        Unique::Never | Unique::No | Unique::Keep => {}
-    }
 }

@@ -108,7 +108,7 @@ impl Waiting {
 
     pub(crate) fn status(&self) -> Option<IkeSaStatus> {
         match &self.step {
-            Step::SignRequest(sa, _) => Some(super::status(&sa.channel, &sa.initiation, &sa.local)),
+            Step::SignRequest(sa, _) => Some(super::standing::status(&sa.channel, &sa.initiation, &sa.local)),
             Step::TrustResponder(sa, _) => Some(sa.status()),
             Step::TrustInitiator(_) | Step::SignResponse(..) => None,
         }
