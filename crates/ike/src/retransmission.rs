@@ -44,6 +44,11 @@ impl RetransmissionPolicy {
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).min(self.limit)
     }
 
+    /// Gives how long a request waits for its response in all, without jitter.
+    pub(crate) fn patience(&self) -> Duration {
+        (0..=self.tries).fold(Duration::ZERO, |sum, attempt| sum.saturating_add(self.delay(attempt)))
+    }
+
     /// Draws the jitter of one exchange.
     pub(crate) fn draw_jitter(&self, random: &mut dyn Random) -> Jitter {
         let mut octets = [0; 4];

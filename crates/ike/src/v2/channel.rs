@@ -207,6 +207,9 @@ impl Channel {
         reassembly: &mut Reassembly,
     ) -> Opening<Content> {
         let fragment = datagram.encrypted.as_ref().and_then(|encrypted| encrypted.fragment);
+        if fragment.is_some() {
+            reassembly.forget_stale(cx.now, cx.settings.retransmission.patience());
+        }
         if fragment.is_some_and(|fragment| !reassembly.wants(fragment)) {
             return Opening::Incomplete;
         }

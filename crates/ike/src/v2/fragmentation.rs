@@ -7,9 +7,11 @@
 //! ```
 //!
 //! Fragments come here only after each has proved authentic, so what is kept is the peer's own. A higher Total
-//! Fragments means that the peer cut the message anew into smaller pieces: everything before it is forgotten.
+//! Fragments means that the peer cut the message anew into smaller pieces: everything before it is forgotten. So is what
+//! stays incomplete for as long as a peer repeats its request.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use wire::registry::PayloadType;
 use wire::v2::FragmentNumber;
@@ -19,6 +21,8 @@ use crate::limits::{FRAGMENTS_PER_MESSAGE, REASSEMBLED_OCTETS};
 /// The fragments of one message (one message id, one direction) that have come so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reassembly {
+    /// When the first of them came.
+    begun_at: Option<Instant>,
     total: u16,
     octets: usize,
     /// By fragment number: the type that its Next Payload field names, and its content.
@@ -26,6 +30,14 @@ pub(crate) struct Reassembly {
 }
 
 impl Reassembly {
+    /// Forgets what has been incomplete for longer than `patience`, before another fragment is looked at (RFC 7383 §2.6).
+    pub(crate) fn forget_stale(&mut self, now: Instant, patience: Duration) {
+        if self.begun_at.is_some_and(|begun_at| now.saturating_duration_since(begun_at) > patience) {
+            *self = Reassembly::default();
+        }
+        self.begun_at.get_or_insert(now);
+    }
+
     /// Tells whether a fragment could be of use, before it is opened (RFC 7383 §2.6): it is not one that is here, not
     /// of a set that was given up, and not of a set that is too large.
     pub(crate) fn wants(&self, fragment: FragmentNumber) -> bool {
@@ -46,7 +58,7 @@ impl Reassembly {
             return None;
         }
         if fragment.total > self.total {
-            *self = Reassembly { total: fragment.total, ..Reassembly::default() };
+            *self = Reassembly { total: fragment.total, begun_at: self.begun_at, ..Reassembly::default() };
         }
         if self.octets + plaintext.len() > REASSEMBLED_OCTETS {
             return None;
@@ -92,6 +104,19 @@ mod tests {
         assert_eq!(add(&mut reassembly, 2, 2, b"old"), None);
         assert_eq!(add(&mut reassembly, 1, 3, b"a"), None);
         assert_eq!(add(&mut reassembly, 2, 3, b"b"), Some((FIRST, b"abc".to_vec())));
+    }
+
+    #[test]
+    fn what_stays_incomplete_is_forgotten() {
+        let (now, patience) = (Instant::now(), Duration::from_secs(165));
+        let mut reassembly = Reassembly::default();
+        reassembly.forget_stale(now, patience);
+        assert_eq!(add(&mut reassembly, 1, 2, b"a"), None);
+        reassembly.forget_stale(now + patience, patience);
+        assert!(!reassembly.wants(FragmentNumber { number: 1, total: 2 }));
+        reassembly.forget_stale(now + patience + Duration::from_secs(1), patience);
+        assert!(reassembly.wants(FragmentNumber { number: 1, total: 2 }));
+        assert_eq!(add(&mut reassembly, 2, 2, b"b"), None);
     }
 
     #[test]
