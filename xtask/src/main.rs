@@ -31,6 +31,7 @@ const RULES: &[(&str, Rule)] = &[
     ("a dependency's licence is one that we may ship", rules::licences::licences),
     ("no marks of unfinished work, and no paths of somebody's machine", rules::words::words),
     ("a module opens with //! and says what it is", rules::words::module_openings),
+    ("a line of specs/ names a test that is there, or why there is none", rules::specs::lines),
 ];
 
 fn main() -> ExitCode {

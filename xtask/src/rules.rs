@@ -4,6 +4,7 @@ pub(crate) mod cores;
 pub(crate) mod layers;
 pub(crate) mod licences;
 pub(crate) mod size;
+pub(crate) mod specs;
 pub(crate) mod unsafety;
 pub(crate) mod words;
 
