@@ -1,6 +1,7 @@
 //! Certificates, requests and lists that we make, and what OpenSSL says of them.
 
 use std::fs;
+use std::sync::LazyLock;
 
 use crypto::signature::{Curve, NewKey};
 use pki::crl::{RevocationReason, Revoked};
@@ -16,8 +17,11 @@ fn name(text: &str) -> DistinguishedName {
     DistinguishedName::parse(text).unwrap()
 }
 
+/// One moment for all certificates of a test: no CA may end before what it issues, not by a second.
+static NOW: LazyLock<Time> = LazyLock::new(|| chain::today(0));
+
 fn draft(subject: &str, key: &PrivateKey, serial: u8, role: Role) -> Draft {
-    let now = chain::today(0);
+    let now = *NOW;
     Draft {
         subject: name(subject),
         names: Vec::new(),
