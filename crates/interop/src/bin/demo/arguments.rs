@@ -8,9 +8,11 @@ use interop::{Implementation, Wire};
 pub(crate) const USAGE: &str = "\
 Two IPsec gateways, one tunnel, every message explained.
 
-usage: ./demo [--ikev1] [--pq] [--pki] [--nat] [--peer keyway|strongswan] [--output DIR] [--build release|debug]
+usage: ./demo [--ikev1|--aggressive] [--pq] [--pki] [--nat] [--peer keyway|strongswan] [--output DIR]
+              [--build release|debug]
 
   --ikev1             speak IKEv1: main mode and quick mode
+  --aggressive        speak IKEv1: aggressive mode and quick mode
   --pq                exchange keys by Curve25519 and ML-KEM, when coming up and when rekeying
   --pki               make a CA, and let certificates prove who the gateways are
   --nat               put a NAT between the gateways
@@ -24,14 +26,23 @@ const HYBRID: &str = "x25519-ke1_mlkem768";
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
-    /// The version of IKE.
-    pub(crate) version: u8,
+    pub(crate) ike: Ike,
     /// What stands for the proposals in the configuration, if that is not left to the defaults.
     pub(crate) methods: Option<&'static str>,
     pub(crate) proof: Proof,
     pub(crate) wire: Wire,
     pub(crate) peer: Implementation,
     pub(crate) output: PathBuf,
+}
+
+/// What the gateways speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ike {
+    Version2,
+    /// Version 1, six messages in phase 1.
+    MainMode,
+    /// Version 1, three messages in phase 1.
+    AggressiveMode,
 }
 
 /// How the gateways prove who they are.
@@ -51,7 +62,7 @@ pub(crate) enum Stop {
 /// Reads the arguments.
 pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, Stop> {
     let mut arguments = Arguments {
-        version: 2,
+        ike: Ike::Version2,
         methods: None,
         proof: Proof::Secret,
         wire: Wire::Plain,
@@ -61,7 +72,8 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| Stop::Wrong(format!("{word} wants a value")));
         match word.as_str() {
-            "--ikev1" => arguments.version = 1,
+            "--ikev1" => arguments.ike = Ike::MainMode,
+            "--aggressive" => arguments.ike = Ike::AggressiveMode,
             "--pq" => arguments.methods = Some(HYBRID),
             "--pki" => arguments.proof = Proof::Certificates,
             "--nat" => arguments.wire = Wire::Nat,
@@ -104,7 +116,8 @@ mod tests {
         );
         assert_eq!(parse_words("--nat").expect("valid").wire, Wire::Nat);
         assert_eq!((plain.methods, parse_words("--pq").expect("valid").methods), (None, Some(HYBRID)));
-        assert_eq!((plain.version, parse_words("--ikev1").expect("valid").version), (2, 1));
+        assert_eq!((plain.ike, parse_words("--ikev1").expect("valid").ike), (Ike::Version2, Ike::MainMode));
+        assert_eq!(parse_words("--aggressive").expect("valid").ike, Ike::AggressiveMode);
         assert_eq!(parse_words("--peer strongswan").expect("valid").peer, Implementation::StrongSwan);
         assert_eq!(parse_words("--help"), Err(Stop::Help));
     }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use interop::{Failure, Result};
 use serde_json::Value;
 
+use crate::meaning::{Dialogue, Dialogues};
 use crate::terminal::{Style, WIDTH, styled, wrapped};
 
 /// Reads a trace file from where it was read last.
@@ -21,6 +22,7 @@ use crate::terminal::{Style, WIDTH, styled, wrapped};
 pub(crate) struct Ladder {
     file: PathBuf,
     read_lines: usize,
+    dialogues: Dialogues,
 }
 
 /// One message, as the trace has it.
@@ -36,13 +38,16 @@ pub(crate) struct Message {
     fragments: u64,
     local: String,
     remote: String,
+    initiator_spi: String,
+    /// What the message as a whole is for, where its exchange has a fixed course.
+    meaning: Option<&'static str>,
     payloads: Vec<(String, String)>,
 }
 
 impl Ladder {
     /// Starts at the beginning of a trace file, which need not exist yet.
     pub(crate) fn new(file: &Path) -> Ladder {
-        Ladder { file: file.to_owned(), read_lines: 0 }
+        Ladder { file: file.to_owned(), read_lines: 0, dialogues: Dialogues::default() }
     }
 
     /// Gives the messages since the last call.
@@ -51,9 +56,13 @@ impl Ladder {
         // A last line without its end is still being written.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let lines: Vec<&str> = whole.lines().collect();
-        let messages = lines.iter().skip(self.read_lines).map(|line| Message::parse(line)).collect();
+        let new = lines.iter().skip(self.read_lines);
+        let mut messages = new.map(|line| Message::parse(line)).collect::<Result<Vec<Message>>>()?;
         self.read_lines = lines.len();
-        messages
+        for message in &mut messages {
+            message.meaning = self.dialogues.next(message.dialogue());
+        }
+        Ok(messages)
     }
 }
 
@@ -94,6 +103,8 @@ impl Message {
             fragments: number("fragments"),
             local: text(&value, "local"),
             remote: text(&value, "remote"),
+            initiator_spi: text(&value, "initiator_spi"),
+            meaning: None,
             payloads: payloads
                 .iter()
                 .map(|payload| (text(payload, "name"), text(payload, "sentence")))
@@ -101,8 +112,21 @@ impl Message {
         })
     }
 
+    fn dialogue(&self) -> Dialogue {
+        Dialogue {
+            exchange: self.exchange.clone(),
+            initiator_spi: self.initiator_spi.clone(),
+            message_id: self.message_id,
+        }
+    }
+
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("│{:INNER$}│", ""), self.arrow()];
+        for part in wrapped(self.meaning.unwrap_or_default(), INNER - 2 * MARGIN) {
+            if !part.is_empty() {
+                lines.push(remark(&part));
+            }
+        }
         if self.payloads.is_empty() {
             lines.push(upright("", "(nothing: an authentic answer is all that is wanted)"));
         }
@@ -138,6 +162,11 @@ impl Message {
     }
 }
 
+fn remark(text: &str) -> String {
+    let padding = INNER.saturating_sub(MARGIN + text.chars().count());
+    format!("│{:MARGIN$}{}{:padding$}│", "", styled(Style::Dim, text), "")
+}
+
 fn upright(name: &str, text: &str) -> String {
     let padding = INNER.saturating_sub(MARGIN + NAME + text.chars().count());
     let name = styled(Style::Bold, &format!("{name:NAME$}"));
@@ -154,7 +183,10 @@ mod tests {
 
     #[test]
     fn every_line_of_a_message_has_the_same_width() {
-        let message = Message::parse(&LINE.replace('\n', "")).expect("the test's own line");
+        let mut message = Message::parse(&LINE.replace('\n', "")).expect("the test's own line");
+        message.meaning = Some(
+            "A sentence that is too long for one line of the ladder, and therefore goes on, in the second one.",
+        );
         assert!(!message.sent && message.response);
         for line in message.lines() {
             assert_eq!(line.chars().count(), INNER + 2, "{line}");

@@ -12,6 +12,7 @@
 mod arguments;
 mod authority;
 mod ladder;
+mod meaning;
 mod play;
 mod terminal;
 mod verdict;

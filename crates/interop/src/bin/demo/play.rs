@@ -12,7 +12,7 @@ use interop::{
     until, within,
 };
 
-use crate::arguments::{Arguments, Proof};
+use crate::arguments::{Arguments, Ike, Proof};
 use crate::authority;
 use crate::ladder::{self, Ladder};
 use crate::terminal::{Style, WIDTH, heading, indented, styled, wrapped};
@@ -30,6 +30,9 @@ const BULK_DURING_REKEY: usize = 24 << 20;
 const PACE_DURING_REKEY: Pace = Pace::BitsPerSecond(40_000_000);
 /// Echo requests a second while both SAs are rekeyed.
 const PINGS_PER_SECOND: u32 = 200;
+/// Why `allow_weak` stands in the configuration.
+const AGGRESSIVE: &str = "allow_weak, because aggressive mode shows everybody on the way who the gateways are, and gives \
+                          whoever asks a hash from which the pre-shared key can be guessed at leisure.";
 /// How long a loaded machine may take for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -100,6 +103,10 @@ impl Stage {
         fs::write(output.join("gateway-b.conf"), &text_b)?;
         println!("  Gateway a ({} lines; b's is the same from the other side):\n", text_a.lines().count());
         indented(&text_a, 4);
+        if arguments.ike == Ike::AggressiveMode && arguments.proof == Proof::Secret {
+            println!();
+            explain(AGGRESSIVE);
+        }
 
         let trace = output.join("messages-a.jsonl");
         let keys = output.join("wireshark");
@@ -351,7 +358,11 @@ fn show_cables(lab: &Lab, arguments: &Arguments) {
     println!();
     let story = "Each is a network namespace of its own. The hosts know nothing of IPsec; what they send to each other \
                  has to cross the wire between the gateways protected, or not at all.";
-    for line in wrapped(story, WIDTH - 4) {
+    explain(story);
+}
+
+fn explain(text: &str) {
+    for line in wrapped(text, WIDTH - 4) {
         println!("  {}", styled(Style::Dim, &line));
     }
 }
@@ -363,7 +374,11 @@ fn configuration(lab: &Lab, end: End, arguments: &Arguments) -> String {
     // Who is behind a NAT cannot be called, and its address is not known beforehand.
     let is_hidden = seen != there.outside(Family::V4);
     let remote = if is_hidden { "%any".to_owned() } else { seen.to_string() };
-    let version = if arguments.version == 1 { "      version = 1\n" } else { "" };
+    let version = match arguments.ike {
+        Ike::Version2 => "",
+        Ike::MainMode => "      version = 1\n",
+        Ike::AggressiveMode => "      version = 1\n      aggressive = yes\n      allow_weak = yes\n",
+    };
     let with_methods =
         |line: &str| arguments.methods.map_or(String::new(), |methods| format!("{line}-{methods}\n"));
     let ike = with_methods("      proposals = aes256gcm16-prfsha384");
