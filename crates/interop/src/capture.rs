@@ -1,5 +1,6 @@
 //! What the wire sees.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -60,7 +61,7 @@ impl Capture {
         thread::sleep(HANDING_ON);
         self.process.signal(Signal::INT)?;
         self.process.wait(Duration::from_secs(10))?;
-        Ok(Recording { file: self.file })
+        Ok(Recording { file: self.file, keys: None })
     }
 }
 
@@ -69,20 +70,55 @@ impl Capture {
 pub struct Recording {
     /// The `pcapng`.
     pub file: PathBuf,
+    /// The directory with the tables of keys that `keyway run --disclose-keys` wrote, if it is to be decrypted.
+    pub keys: Option<PathBuf>,
 }
 
 impl Recording {
+    /// Has it decrypted, IKE and ESP, with what `keyway run --disclose-keys` wrote to a directory.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be written.
+    pub fn decrypted_with(self, keys: &Path) -> Result<Recording> {
+        fs::write(keys.join("preferences"), "esp.enable_encryption_decode: TRUE\n")?;
+        Ok(Recording { keys: Some(keys.to_owned()), ..self })
+    }
+
     /// Counts the packets that a display filter of Wireshark's lets through.
     ///
     /// # Errors
     ///
     /// When `tshark` is not there or does not understand the filter.
     pub fn count(&self, filter: &str) -> Result<usize> {
+        Ok(self.fields(filter, &["frame.number"])?.len())
+    }
+
+    /// Gives fields of the packets that a display filter of Wireshark's lets through, a line for each packet.
+    ///
+    /// # Errors
+    ///
+    /// When `tshark` is not there or does not understand the filter or a field.
+    pub fn fields(&self, filter: &str, fields: &[&str]) -> Result<Vec<String>> {
         let mut tshark = Command::new("tshark");
         // Whoever runs this may have preferences of their own.
-        tshark.env("WIRESHARK_CONFIG_DIR", self.file.with_extension("no-preferences"));
-        tshark.args(["-n", "-r"]).arg(&self.file).args(["-Y", filter, "-T", "fields", "-e", "frame.number"]);
-        Ok(Answer::of(&mut tshark)?.success()?.lines().count())
+        let no_preferences = self.file.with_extension("no-preferences");
+        tshark.env("WIRESHARK_CONFIG_DIR", self.keys.as_ref().unwrap_or(&no_preferences));
+        tshark.args(["-n", "-r"]).arg(&self.file).args(["-Y", filter, "-T", "fields"]);
+        tshark.args(fields.iter().flat_map(|field| ["-e", field]));
+        Ok(Answer::of(&mut tshark)?.success()?.lines().map(str::to_owned).collect())
+    }
+
+    /// Gives what Wireshark holds against packets, from warnings to what it cannot read: their numbers, and the sentences.
+    ///
+    /// # Errors
+    ///
+    /// When `tshark` is not there.
+    pub fn complaints(&self) -> Result<Vec<String>> {
+        self.fields(
+            "_ws.malformed || _ws.expert.severity >= 0x600000",
+            &["frame.number", "_ws.expert.message", "_ws.col.Info"],
+        )
     }
 
     /// Counts the packets that crossed the wire in the clear although they belong to the inner networks.
