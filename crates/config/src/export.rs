@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vici::Tree;
 
-use crate::connection::{Authentication, Versions};
+use crate::connection::{Authentication, Versions, Xauth};
 use crate::{Child, Connection};
 
 impl Connection {
@@ -16,13 +16,18 @@ impl Connection {
             .with_value("version", version(self.versions))
             .with_value("reauth_time", "0")
             .with_value("rekey_time", secs(self.lifetimes.rekey))
-            .with_value("unique", self.unique.keyword());
+            .with_value("unique", format!("UNIQUE_{}", self.unique.keyword().to_uppercase()));
         if !self.dpd_delay.is_zero() {
             tree.push_value("dpd_delay", secs(self.dpd_delay));
         }
         let local = self.local_identity.as_ref().map_or_else(|| "%any".to_owned(), ToString::to_string);
         tree.push_section("local-1", round(&self.local_authentication, local));
         tree.push_section("remote-1", round(&self.remote_authentication, self.remote_identity.to_string()));
+        match &self.xauth {
+            Xauth::None => {}
+            Xauth::Ours(user) => tree.push_section("local-2", user_round().with_value("xauth_id", user)),
+            Xauth::Theirs => tree.push_section("remote-2", user_round()),
+        }
         let children = self
             .children
             .iter()
@@ -60,6 +65,11 @@ fn round(authentication: &Authentication, identity: String) -> Tree {
         Authentication::Signature(_) => "public key",
     };
     Tree::new().with_value("class", class).with_value("id", identity)
+}
+
+/// A user gives a name and a password after phase 1 of IKEv1.
+fn user_round() -> Tree {
+    Tree::new().with_value("class", "XAuth")
 }
 
 fn secs(duration: Duration) -> String {

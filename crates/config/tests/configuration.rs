@@ -855,7 +855,7 @@ gw {
     version = IKEv2
     reauth_time = 0
     rekey_time = 14400
-    unique = no
+    unique = UNIQUE_NO
     dpd_delay = 30
     local-1 {
         class = pre-shared key

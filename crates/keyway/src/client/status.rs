@@ -122,6 +122,7 @@ fn render_ike(text: &mut String, ike: &IkeSa) {
         write!(head, ", up {}", duration(seconds)).expect("writing to a String does not fail");
     }
     push_rekey(&mut head, ike.rekey_in);
+    push_end(&mut head, ike.ends_in);
     line(text, &head);
     let width =
         [&ike.local, &ike.remote].map(|end| identity(end).chars().count()).into_iter().max().unwrap_or(0);
@@ -152,9 +153,7 @@ fn render_child(text: &mut String, ike: &IkeSa, child: &ChildSa, rates: &Rates) 
         duration(child.installed)
     );
     push_rekey(&mut head, child.rekey_in);
-    if let Some(seconds) = child.ends_in {
-        write!(head, ", ends in {}", duration(seconds)).expect("writing to a String does not fail");
-    }
+    push_end(&mut head, child.ends_in);
     line(text, &head);
     render_protection(text, "    ", child);
     render_volume(text, "    ", child, rates);
@@ -298,6 +297,12 @@ fn identity(end: &End) -> &str {
 fn push_rekey(head: &mut String, rekey_in: Option<u64>) {
     if let Some(seconds) = rekey_in {
         write!(head, ", rekey in {}", duration(seconds)).expect("writing to a String does not fail");
+    }
+}
+
+fn push_end(head: &mut String, ends_in: Option<u64>) {
+    if let Some(seconds) = ends_in {
+        write!(head, ", ends in {}", duration(seconds)).expect("writing to a String does not fail");
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct IkeSa {
     pub(super) established: Option<u64>,
     /// Seconds until it is replaced; absent is never.
     pub(super) rekey_in: Option<u64>,
+    /// Seconds until it ends if it is not replaced; absent is never.
+    pub(super) ends_in: Option<u64>,
     pub(super) children: Vec<ChildSa>,
 }
 
@@ -145,6 +147,7 @@ impl IkeSa {
             suite: suite(tree),
             established: number(tree, "established"),
             rekey_in: number(tree, "rekey-time"),
+            ends_in: number(tree, "life-time"),
             children: children.map(|(key, child)| ChildSa::read(key, child)).collect(),
         }
     }
@@ -167,6 +170,7 @@ impl IkeSa {
             "suite": self.suite,
             "established_secs": self.established,
             "rekey_in_secs": self.rekey_in,
+            "ends_in_secs": self.ends_in,
             "child_sas": self.children.iter().map(ChildSa::to_json).collect::<Vec<_>>(),
         })
     }

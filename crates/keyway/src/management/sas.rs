@@ -43,7 +43,12 @@ pub(crate) enum Turn {
 
 /// Makes the message of `ike-updown`.
 pub(crate) fn ike_updown(now: Instant, ike: &IkeSaStatus, turn: Turn) -> Tree {
-    turned(turn).with_section(&*ike.connection, ike_sa(now, ike))
+    let section = match turn {
+        Turn::Up => ike_sa(now, ike),
+        // The snapshot is of the last moment at which it was in use.
+        Turn::Down => ike_sa(now, &IkeSaStatus { state: IkeState::Deleting, ..ike.clone() }),
+    };
+    turned(turn).with_section(&*ike.connection, section)
 }
 
 /// Makes the message of `child-updown`.
@@ -54,9 +59,13 @@ pub(crate) fn child_updown(
     turn: Turn,
     plane: &PlaneTable,
 ) -> Tree {
-    let mut message = turned(turn);
-    message.entries.extend(list_sa(now, ike, [child], plane).entries);
-    message
+    let state = match (turn, ike.version) {
+        // As in charon: the peer of version 1 has been told, or has told us.
+        (Turn::Down, IkeVersion::V1(_)) => "DELETED",
+        (Turn::Down, IkeVersion::V2) | (Turn::Up, _) => child_state(child.state),
+    };
+    let child = Tree::new().with_section(child_key(child), child_sa_in(state, now, child, plane));
+    turned(turn).with_section(&*ike.connection, ike_sa(now, ike).with_section("child-sas", child))
 }
 
 /// Makes the message of `ike-rekey`.
@@ -159,11 +168,15 @@ fn version(version: IkeVersion) -> &'static str {
 
 /// Describes a Child SA.
 pub(crate) fn child_sa(now: Instant, child: &ChildSaStatus, plane: &PlaneTable) -> Tree {
+    child_sa_in(child_state(child.state), now, child, plane)
+}
+
+fn child_sa_in(state: &str, now: Instant, child: &ChildSaStatus, plane: &PlaneTable) -> Tree {
     let mut tree = Tree::new()
         .with_value("name", &child.name)
         .with_value("uniqueid", child.id.0.to_string())
         .with_value("reqid", child.policy.to_string())
-        .with_value("state", child_state(child.state))
+        .with_value("state", state)
         .with_value("mode", child.mode.to_string())
         .with_value("protocol", child.inbound.protocol.to_string());
     push_flag(&mut tree, "encap", child.encapsulation == Encapsulation::Udp);
