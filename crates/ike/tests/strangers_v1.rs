@@ -1,0 +1,126 @@
+//! What somebody gets in IKEv1 who has not shown that he is where he says: one answer of bounded size for each message,
+//! nothing by itself, and no more states than the limits allow.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ike::PeerAddresses;
+use testkit::{Cargo, Pair, Parcel, Scenario, Side, for_seeds, site_address};
+use wire::isakmp::{Flags, IkeSpi};
+use wire::v1::{Content, HeaderFields, Payload, decode, encode_message, encode_payloads};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// How much longer an answer may be than what it answers. In main mode that is our marks; in aggressive mode an identity, a
+/// hash and two of NAT detection as well.
+const LONGER: usize = 300;
+
+/// One address may have so many states half open.
+const OF_ONE_ADDRESS: usize = 5;
+
+fn scenarios(seed: u64) -> [Scenario; 4] {
+    let refused = |mut scenario: Scenario| {
+        scenario.right.propose("aes256-sha512-modp3072");
+        scenario
+    };
+    let main = || Scenario::site_to_site(seed).version_1();
+    let aggressive = || Scenario::site_to_site(seed).aggressive();
+    [main(), aggressive(), refused(main()), refused(aggressive())]
+}
+
+/// Gives the shortest first message that the left could have sent: without a word on what it can.
+fn shortest_first_message(pair: &mut Pair) -> Vec<u8> {
+    let ticket = pair.up(Side::Left, "net");
+    // Some are refused.
+    let _ = pair.finish(ticket);
+    let bytes = pair.messages(Side::Left)[0].clone();
+    let datagram = decode(&bytes).expect("the left sent it");
+    let Content::Clear(chain) = &datagram.content else { panic!("first messages are in the clear") };
+    let payloads = chain.payloads.iter().map(|received| received.payload.clone());
+    let payloads: Vec<_> = payloads.filter(|payload| !matches!(payload, Payload::VendorId(_))).collect();
+    let (first, body) = encode_payloads(&payloads).expect("short");
+    let fields = HeaderFields {
+        initiator_spi: datagram.header.initiator_spi,
+        responder_spi: IkeSpi::ZERO,
+        exchange_type: datagram.header.exchange_type,
+        flags: Flags::NONE,
+        message_id: 0,
+    };
+    pair.down(Side::Left);
+    pair.run_for(10 * MINUTE);
+    encode_message(&fields, first, &body).expect("short")
+}
+
+/// The same from another initiator.
+fn from_another(first: &[u8], cookie: u64) -> Vec<u8> {
+    [&IkeSpi(cookie).to_octets(), &first[8..]].concat()
+}
+
+#[test]
+fn each_message_has_one_answer_of_bounded_size_and_nothing_is_repeated() {
+    for_seeds(0..20, |seed| {
+        for scenario in scenarios(seed) {
+            let mut pair = Pair::new(scenario);
+            let first = shortest_first_message(&mut pair);
+            for cookie in 1..=3 {
+                let request = from_another(&first, cookie);
+                for _ in 0..3 {
+                    let answers = pair.answers(Side::Right, request.clone());
+                    let [answer] = answers.as_slice() else { panic!("{} answers", answers.len()) };
+                    assert!(answer.len() < request.len() + LONGER, "{} for {}", answer.len(), request.len());
+                    noise(&mut pair, answer);
+                }
+            }
+            let before = pair.messages(Side::Right).len();
+            pair.run_for(10 * MINUTE);
+            assert_eq!(pair.messages(Side::Right).len(), before, "nothing is sent without being asked");
+            assert_eq!(pair.endpoint(Side::Right).half_open(), 0);
+        }
+    });
+}
+
+/// Whoever saw the answer goes on with what proves nothing.
+fn noise(pair: &mut Pair, answer: &[u8]) {
+    for (flags, length) in [(Flags::V1_ENCRYPTION, 64), (Flags::V1_ENCRYPTION, 1024), (Flags::NONE, 64)] {
+        let header = decode(answer).expect("the right sent it").header;
+        let octets: Vec<u8> = (0..length).map(|_| pair.random().below(256) as u8).collect();
+        let fields = HeaderFields {
+            initiator_spi: header.initiator_spi,
+            responder_spi: header.responder_spi,
+            exchange_type: header.exchange_type,
+            flags,
+            message_id: 0,
+        };
+        let message = encode_message(&fields, header.next_payload, &octets).expect("short");
+        let answers = pair.answers(Side::Right, message.clone());
+        let octets: usize = answers.iter().map(Vec::len).sum();
+        assert!(answers.len() <= 1 && octets < message.len() + LONGER, "{octets} for {}", message.len());
+    }
+}
+
+#[test]
+fn an_address_has_so_many_half_open_and_others_are_served_all_the_same() {
+    for mut scenario in scenarios(1).into_iter().take(2) {
+        scenario.right.connection.remote_addresses = PeerAddresses::Any;
+        let mut pair = Pair::new(scenario);
+        let first = shortest_first_message(&mut pair);
+        let answered =
+            (1..=20).filter(|cookie| !pair.answers(Side::Right, from_another(&first, *cookie)).is_empty());
+        assert_eq!(answered.count(), OF_ONE_ADDRESS);
+        assert_eq!(pair.endpoint(Side::Right).half_open(), OF_ONE_ADDRESS);
+        assert_eq!(pair.endpoint(Side::Right).counters().refused_strangers, 15);
+
+        let elsewhere = SocketAddr::from(([203, 0, 113, 66], 500));
+        let destination = SocketAddr::new(site_address(Side::Right), 500);
+        let cargo = Cargo::Ike(from_another(&first, 21));
+        let before = pair.messages(Side::Right).len();
+        pair.inject(Side::Right, Parcel { source: elsewhere, destination, cargo }, Duration::ZERO);
+        pair.run_for(Duration::from_millis(1));
+        assert_eq!(pair.messages(Side::Right).len(), before + 1);
+
+        // Nobody goes on: all of it is forgotten, and the address is welcome again.
+        pair.run_for(MINUTE);
+        assert_eq!(pair.endpoint(Side::Right).half_open(), 0);
+        assert_eq!(pair.answers(Side::Right, from_another(&first, 22)).len(), 1);
+    }
+}
