@@ -53,6 +53,8 @@ pub struct Connection {
     pub encap: Encap,
     /// Whether messages are cut into fragments: those of RFC 7383, or in version 1 those of payload 132.
     pub fragmentation: Fragmentation,
+    /// Whether the addresses of both ends may change while the SAs live.
+    pub mobike: Mobike,
     /// Whether probes find out how long a packet the path to the peer takes.
     pub path_mtu_probing: PathProbing,
     /// What happens to older IKE SAs with the same peer identity.
@@ -194,6 +196,15 @@ pub enum Fragmentation {
     Force,
 }
 
+/// Whether the addresses of both ends may change while the SAs live (RFC 4555).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mobike {
+    /// Only a NAT that gives the peer another address or port is followed.
+    No,
+    /// They may, if the peer knows that as well.
+    Yes,
+}
+
 /// Whether probes find out how long a packet the path to the peer takes (RFC 8899).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathProbing {
@@ -274,6 +285,9 @@ pub(crate) const FRAGMENTATION: Shape<Fragmentation> = Shape {
             .map_err(|_| Unreadable::new(format!("`{text}` is none of yes, accept, force, no"), "")),
     },
 };
+
+pub(crate) const MOBILITY: Shape<Mobike> =
+    Shape { words: "yes or no", read: |text| yes_or_no(text, Mobike::Yes, Mobike::No) };
 
 pub(crate) const PATH_PROBING: Shape<PathProbing> =
     Shape { words: "yes or no", read: |text| yes_or_no(text, PathProbing::Yes, PathProbing::No) };

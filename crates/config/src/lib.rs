@@ -48,7 +48,7 @@ mod value;
 pub use address::{AddressSpec, Selector};
 pub use child::{Child, CloseAction, Compress, StartAction, Treatment, Truncation, Volume};
 pub use connection::{
-    Authentication, ConfigurationMode, Connection, Encap, Fragmentation, Lifetimes, OwnCredentials,
+    Authentication, ConfigurationMode, Connection, Encap, Fragmentation, Lifetimes, Mobike, OwnCredentials,
     PathProbing, PeerCredentials, Phase1Mode, Revocation, Unique, Versions, Xauth,
 };
 pub use fault::{Fault, Place, Severity};

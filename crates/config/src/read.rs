@@ -78,6 +78,7 @@ fn connection(reader: &Reader<'_>) -> Option<Connection> {
         proposals: ike_proposals(reader, versions, weak),
         encap: reader.one(&ENCAPSULATION),
         fragmentation: reader.one(&FRAGMENTED),
+        mobike: reader.one(&MOBIKE),
         path_mtu_probing: reader.one(&PATH_MTU_PROBING),
         unique: reader.one(&UNIQUENESS),
         keying_tries: reader.one(&KEYINGTRIES),

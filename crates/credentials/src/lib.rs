@@ -98,7 +98,7 @@ impl Credentials {
                     judgement.unless_revoked(&evidence, now)
                 })))
             }
-            Query::Path(_) | Query::Link(_) | Query::Idle { .. } => None,
+            Query::Path(_) | Query::Route { .. } | Query::Link(_) | Query::Idle { .. } => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a data plane tells the daemon.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use sa::SaEvent;
 
@@ -11,6 +11,8 @@ pub enum PlaneEvent {
     Ike(IkeDatagram),
     /// Something happened to an SA or a policy; see [`SaEvent`].
     Sa(SaEvent),
+    /// This host has these addresses, at first and after its addresses, links or routes have changed.
+    Uplinks(Vec<IpAddr>),
     /// This host would not take or give up a route, rule, block or device, or another hand took one away; the sentence says
     /// what and why.
     ///

@@ -76,6 +76,12 @@ pub const HOLD_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// ends are odd ranges) is blocked by a single wider box.
 pub const BLOCK_BOXES_OF_A_PAIR: usize = 4096;
 
+/// How long this host's addresses and routes must be quiet before what they are now is told.
+pub const UPLINKS_SETTLE: Duration = Duration::from_millis(100);
+
+/// How long after a change they are told at the latest, quiet or not.
+pub const UPLINKS_TOLD_WITHIN: Duration = Duration::from_secs(1);
+
 /// The shortest time between two looks whether what is ours on this host still stands: another program that takes it away
 /// again and again is not fought more often.
 pub const HOST_LOOK_INTERVAL: Duration = Duration::from_secs(1);

@@ -16,7 +16,7 @@ use crate::activity::Activity;
 use crate::control::Control;
 use crate::device::{self, Carries, Socket, Train};
 use crate::dummies::Ticker;
-use crate::host::{self, Host, SweptHost, Watch};
+use crate::host::{self, Host, SweptHost, Uplinks, Watch};
 use crate::shared::Shared;
 use crate::socket::{self, HostSocket};
 use crate::worker::{Duty, Pipeline, Worker};
@@ -39,6 +39,8 @@ pub struct Dataplane {
     workers: Vec<Worker>,
     /// There while the plane runs.
     watch: Option<Watch>,
+    /// There while the plane runs.
+    uplinks: Option<Uplinks>,
     /// Sends dummy packets; there while the plane runs.
     dummies: Option<Ticker>,
 }
@@ -81,6 +83,7 @@ impl Dataplane {
                 // From here on packets come to the TUN device; none is carried before a policy says how.
                 let (host, complaint) = swept.set_up(&settings)?;
                 plane.watch = Some(plane.watch(&host)?);
+                plane.uplinks = Some(plane.watch_uplinks()?);
                 if host.is_blocking() {
                     plane.shared.let_pass(settings.passing_mark);
                 }
@@ -307,6 +310,7 @@ impl Dataplane {
             activities,
             workers: Vec::new(),
             watch: None,
+            uplinks: None,
             dummies: None,
         };
         Ok((plane, pipelines))
@@ -377,6 +381,12 @@ impl Dataplane {
         })
     }
 
+    /// Watches which addresses this host has.
+    fn watch_uplinks(&self) -> io::Result<Uplinks> {
+        let shared = Arc::clone(&self.shared);
+        Uplinks::start(move |addresses| shared.tell(PlaneEvent::Uplinks(addresses)))
+    }
+
     fn send(
         &self,
         carries: Carries,
@@ -423,6 +433,9 @@ impl Drop for Dataplane {
     fn drop(&mut self) {
         self.dummies = None;
         let host = self.control().host.take();
+        if let Some(uplinks) = self.uplinks.take() {
+            uplinks.stop();
+        }
         if let Some(watch) = self.watch.take() {
             watch.stop();
         }

@@ -201,8 +201,14 @@ impl ChildSa {
 
     /// Moves the SAs to another path (RFC 7296 §2.23). AH protects the addresses of its packets, so what it is around has
     /// no other path.
-    pub(crate) fn move_to(&mut self, cx: &mut Context, path: Path) {
-        self.outer = Outer { local: path.local, remote: path.remote, ..self.outer };
+    pub(crate) fn move_to(&mut self, cx: &mut Context, carriage: Carriage) {
+        let Carriage { path, .. } = carriage;
+        let encapsulation = carriage.encapsulation_of(self.inbound.protocol, self.wrapper.is_some());
+        let outer = Outer { local: path.local, remote: path.remote, encapsulation };
+        if self.outer == outer {
+            return;
+        }
+        self.outer = outer;
         for sa in [&mut self.inbound, &mut self.outbound] {
             cx.order(SaOp::MoveSa { sa: *sa, outer: self.outer });
             sa.destination = match sa.direction {
@@ -267,6 +273,16 @@ pub(crate) struct Carriage {
     pub encapsulation: Encapsulation,
 }
 
+impl Carriage {
+    fn encapsulation_of(self, protocol: Protocol, is_wrapped: bool) -> Encapsulation {
+        match protocol {
+            Protocol::Esp if !is_wrapped => self.encapsulation,
+            // AH protects the very addresses that UDP is there to have changed.
+            Protocol::Esp | Protocol::Ah => Encapsulation::None,
+        }
+    }
+}
+
 /// The keys of a Child SA: encryption key, then integrity key, of each direction.
 #[derive(Clone, Debug)]
 pub(crate) struct DirectionKeys {
@@ -308,11 +324,7 @@ pub(crate) fn prepare(
     proof.check(&agreed.remote)?;
     let agreed = Agreed { suite: as_carried(agreed.suite, config.truncation), ..agreed };
     let protocol = agreed.suite.protocol;
-    let encapsulation = match (protocol, &agreed.wrapper) {
-        (Protocol::Esp, None) => carriage.encapsulation,
-        // AH protects the very addresses that UDP is there to have changed.
-        (Protocol::Esp, Some(_)) | (Protocol::Ah, _) => Encapsulation::None,
-    };
+    let encapsulation = carriage.encapsulation_of(protocol, agreed.wrapper.is_some());
     let outer = Outer { local: carriage.path.local, remote: carriage.path.remote, encapsulation };
     let mut inbound = SaSpec {
         direction: Direction::Inbound,
@@ -551,13 +563,13 @@ pub(crate) fn move_all(
     cx: &mut Context,
     children: &mut BTreeMap<ChildSaId, ChildSa>,
     owner: IkeSpi,
-    path: Path,
+    carriage: Carriage,
 ) {
     for child in children.values_mut() {
         for sa in child.sas() {
             cx.owners.remove(&sa);
         }
-        child.move_to(cx, path);
+        child.move_to(cx, carriage);
         for sa in child.sas() {
             cx.owners.insert(sa, owner);
         }

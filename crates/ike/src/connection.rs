@@ -49,6 +49,8 @@ pub struct Connection {
     pub encap: Encap,
     /// Whether messages are cut into fragments.
     pub fragmentation: Fragmentation,
+    /// Whether the addresses of both ends may change while an IKE SA lives; not in version 1.
+    pub mobike: Mobike,
     /// Whether probes find out how long a packet the path takes; not in version 1.
     pub path_probing: PathProbing,
     /// What happens to older IKE SAs with the same peer identity.
@@ -86,6 +88,11 @@ impl Connection {
         let local = self.local_addresses.fit(path.local.ip())?;
         let remote = self.remote_addresses.fit(path.remote.ip())?;
         Some(remote * 2 + local)
+    }
+
+    /// Tells whether an address of this host may be our end's.
+    pub(crate) fn may_use(&self, local: IpAddr) -> bool {
+        self.local_addresses.fit(local).is_some()
     }
 
     /// Gives who we say we are: as configured, or our address.
@@ -238,6 +245,15 @@ pub enum Fragmentation {
     /// In version 1, used from the first message on, whether the peer announces them or not; in version 2 as
     /// [`Yes`](Self::Yes).
     Force,
+}
+
+/// Whether the addresses of both ends may change while an IKE SA lives (RFC 4555).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mobike {
+    /// Only a NAT that gives the peer another address or port is followed.
+    No,
+    /// They may, if the peer knows that as well.
+    Yes,
 }
 
 /// Whether probes find out how long a packet the path to the peer takes (RFC 8899).

@@ -31,6 +31,8 @@ pub(crate) struct Context {
     pub secrets: BTreeMap<String, SharedSecret>,
     /// The CAs that we trust.
     pub authorities: Vec<AuthorityId>,
+    /// The addresses of this host, as far as anybody told.
+    pub host: Vec<IpAddr>,
     pub guards: Guards,
     /// What our pools have given to clients.
     pub leases: Leases,
@@ -78,7 +80,7 @@ pub(crate) enum Intent {
         /// The replacement, by our SPI.
         heir: IkeSpi,
         /// What it inherits.
-        inheritance: Inheritance,
+        inheritance: Box<Inheritance>,
         /// The replaced IKE SA as it was.
         old: Box<IkeSaStatus>,
     },
@@ -135,6 +137,8 @@ pub(crate) enum Question {
     Idle(SaId),
     /// The IKE SA with this SPI of ours waits for a signature, or for a key to be trusted.
     Credentials(IkeSpi),
+    /// The IKE SA with this SPI of ours may have to move.
+    Route(IkeSpi),
     /// The IKE SA with this SPI of ours probes its path, and has to begin somewhere.
     Link(IkeSpi),
 }
@@ -206,6 +210,7 @@ impl Context {
             connections: BTreeMap::new(),
             secrets: BTreeMap::new(),
             authorities: Vec::new(),
+            host: Vec::new(),
             guards: Guards::default(),
             leases: Leases::default(),
             assumed: Assumed::default(),

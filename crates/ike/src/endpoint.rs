@@ -166,6 +166,7 @@ impl Endpoint {
             Command::TrustAuthorities(authorities) => self.cx.authorities = authorities,
             Command::LoadPool(pool) => self.cx.leases.load(pool),
             Command::UnloadPool(name) => self.cx.leases.unload(&name),
+            Command::HostChanged(addresses) => self.host_changed(addresses),
             Command::Initiate { connection, child, ticket } => {
                 self.command_initiate(&connection, child, ticket)
             }
@@ -501,7 +502,7 @@ impl Endpoint {
                         self.put(Sa::V2(sa));
                     }
                 }
-                Intent::Inherit { heir, inheritance, old } => self.inherit(heir, inheritance, old),
+                Intent::Inherit { heir, inheritance, old } => self.inherit(heir, *inheritance, old),
                 Intent::PassOn { from, heir } => self.pass_on(from, heir),
                 Intent::Supersede { heir, local, remote, replaced } => {
                     self.supersede(heir, &local, &remote, replaced);

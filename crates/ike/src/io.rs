@@ -75,6 +75,8 @@ pub enum Command {
     LoadPool(Pool),
     /// Forgets the pool of this name.
     UnloadPool(String),
+    /// Says which addresses this host has now, and that its routes may be others than before.
+    HostChanged(Vec<IpAddr>),
     /// Brings a connection up, and of its children this one, or the first: an IKE SA without a child is not made yet.
     Initiate {
         /// The connection's name.
@@ -157,6 +159,13 @@ pub struct QueryId(pub u64);
 pub enum Query {
     /// The way to the peer of a connection: its names resolved, and our address on that way.
     Path(Arc<Connection>),
+    /// The way to the first of these addresses of a connection's peer that the routes of this host lead to.
+    Route {
+        /// The connection.
+        connection: Arc<Connection>,
+        /// The addresses, the best first.
+        remotes: Vec<IpAddr>,
+    },
     /// What the first link on the way to a peer takes.
     Link(IpAddr),
     /// How long no packet has gone through either SA of a pair.
@@ -175,7 +184,7 @@ pub enum Query {
 /// What the outside found out.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// The way to the peer, or one sentence on why there is none.
+    /// The way to the peer, or one sentence on why there is none; of a route, the ports do not count.
     Path(Result<Path, String>),
     /// Octets of the longest IP packet, if the host knows.
     Link(Option<usize>),

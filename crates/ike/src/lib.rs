@@ -44,8 +44,8 @@ mod virtual_addresses;
 
 pub use connection::{
     Authentication, ChildConfig, CloseAction, Compress, ConfigurationMode, Connection, Encap, Fragmentation,
-    PathProbing, PeerAddresses, SecretKind, SelectorTemplate, SharedSecret, StartAction, Truncation, Unique,
-    Versions, Xauth,
+    Mobike, PathProbing, PeerAddresses, SecretKind, SelectorTemplate, SharedSecret, StartAction, Truncation,
+    Unique, Versions, Xauth,
 };
 pub use credentials::{AuthorityId, NoScheme, SignRequest, SignatureForm, Signed, TrustRequest, TrustedKey};
 pub use endpoint::{Counters, Endpoint, Settings, SpiSource};

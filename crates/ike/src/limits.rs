@@ -73,6 +73,18 @@ pub const AUTHORITIES_NAMED: usize = 20;
 /// How long whoever keeps keys and reads certificates may take, a person at a token and a slow responder included.
 pub const OUTSIDE_WAIT: Duration = Duration::from_secs(60);
 
+/// Other addresses that one end names to the other (RFC 4555 §3.4): far more than a host has ways out.
+pub const ADDITIONAL_ADDRESSES: usize = 16;
+
+/// Octets of what a peer must return to show where it can receive: 8 to 64 (RFC 4555 §4.2.5).
+pub const COOKIE2_OCTETS: usize = 16;
+
+/// Repetitions of a request between two addresses before the next two are tried (RFC 4555 §3.5).
+pub const MOBIKE_REPETITIONS_ON_A_PATH: u32 = 2;
+
+/// How often a peer may find a NAT where AH lets none be, until it is believed (RFC 4555 §3.9).
+pub const MOBIKE_NATS_MET: u32 = 3;
+
 /// Octets of a nonce of ours: at least half the key of every PRF, and at least 16 (RFC 7296 §2.10).
 pub const NONCE_OCTETS: usize = 32;
 

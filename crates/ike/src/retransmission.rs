@@ -128,6 +128,12 @@ impl Repeating {
         self.deadline = at;
     }
 
+    /// Has the message repeated at a certain moment, and counts repetitions anew.
+    pub(crate) fn again(&mut self, at: Instant) {
+        self.attempt = 0;
+        self.deadline = at;
+    }
+
     /// Tells what to do now, and counts the repetition if that is it.
     pub(crate) fn repeat(&mut self, now: Instant) -> Retransmission<'_> {
         if now < self.deadline {

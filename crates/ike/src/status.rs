@@ -1,6 +1,7 @@
 //! Snapshots of SAs, for status displays and management.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use sa::{
@@ -35,6 +36,8 @@ pub struct IkeSaStatus {
     pub remote_identity: Option<Identity>,
     /// Who uses the peer, if a name and a password told that (XAuth).
     pub remote_user: Option<Identity>,
+    /// Where else the peer can be reached, if the addresses of both ends may change (RFC 4555); `None` if they may not.
+    pub mobile: Option<Vec<IpAddr>>,
     /// The virtual addresses of both ends.
     pub inside: Inside,
     /// The algorithms; `None` until they are agreed.

@@ -220,6 +220,11 @@ impl Assumed {
         is_new
     }
 
+    /// Tells whether an address is one of them.
+    pub(crate) fn has(&self, address: IpAddr) -> bool {
+        self.0.contains_key(&address)
+    }
+
     /// Gives the address of a family that came by a connection.
     pub(crate) fn of(&self, connection: &str, family: Family) -> Option<IpAddr> {
         let is_it = |(address, (name, _)): &(&IpAddr, &(String, _))| {

@@ -66,7 +66,8 @@ pub struct Network {
     pub weather: [Weather; 2],
     /// The translator before each side, by [`Side::index`].
     pub nats: [Option<Nat>; 2],
-    addresses: [IpAddr; 2],
+    /// The addresses of each side, by [`Side::index`].
+    addresses: [Vec<IpAddr>; 2],
     random: SeededRandom,
     burst_left: [u32; 2],
     flights: BTreeMap<(Instant, u64), Flight>,
@@ -97,10 +98,10 @@ pub enum Loss {
 }
 
 impl Network {
-    /// Makes the network between the two sides' own addresses, those behind their translators.
+    /// Makes the network between the two sides' own addresses, those behind their translators; the first is a side's main one.
     pub fn new(
         random: SeededRandom,
-        addresses: [IpAddr; 2],
+        addresses: [Vec<IpAddr>; 2],
         nats: [Option<Nat>; 2],
         weather: [Weather; 2],
     ) -> Network {
@@ -120,12 +121,30 @@ impl Network {
     pub fn public_address(&self, side: Side) -> IpAddr {
         match &self.nats[side.index()] {
             Some(nat) => nat.outside(),
-            None => self.addresses[side.index()],
+            None => self.addresses[side.index()][0],
         }
+    }
+
+    /// Gives a side other addresses, and another translator before it or none; the first address is its main one.
+    ///
+    /// # Panics
+    /// There is no address.
+    pub fn relocate(&mut self, side: Side, addresses: Vec<IpAddr>, nat: Option<Nat>) {
+        assert!(!addresses.is_empty(), "a side has an address");
+        self.addresses[side.index()] = addresses;
+        self.nats[side.index()] = nat;
+    }
+
+    /// Tells whether a side has an address.
+    pub(crate) fn has(&self, side: Side, address: IpAddr) -> bool {
+        self.addresses[side.index()].contains(&address)
     }
 
     /// Takes a datagram; gives its loss if it will not arrive, not even once.
     pub fn send(&mut self, now: Instant, from: Side, mut parcel: Parcel) -> Option<Loss> {
+        if !matches!(parcel.cargo, Cargo::Plain(_)) && !self.has(from, parcel.source.ip()) {
+            return Some(Loss::NoSuchAddress);
+        }
         let octets = parcel.octets();
         if let Some(nat) = &mut self.nats[from.index()] {
             if !parcel.cargo.has_ports() {
@@ -177,7 +196,7 @@ impl Network {
                 }
                 None => Some(Loss::Unmapped),
             },
-            None if parcel.destination.ip() == self.addresses[to.index()] => None,
+            None if self.has(to, parcel.destination.ip()) => None,
             None => Some(Loss::NoSuchAddress),
         };
         Some((to, parcel, loss))
@@ -225,7 +244,7 @@ mod tests {
     const HOSTS: [&str; 2] = ["192.0.2.1", "198.51.100.1"];
 
     fn network(weather: Weather) -> Network {
-        let addresses = HOSTS.map(|text| text.parse().expect("an address"));
+        let addresses = HOSTS.map(|text| vec![text.parse().expect("an address")]);
         Network::new(SeededRandom::new(3), addresses, [None, None], [weather.clone(), weather])
     }
 

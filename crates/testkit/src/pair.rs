@@ -13,7 +13,7 @@
 mod time;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,8 +26,8 @@ use sa::{PolicyId, SaEvent};
 use crate::journal::Entry;
 use crate::seeds::only_seed;
 use crate::{
-    Cargo, Flow, Gateway, Journal, Network, Parcel, Plane, Scenario, SeededRandom, Side, SpiPool, Stream,
-    Tally, scenario, site_address,
+    Cargo, Flow, Gateway, Journal, Nat, Network, Parcel, Plane, Scenario, SeededRandom, Side, SpiPool,
+    Stream, Tally, scenario, site_address,
 };
 
 /// Two gateways in one process.
@@ -89,7 +89,7 @@ impl Pair {
     pub fn new(scenario: Scenario) -> Pair {
         let mut random = SeededRandom::new(scenario.seed);
         let now = Instant::now();
-        let addresses = Side::BOTH.map(|side| scenario.gateway(side).address);
+        let addresses = Side::BOTH.map(|side| scenario.gateway(side).addresses());
         let nats = Side::BOTH.map(|side| scenario.gateway(side).nat.clone());
         let weather = [scenario.weather.clone(), scenario.weather.clone()];
         let mut pair = Pair {
@@ -324,15 +324,28 @@ impl Pair {
         settings.trace_messages |= only_seed().is_some();
         let spis = SpiPool::default();
         let random = Box::new(self.random.fork());
-        let plane = Plane::new(gateway.address, spis.clone());
+        let addresses = gateway.addresses();
+        let plane = Plane::new(addresses.clone(), spis.clone());
         let endpoint = Endpoint::new(settings, random, Box::new(spis), self.now);
         let node = self.node_mut(side);
         node.plane = plane;
         node.endpoint = Some(endpoint);
+        self.command(side, Command::HostChanged(addresses));
         pools.into_iter().for_each(|pool| self.command(side, Command::LoadPool(pool)));
         secrets.into_iter().for_each(|secret| self.command(side, Command::LoadSecret(secret)));
         self.command(side, Command::TrustAuthorities(authorities));
         self.command(side, Command::Load(Arc::new(connection)));
+    }
+
+    /// Moves a side to other addresses, behind a translator or none, and tells its engine; the first is its main one.
+    pub fn relocate(&mut self, side: Side, addresses: &[IpAddr], nat: Option<Nat>) {
+        self.journal.note(self.now, side, Entry::Note(format!("has {addresses:?} now, behind {nat:?}")));
+        let gateway = self.scenario.gateway_mut(side);
+        gateway.address = addresses[0];
+        gateway.further_addresses = addresses[1..].to_vec();
+        self.network.relocate(side, addresses.to_vec(), nat);
+        self.node_mut(side).plane.relocate(addresses.to_vec());
+        self.command(side, Command::HostChanged(addresses.to_vec()));
     }
 
     /// Gives a command after a while.
@@ -433,7 +446,7 @@ impl Node {
     fn off(gateway: &Gateway) -> Node {
         Node {
             endpoint: None,
-            plane: Plane::new(gateway.address, SpiPool::default()),
+            plane: Plane::new(gateway.addresses(), SpiPool::default()),
             events: Vec::new(),
             sent: VecDeque::new(),
         }

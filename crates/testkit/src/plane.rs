@@ -15,7 +15,8 @@ use crate::{Around, Cargo, Flow, Packet, Parcel, Sealed, SpiPool};
 /// The policies and SAs of one side.
 #[derive(Debug)]
 pub struct Plane {
-    address: IpAddr,
+    /// The side's own addresses, earlier ones among them.
+    own: Vec<IpAddr>,
     spis: SpiPool,
     /// In the order in which they select.
     policies: BTreeMap<(u32, PolicyId), InstalledPolicy>,
@@ -47,6 +48,8 @@ pub struct InstalledSa {
     /// When its last packet went through.
     pub used_at: Option<Instant>,
     active_at: Option<Instant>,
+    /// The highest number of a packet that it has opened.
+    newest: Option<u64>,
 }
 
 /// What became of a packet that was to leave.
@@ -90,10 +93,10 @@ pub enum Arrival {
 }
 
 impl Plane {
-    /// Makes an empty plane at `address`, the side's own.
-    pub fn new(address: IpAddr, spis: SpiPool) -> Plane {
+    /// Makes an empty plane at the side's own addresses.
+    pub fn new(own: Vec<IpAddr>, spis: SpiPool) -> Plane {
         Plane {
-            address,
+            own,
             spis,
             policies: BTreeMap::new(),
             sas: BTreeMap::new(),
@@ -102,6 +105,11 @@ impl Plane {
             events: VecDeque::new(),
             faults: Vec::new(),
         }
+    }
+
+    /// The side has other addresses of its own now; its engine does not know at once.
+    pub(crate) fn relocate(&mut self, own: Vec<IpAddr>) {
+        self.own.extend(own);
     }
 
     /// Gives the side a virtual address.
@@ -200,15 +208,22 @@ impl Plane {
         }
     }
 
-    /// Handles a protected packet from the network.
-    pub fn open(&mut self, now: Instant, source: SocketAddr, sealed: &Sealed) -> Arrival {
-        let id = SaId {
-            direction: Direction::Inbound,
-            protocol: sealed.protocol,
-            destination: self.address,
-            spi: sealed.spi,
-        };
+    /// Handles a protected packet from the network. An SA is found by its SPI alone, wherever it was moved meanwhile.
+    pub fn open(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        destination: IpAddr,
+        sealed: &Sealed,
+    ) -> Arrival {
         let packet = sealed.packet;
+        let is_named = |id: &&SaId| {
+            (id.direction, id.protocol, id.spi) == (Direction::Inbound, sealed.protocol, sealed.spi)
+        };
+        let named = self.sas.keys().find(|id| is_named(id) && id.destination == destination);
+        let Some(id) = named.or_else(|| self.sas.keys().find(is_named)).copied() else {
+            return Arrival::UnknownSpi(sealed.spi, packet);
+        };
         let is_wrapped_rightly =
             self.sas.get(&id).is_some_and(|sa| self.unwraps(sa.spec.handling.wrapped_by, sealed));
         let Some(sa) = self.sas.get_mut(&id) else { return Arrival::UnknownSpi(sealed.spi, packet) };
@@ -228,9 +243,12 @@ impl Plane {
         if !spec.selectors.iter().any(|pair| flow.arrives_by(pair)) {
             return Arrival::NotSelected(sealed.spi, packet);
         }
-        if sealed.encapsulation == Encapsulation::Udp && spec.outer.remote != source {
+        // RFC 7296 §2.23: only the newest packet tells where the peer is now.
+        let is_newest = sa.newest.is_none_or(|newest| packet.number > newest);
+        if is_newest && sealed.encapsulation == Encapsulation::Udp && spec.outer.remote != source {
             self.events.push_back(SaEvent::PathChanged { sa: id, remote: source });
         }
+        sa.newest = sa.newest.max(Some(packet.number));
         if sa.active_at.is_none_or(|at| now >= at + ACTIVE_EVERY) {
             sa.active_at = Some(now);
             self.events.push_back(SaEvent::Active { sa: id });
@@ -332,7 +350,7 @@ impl Plane {
         for complaint in self.complaints(&spec) {
             self.fault(format!("InstallSa {}: {complaint}", name(&spec.id())));
         }
-        let sa = InstalledSa { bytes: 0, packets: 0, used_at: None, active_at: None, spec };
+        let sa = InstalledSa { bytes: 0, packets: 0, used_at: None, active_at: None, newest: None, spec };
         self.sas.insert(sa.spec.id(), sa);
     }
 
@@ -350,7 +368,7 @@ impl Plane {
             "its key has not the length that its algorithms take",
         );
         unless(!spec.selectors.is_empty(), "it selects nothing");
-        unless(spec.outer.local.ip() == self.address, "its local address is not ours");
+        unless(self.own.contains(&spec.outer.local.ip()), "its local address is not ours");
         unless(
             spec.outer.encapsulation == Encapsulation::None || spec.outer.local.port() != IKE_PORT,
             "UDP encapsulation does not work on port 500 (RFC 3948 §2.2)",

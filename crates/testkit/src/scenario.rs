@@ -9,7 +9,7 @@ use credentials::Credentials;
 use crypto::Secret;
 use ike::{
     Authentication, ChildConfig, CloseAction, Compress, ConfigurationMode, Connection, Encap, Fragmentation,
-    Identity, IdentityPattern, Lifetimes, PathProbing, PeerAddresses, Phase1Mode, Pool, SecretKind,
+    Identity, IdentityPattern, Lifetimes, Mobike, PathProbing, PeerAddresses, Phase1Mode, Pool, SecretKind,
     SelectorTemplate, Settings, SharedSecret, StartAction, Truncation, Unique, Versions, Xauth,
 };
 use sa::{
@@ -39,6 +39,8 @@ pub struct Scenario {
 pub struct Gateway {
     /// Its own address.
     pub address: IpAddr,
+    /// Others that it has.
+    pub further_addresses: Vec<IpAddr>,
     /// The translator before it.
     pub nat: Option<Nat>,
     /// What the first link on its way to the other side takes, in octets.
@@ -144,6 +146,12 @@ impl Scenario {
         self
     }
 
+    /// Has both sides speak MOBIKE.
+    #[must_use]
+    pub fn mobile(self) -> Scenario {
+        self.both(|gateway| gateway.connection.mobike = Mobike::Yes)
+    }
+
     /// Has both sides speak IKEv1, with proposals that it has numbers for.
     #[must_use]
     pub fn version_1(self) -> Scenario {
@@ -201,6 +209,7 @@ impl Gateway {
         let name = |side: Side| Identity::Fqdn(format!("{side}.example"));
         Gateway {
             address: site_address(side),
+            further_addresses: Vec::new(),
             nat: None,
             link: 1500,
             settings: Settings::default(),
@@ -221,6 +230,7 @@ impl Gateway {
                 proposals: vec![ike_proposal("aes128gcm16-prfsha256-x25519")],
                 encap: Encap::WhenNat,
                 fragmentation: Fragmentation::Yes,
+                mobike: Mobike::No,
                 path_probing: PathProbing::No,
                 unique: Unique::No,
                 keying_tries: 1,
@@ -233,6 +243,11 @@ impl Gateway {
             passwords: Vec::new(),
             credentials: Credentials::default(),
         }
+    }
+
+    /// Gives all its addresses.
+    pub(crate) fn addresses(&self) -> Vec<IpAddr> {
+        [self.address].into_iter().chain(self.further_addresses.iter().copied()).collect()
     }
 
     /// Gives the connection these IKE proposals, and no other.

@@ -7,13 +7,13 @@ use super::authentication::{LOCAL, REMOTE};
 use super::child::CHILDREN;
 use crate::address::ADDRESS;
 use crate::connection::{
-    ENCAP, FRAGMENTATION, PATH_PROBING, PHASE_1, PULL, UNIQUE, VERSION, WEAK, WeakAlgorithms,
+    ENCAP, FRAGMENTATION, MOBILITY, PATH_PROBING, PHASE_1, PULL, UNIQUE, VERSION, WEAK, WeakAlgorithms,
 };
 use crate::pool::IP;
 use crate::schema::{Absent, Key, ListKey, Name, OptionalKey, Row, Status, section};
 use crate::value::{COUNT, NAME, PORT, TIME};
 use crate::{
-    AddressSpec, ConfigurationMode, Encap, Fragmentation, PathProbing, Phase1Mode, Unique, Versions,
+    AddressSpec, ConfigurationMode, Encap, Fragmentation, Mobike, PathProbing, Phase1Mode, Unique, Versions,
 };
 
 section! {
@@ -90,6 +90,14 @@ section! {
              is always put together.",
             "IP fragments are what firewalls drop first.",
         );
+        MOBIKE: Key<Mobike> = Key::new(
+            "mobike", MOBILITY, "yes",
+            "Whether the addresses of both ends may change while the SAs live, if the peer knows that as well (RFC 4555): another \
+             interface, another way out, a NAT that appears or vanishes. Whoever began the first IKE SA decides where packets \
+             go. The addresses of this host are told to the peer, but for those that local_addrs leaves out or local_ts protects. \
+             IKE goes to port 4500 then, with or without a NAT. In IKEv1 only a NAT that rebinds is followed.",
+            "A laptop that changes networks, or a gateway that loses one of two, keeps its tunnels; strongSwan's default as well.",
+        );
         PATH_MTU_PROBING: Key<PathProbing> = Key::new(
             "path_mtu_probing", PATH_PROBING, "no",
             "Whether Keyway tries out how long a packet the path to the peer takes, for paths that swallow longer ones without an \
@@ -134,8 +142,6 @@ section! {
     others [
         Row::refused("local_port", "port", &["500"],
             "the ports are the daemon's, the same for every connection"),
-        Row::ignored("mobike", "yes or no", &["no"],
-            "the SAs keep their addresses; only a NAT that rebinds is followed"),
         Row::ignored("dpd_timeout", "time", &["0"],
             "it has no meaning in IKEv2: retransmission decides when a peer is dead"),
         Row::refused("reauth_time", "time", &["0"],

@@ -36,6 +36,7 @@ mod marks;
 mod netlink;
 mod nft;
 mod route_plan;
+mod uplinks;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -54,6 +55,7 @@ pub(crate) use self::link_mtu::link_mtu;
 use self::marks::Marks;
 use self::netlink::{Netlink, TunRoutes};
 use self::route_plan::{Change, Lead, Prefix, RoutePlan};
+pub(crate) use self::uplinks::Uplinks;
 use self::watch::Touched;
 pub(crate) use self::watch::Watch;
 use crate::tun::TunQueue;

@@ -152,7 +152,7 @@ impl Watcher {
     }
 }
 
-fn listening(protocol: isize, groups: &[u32]) -> io::Result<Socket> {
+pub(super) fn listening(protocol: isize, groups: &[u32]) -> io::Result<Socket> {
     let mut socket = Socket::new(protocol)?;
     socket.bind(&SocketAddr::new(0, 0))?;
     socket.set_non_blocking(true)?;

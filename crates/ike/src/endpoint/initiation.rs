@@ -1,6 +1,7 @@
 //! Bringing connections and children up: in an IKE SA that is there, with one that is coming up, or anew.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use sa::{AcquiredFlow, PolicyId};
@@ -65,11 +66,26 @@ impl Endpoint {
                 Ok(path) => self.initiate_on(initiation, path),
                 Err(reason) => self.try_later(initiation, Failure::NoPath(reason)),
             }
-        } else if let Some(Question::Guard(wish)) = self.cx.questions.remove(&id) {
-            match path {
+            return;
+        }
+        match self.cx.questions.remove(&id) {
+            Some(Question::Guard(wish)) => match path {
                 Ok(path) => self.guard_on(wish, path),
                 Err(reason) => self.guard_later(wish, Failure::NoPath(reason)),
+            },
+            Some(Question::Route(our_spi)) => {
+                self.with_established_v2(our_spi, |sa, cx| sa.handle_route(cx, path));
             }
+            Some(Question::Idle(_) | Question::Credentials(_) | Question::Link(_)) | None => {}
+        }
+    }
+
+    /// This host has other addresses or routes: whoever may move may have to.
+    pub(super) fn host_changed(&mut self, addresses: Vec<IpAddr>) {
+        self.cx.host = addresses;
+        let all: Vec<_> = self.established().map(Established::our_spi).collect();
+        for our_spi in all {
+            self.with_established_v2(our_spi, |sa, cx| sa.host_changed(cx));
         }
     }
 

@@ -246,8 +246,8 @@ impl IkeSa {
         self.last_of_phase_1.unconfirmed = None;
         if path != self.channel.path && self.channel.nat.remote == Behind::Nat {
             let before = std::mem::replace(&mut self.channel.path, path);
-            let owner = self.channel.our_spi();
-            child::move_all(cx, &mut self.children, owner, path);
+            let (owner, carriage) = (self.channel.our_spi(), self.carriage());
+            child::move_all(cx, &mut self.children, owner, carriage);
             cx.tell(Event::PathChanged(Box::new(self.status()), before));
         }
     }
@@ -572,6 +572,7 @@ impl IkeSa {
             local_identity: Some(local_identity.clone()),
             remote_identity: Some(remote_identity.clone()),
             remote_user: self.peer.user().cloned(),
+            mobile: None,
             inside: self.inside.clone(),
             suite: Some(self.channel.suite),
             nat: self.channel.nat(),

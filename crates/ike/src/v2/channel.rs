@@ -92,9 +92,7 @@ impl Channel {
     pub(crate) fn new(cx: &mut Context, parts: ChannelParts<'_>) -> Result<Channel, Error> {
         let ChannelParts { id, role, spis, path, nat, encap, fragments, suite, keys } = parts;
         let protection = protection(cx, spis, &suite, keys, role)?;
-        let is_translated = nat.local == Behind::Nat || nat.remote == Behind::Nat;
-        let encapsulation =
-            if is_translated || encap == Encap::Always { Encapsulation::Udp } else { Encapsulation::None };
+        let encapsulation = encapsulation(nat, encap);
         Ok(Channel {
             id,
             role,
@@ -125,6 +123,12 @@ impl Channel {
     /// Gives where the two ends are.
     pub(crate) fn ends(&self) -> Ends {
         Ends { path: self.path, nat: self.nat }
+    }
+
+    /// Takes note of who is behind a NAT now, and of what Child SAs need therefore.
+    pub(crate) fn set_nat(&mut self, nat: NatFinding, encap: Encap) {
+        self.nat = nat;
+        self.encapsulation = encapsulation(nat, encap);
     }
 
     /// Seals a message into its datagrams.
@@ -248,6 +252,11 @@ impl Channel {
         self.sk_d = keys.sk_d.clone();
         Ok(std::mem::replace(&mut self.protection, protection))
     }
+}
+
+fn encapsulation(nat: NatFinding, encap: Encap) -> Encapsulation {
+    let is_translated = nat.local == Behind::Nat || nat.remote == Behind::Nat;
+    if is_translated || encap == Encap::Always { Encapsulation::Udp } else { Encapsulation::None }
 }
 
 /// Expands the keys, and discloses them where that is wanted.

@@ -83,6 +83,11 @@ impl Contents {
         }
     }
 
+    /// All payloads, in their order.
+    pub(crate) fn payloads(&self) -> &[Payload] {
+        &self.payloads
+    }
+
     /// All notifies.
     pub(crate) fn notifies(&self) -> impl Iterator<Item = &Notify> {
         self.payloads.iter().filter_map(|payload| match payload {

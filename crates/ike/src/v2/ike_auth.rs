@@ -39,6 +39,7 @@ use super::contents::Contents;
 use super::fragmentation::Reassembly;
 use super::ike_intermediate::{self, Awaited};
 use super::ike_sa::{IkeSa, Task};
+use super::mobike;
 use super::window::OurWindow;
 use crate::authentication::PeerAuthenticated;
 use crate::authentication::v2::{self as authentication, Belief, Claim, Proof, Proving, Transcript};
@@ -134,6 +135,7 @@ impl Beginning {
             payloads.push(offer.security_association());
             payloads.extend(offer.selectors_and_terms());
         }
+        payloads.extend(mobike::offer(cx, connection, channel.path));
         let message_id = transcript.next_message_id();
         let datagrams = channel.seal(cx, ExchangeType::IKE_AUTH, Kind::Request, message_id, &payloads)?;
         Ok((offer, datagrams))
@@ -226,6 +228,7 @@ impl Authenticating {
         let this = *self;
         let mut sa = IkeSa::new(cx, this.channel, Arc::clone(&this.initiation.connection), peer);
         sa.windows_after_ike_auth(this.transcript.next_message_id());
+        sa.mobility = mobike::agree(cx, &sa.connection, sa.channel.path, Role::Initiator, contents);
         cx.tell(Event::IkeUp(Box::new(sa.status())));
         uniqueness::end_others_of_ours(cx, &sa, this.begun_at);
         for (request, tickets) in this.initiation.further {
@@ -382,6 +385,7 @@ impl Admitted {
         payloads.extend(proof.certificates.into_iter().map(Payload::Certificate));
         payloads.push(Payload::Authentication(proof.authentication));
         let mut sa = IkeSa::new(cx, channel, connection, peer);
+        sa.mobility = mobike::agree(cx, &sa.connection, sa.channel.path, Role::Responder, &request);
         cx.tell(Event::IkeUp(Box::new(sa.status())));
         let child = match first_child::respond(cx, &sa, &transcript, &request) {
             Ok((child, child_payloads)) => {
@@ -394,6 +398,9 @@ impl Admitted {
                 None
             }
         };
+        if sa.mobility.is_some() {
+            payloads.extend(mobike::offer(cx, &sa.connection, sa.channel.path));
+        }
         let message_id = transcript.next_message_id();
         match sa.channel.seal(cx, ExchangeType::IKE_AUTH, Kind::Response, message_id, &payloads) {
             Ok(datagrams) => {

@@ -225,6 +225,7 @@ impl Exchanging {
             local_identity: None,
             remote_identity: None,
             remote_user: None,
+            mobile: None,
             inside: Default::default(),
             suite: Some(self.channel.suite),
             nat: self.channel.nat(),

@@ -24,9 +24,11 @@ use wire::isakmp::IkeSpi;
 
 use super::Sa;
 use super::channel::Channel;
+use super::child::Ends;
 use super::closed::Closed;
 use super::fragmentation::Reassembly;
 use super::ike_followup_ke::Pending;
+use super::mobike::Mobility;
 use super::window::{OurWindow, TheirWindow};
 use crate::authentication::PeerAuthenticated;
 use crate::child::{self, Carriage, ChildSa, Tenure};
@@ -50,7 +52,9 @@ pub(crate) struct IkeSa {
     pub children: BTreeMap<ChildSaId, ChildSa>,
     pub active: Option<Active>,
     pub life: Life,
-    ours: OurWindow,
+    /// What MOBIKE knows, if both ends speak it.
+    pub mobility: Option<Mobility>,
+    pub(super) ours: OurWindow,
     theirs: TheirWindow,
     /// What the peer wants, and will have when its additional key exchanges are over.
     pub pending: Vec<Pending>,
@@ -100,6 +104,7 @@ impl IkeSa {
             children: BTreeMap::new(),
             active: None,
             life: Life::Current,
+            mobility: None,
             ours: OurWindow::starting_at(0),
             theirs: TheirWindow::expecting(0),
             pending: Vec::new(),
@@ -281,9 +286,16 @@ impl IkeSa {
     pub(crate) fn bequeath(&mut self, cx: &Context) -> Inheritance {
         self.pending.clear();
         self.life = Life::Replaced(cx.now + limits::REPLACED_IKE_SA_LIFE);
-        let tasks = std::mem::take(&mut self.tasks);
+        let mut tasks = std::mem::take(&mut self.tasks);
+        if let Some(Active::Mobike(sent)) = &self.active {
+            // What it brings about here is of no use to the heir, which does it again.
+            let again = sent.task().map(|task| Queued { task: Task::Mobike(task), not_before: cx.now });
+            tasks.extend(again);
+        }
         let knowledge = std::mem::take(&mut self.knowledge).inherited();
-        Inheritance { children: std::mem::take(&mut self.children).into_values().collect(), tasks, knowledge }
+        let children = std::mem::take(&mut self.children).into_values().collect();
+        let (ends, mobility) = (self.channel.ends(), self.mobility.clone());
+        Inheritance { children, tasks, knowledge, ends, mobility }
     }
 
     /// Takes over what a replaced IKE SA had.
@@ -293,6 +305,7 @@ impl IkeSa {
         for child in inheritance.children {
             self.take_in(cx, child);
         }
+        self.inherit_path(cx, inheritance.ends, inheritance.mobility);
         for queued in inheritance.tasks {
             match queued.task {
                 // What they waited for has come about.
@@ -304,11 +317,13 @@ impl IkeSa {
 }
 
 /// What a replaced IKE SA leaves to its replacement (RFC 7296 §2.18).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Inheritance {
     children: Vec<ChildSa>,
     tasks: VecDeque<Queued>,
     knowledge: Knowledge,
+    ends: Ends,
+    mobility: Option<Mobility>,
 }
 
 impl Inheritance {
@@ -354,6 +369,7 @@ impl IkeSa {
             local_identity: Some(self.peer.local().clone()),
             remote_identity: Some(self.peer.remote().clone()),
             remote_user: None,
+            mobile: self.mobility.as_ref().map(|mobility| mobility.peer_addresses.clone()),
             inside: Default::default(),
             suite: Some(self.channel.suite),
             nat: self.channel.nat(),

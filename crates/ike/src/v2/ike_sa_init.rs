@@ -43,11 +43,12 @@ use crate::nat_detection::{Behind, NatFinding};
 use crate::negotiation::{self, Additional, ChosenIke};
 use crate::retransmission::Retransmission;
 use crate::status::{IkeSaStatus, IkeState, IkeVersion, Nat};
-use crate::{Connection, Encap, Role, limits};
+use crate::{Connection, Encap, Mobike, Role, limits};
 
+pub(crate) use capabilities::nat_notifies;
 use capabilities::{
     abilities, additional_key_exchanges, agreed_fragments, capability_notifies, find_nat,
-    intermediate_notify, mark, nat_notifies,
+    intermediate_notify, mark,
 };
 
 const NAME: &str = "IKE_SA_INIT";
@@ -267,8 +268,8 @@ impl Initiating {
             id: self.id,
             role: Role::Initiator,
             spis,
-            path: float(path, nat, connection.encap),
-            nat,
+            path: float(path, nat, connection),
+            nat: nat.unwrap_or(NatFinding::NOTHING),
             encap: connection.encap,
             fragments: agreed_fragments(connection, contents),
             suite: chosen.suite,
@@ -328,6 +329,7 @@ impl Initiating {
             local_identity: None,
             remote_identity: None,
             remote_user: None,
+            mobile: None,
             inside: Default::default(),
             suite: None,
             nat: Nat::default(),
@@ -376,9 +378,13 @@ fn generate(group: &'static Group) -> Result<Box<dyn KeyExchangePrivate>, Error>
     group.key_exchange.generate().map_err(|fault| Error::Local(fault.to_string()))
 }
 
-/// Where a NAT is found, and where one is to be feigned, IKE moves to port 4500 on both ends (RFC 7296 §2.23).
-fn float(path: Path, nat: NatFinding, encap: Encap) -> Path {
-    let translated = nat.local == Behind::Nat || nat.remote == Behind::Nat || encap == Encap::Always;
+/// Where a NAT is found, where one is to be feigned, and where one may be met later (RFC 4555 §3.3), IKE moves to port 4500 on
+/// both ends (RFC 7296 §2.23).
+fn float(path: Path, nat: Option<NatFinding>, connection: &Connection) -> Path {
+    let may_move = connection.mobike == Mobike::Yes && nat.is_some();
+    let NatFinding { local, remote } = nat.unwrap_or(NatFinding::NOTHING);
+    let translated =
+        local == Behind::Nat || remote == Behind::Nat || connection.encap == Encap::Always || may_move;
     let mut floated = path;
     if translated && path.local.port() == limits::IKE_PORT {
         floated.local.set_port(limits::NAT_T_PORT);
@@ -476,7 +482,7 @@ fn answer(
         role: Role::Responder,
         spis,
         path,
-        nat,
+        nat: nat.unwrap_or(NatFinding::NOTHING),
         encap: connection.encap,
         fragments: agreed_fragments(&connection, &contents),
         suite: chosen.suite,

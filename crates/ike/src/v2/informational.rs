@@ -23,12 +23,12 @@ use wire::v2::{Delete, Payload};
 
 use super::contents::Contents;
 use super::ike_sa::{Active, IkeSa, Life, Request, Task};
-use super::{rekey_child, rekey_ike};
+use super::{mobike, rekey_child, rekey_ike};
 use crate::child::Confirmation;
 use crate::context::Context;
 use crate::error::{Error, Failure};
 use crate::event::DownReason;
-use crate::io::{ChildSaId, Ticket};
+use crate::io::{ChildSaId, Path, Ticket};
 use crate::negotiation::{child_protocol, protocol_id};
 use crate::status::ChildState;
 
@@ -113,7 +113,12 @@ fn delete(delete: Delete, active: Active) -> Request {
 
 // --- Responder -----------------------------------------------------------------------------------------------------
 
-pub(crate) fn respond(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> Result<Vec<Payload>, Error> {
+pub(crate) fn respond(
+    sa: &mut IkeSa,
+    cx: &mut Context,
+    path: Path,
+    request: &Contents,
+) -> Result<Vec<Payload>, Error> {
     if let Some(refusal) =
         request.refusal("").filter(|refusal| refusal.notify == NotifyType::AUTHENTICATION_FAILED)
     {
@@ -125,7 +130,7 @@ pub(crate) fn respond(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> R
         respond_delete_ike(sa, cx);
         return Ok(Vec::new());
     }
-    let mut answers = Vec::new();
+    let mut answers = mobike::respond(sa, cx, path, request);
     for delete in request.deletes() {
         let Some(protocol) = child_protocol(delete.protocol) else { continue };
         let named = delete.spis.iter();

@@ -21,6 +21,7 @@ pub(crate) mod ike_sa;
 pub(crate) mod ike_sa_init;
 mod informational;
 pub(crate) mod keys;
+mod mobike;
 mod protection;
 mod rekey_child;
 mod rekey_ike;

@@ -212,7 +212,7 @@ fn is_about(pending: &Pending) -> bool {
 /// Gives all that the old IKE SA has to the one that the peer made.
 pub(crate) fn hand_over(sa: &mut IkeSa, cx: &mut Context, heir: IkeSpi) {
     let old = Box::new(sa.status());
-    let inheritance = sa.bequeath(cx);
+    let inheritance = Box::new(sa.bequeath(cx));
     cx.intents.push_back(Intent::Inherit { heir, inheritance, old });
 }
 
@@ -269,7 +269,7 @@ pub(crate) fn respond(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> R
 
 fn check_replaceable(sa: &IkeSa) -> Result<(), Error> {
     match &sa.active {
-        None | Some(Active::Liveness | Active::Probe(_)) => Ok(()),
+        None | Some(Active::Liveness | Active::Probe(_) | Active::Mobike(_)) => Ok(()),
         // RFC 9370 §2.2.4: what we have begun to replace and have an answer for, the peer must not begin to.
         Some(Active::RekeyIke(ours)) if matches!(ours.stage, Stage::Following(_)) => Err(Error::Busy),
         Some(Active::RekeyIke(_)) => Ok(()),
@@ -337,7 +337,10 @@ fn replacement(
         keys: &keys,
     };
     let channel = Channel::new(cx, parts)?;
-    Ok(IkeSa::new(cx, channel, Arc::clone(&sa.connection), sa.peer.clone()))
+    let mut new = IkeSa::new(cx, channel, Arc::clone(&sa.connection), sa.peer.clone());
+    // Until it inherits, it may already hear where the peer has gone.
+    new.mobility = sa.mobility.clone();
+    Ok(new)
 }
 
 /// Ends our own wish to replace an IKE SA that the peer deletes (RFC 7296 §2.25.2): a rival, if there is one, inherits.

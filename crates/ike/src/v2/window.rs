@@ -107,6 +107,13 @@ impl OurWindow {
         }
     }
 
+    /// Has the request that waits repeated at a certain moment, its repetitions counted anew: nobody could answer it before.
+    pub(crate) fn again(&mut self, at: Instant) {
+        if let Some(waiting) = &mut self.in_flight {
+            waiting.repeating.again(at);
+        }
+    }
+
     /// Tells what to do about the request that waits, and counts the repetition if that is it.
     pub(crate) fn retransmit(&mut self, now: Instant) -> Retransmission<'_> {
         match &mut self.in_flight {

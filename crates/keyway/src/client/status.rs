@@ -135,6 +135,14 @@ fn render_ike(text: &mut String, ike: &IkeSa) {
             line(text, &format!("  inside   {} ({end})", addresses.join(", ")));
         }
     }
+    if let Some(others) = &ike.mobile {
+        let others = if others.is_empty() {
+            String::new()
+        } else {
+            format!(", the peer also at {}", others.join(", "))
+        };
+        line(text, &format!("  mobile   addresses may change (MOBIKE){others}"));
+    }
     if let Some(user) = &ike.user {
         line(text, &format!("  user     {user}, by password (XAuth)"));
     }

@@ -21,6 +21,8 @@ pub(super) struct IkeSa {
     pub(super) responder_spi: String,
     pub(super) local: End,
     pub(super) remote: End,
+    /// Where else the peer can be reached, if the addresses of both ends may change.
+    pub(super) mobile: Option<Vec<String>>,
     /// Our virtual addresses and the peer's.
     pub(super) virtual_addresses: [Vec<String>; 2],
     /// Who uses the peer, if a name and a password told that.
@@ -142,6 +144,7 @@ impl IkeSa {
             responder_spi: text(tree, "responder-spi"),
             local: End::read(tree, "local"),
             remote: End::read(tree, "remote"),
+            mobile: flag(tree, "mobike").then(|| list(tree, "additional-addrs")),
             virtual_addresses: ["local-vips", "remote-vips"].map(|key| list(tree, key)),
             user: tree.text("remote-xauth-id").map(str::to_owned),
             suite: suite(tree),
@@ -160,6 +163,7 @@ impl IkeSa {
             "version": self.version,
             "phase_1": self.phase_1,
             "user": self.user,
+            "mobile": self.mobile,
             "virtual_addresses": { "local": self.virtual_addresses[0], "remote": self.virtual_addresses[1] },
             "state": self.state,
             "initiator": self.is_initiator,

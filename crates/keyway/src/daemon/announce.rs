@@ -274,8 +274,8 @@ fn notice(now: Instant, event: &Event, status: impl Fn(SaId) -> Option<PlaneStat
         Event::ChildRekeyed { ike, old, new } => {
             ("child-rekey", sas::child_rekey(now, ike, old, new, &table([old, new], status)))
         }
-        Event::PathChanged(..)
-        | Event::Failed { .. }
+        Event::PathChanged(ike, before) => ("ike-update", sas::ike_update(now, ike, *before)),
+        Event::Failed { .. }
         | Event::Finished { .. }
         | Event::Message(_)
         | Event::IkeKeys(_)

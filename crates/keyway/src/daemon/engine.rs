@@ -60,7 +60,9 @@ impl PlaneInputs {
         let deliver = move |event| {
             let taken = match event {
                 PlaneEvent::Ike(datagram) => datagrams_in.try_send(datagram).is_ok(),
-                PlaneEvent::Sa(_) | PlaneEvent::HostFault(_) => events_in.send(event).is_ok(),
+                PlaneEvent::Sa(_) | PlaneEvent::Uplinks(_) | PlaneEvent::HostFault(_) => {
+                    events_in.send(event).is_ok()
+                }
             };
             if taken { Delivery::Taken } else { Delivery::Refused }
         };
@@ -148,6 +150,7 @@ impl EngineLoop {
                 Some((name, sentence)) => tracing::error!(manual = name, "{sentence}"),
                 None => self.endpoint.handle_sa_event(Instant::now(), event),
             },
+            PlaneEvent::Uplinks(addresses) => self.command(Command::HostChanged(addresses)),
             PlaneEvent::HostFault(sentence) => tracing::error!("{sentence}"),
         }
     }
@@ -167,6 +170,11 @@ impl EngineLoop {
                 Output::DropAddress(address) => self.plane.drop_address(address),
                 Output::Sa(op) => self.order_plane(op),
                 Output::Query { id, query: Query::Path(connection) } => self.find_path(id, connection),
+                Output::Query { id, query: Query::Route { connection, remotes } } => {
+                    let route =
+                        resolve::path(&connection.local_addresses, &remotes, self.own.ike_port, self.own);
+                    self.endpoint.handle_answer(Instant::now(), id, Answer::Path(route));
+                }
                 Output::Query { id, query: Query::Link(remote) } => {
                     let link = self.plane.link_mtu(remote);
                     self.endpoint.handle_answer(Instant::now(), id, Answer::Link(link));
@@ -327,6 +335,7 @@ impl EngineLoop {
             | Command::LoadSecret(_)
             | Command::UnloadSecret(_)
             | Command::TrustAuthorities(_)
+            | Command::HostChanged(_)
             | Command::Initiate { .. }
             | Command::RekeyIke { .. }
             | Command::RekeyChild { .. }

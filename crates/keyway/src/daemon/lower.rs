@@ -162,6 +162,10 @@ fn with_addresses(
             config::Fragmentation::Accept => ike::Fragmentation::Accept,
             config::Fragmentation::Force => ike::Fragmentation::Force,
         },
+        mobike: match config.mobike {
+            config::Mobike::No => ike::Mobike::No,
+            config::Mobike::Yes => ike::Mobike::Yes,
+        },
         path_probing: match config.path_mtu_probing {
             config::PathProbing::No => ike::PathProbing::No,
             config::PathProbing::Yes => ike::PathProbing::Yes,

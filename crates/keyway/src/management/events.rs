@@ -8,10 +8,11 @@ use vici::Tree;
 use crate::daemon::notices::{LogLine, Notice, Notices};
 
 /// Every event that there is.
-pub(crate) const NAMES: [&str; 13] = [
+pub(crate) const NAMES: [&str; 14] = [
     "ike-updown",
     "child-updown",
     "ike-rekey",
+    "ike-update",
     "child-rekey",
     "list-sa",
     "list-conn",

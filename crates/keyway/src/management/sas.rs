@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use config::{ManualKeys, ManualSa};
-use ike::{ChildSaStatus, ChildState, IkeSaStatus, IkeState, IkeVersion, Role};
+use ike::{ChildSaStatus, ChildState, IkeSaStatus, IkeState, IkeVersion, Path, Role};
 use sa::{
     AdditionalSuite, Cpi, Direction, Encapsulation, Esn, FlowPadding, Lifetime, Protection, Protocol, SaId,
 };
@@ -74,6 +74,17 @@ pub(crate) fn ike_rekey(now: Instant, old: &IkeSaStatus, new: &IkeSaStatus) -> T
     Tree::new().with_section(&*new.connection, both)
 }
 
+/// Makes the message of `ike-update`: the addresses in use now, then the IKE SA as it was before, as charon has it.
+pub(crate) fn ike_update(now: Instant, ike: &IkeSaStatus, before: Path) -> Tree {
+    let old = IkeSaStatus { path: before, ..ike.clone() };
+    Tree::new()
+        .with_value("local-host", ike.path.local.ip().to_string())
+        .with_value("local-port", ike.path.local.port().to_string())
+        .with_value("remote-host", ike.path.remote.ip().to_string())
+        .with_value("remote-port", ike.path.remote.port().to_string())
+        .with_section(&*ike.connection, ike_sa(now, &old))
+}
+
 /// Makes the message of `child-rekey`.
 pub(crate) fn child_rekey(
     now: Instant,
@@ -136,6 +147,12 @@ pub(crate) fn ike_sa(now: Instant, ike: &IkeSaStatus) -> Tree {
     }
     if let Some(at) = ike.expire_at {
         tree.push_value("life-time", seconds(at.saturating_duration_since(now)));
+    }
+    if let Some(addresses) = &ike.mobile {
+        // Keys of ours: charon has none for MOBIKE.
+        push_flag(&mut tree, "mobike", true);
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        push_list_unless_empty(&mut tree, "additional-addrs", &addresses);
     }
     push_list_unless_empty(&mut tree, "tasks-queued", &ike.tasks_queued);
     push_list_unless_empty(&mut tree, "tasks-active", &ike.tasks_active);

@@ -119,6 +119,7 @@ fn ike_sa(now: Instant) -> IkeSaStatus {
         local_identity: Some(Identity::Fqdn("a.example".to_owned())),
         remote_identity: Some(Identity::Fqdn("b.example".to_owned())),
         remote_user: None,
+        mobile: None,
         inside: Default::default(),
         suite: Some(IkeSuite {
             protection: aead,

@@ -1,7 +1,7 @@
 //! How time passes: it stands still while something is handled, and jumps to the next thing that happens. After each
 //! input an engine is drained, its orders are carried out in their order, and its invariants are checked.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use ike::{Answer, Datagram, Endpoint, Event, Output, Path, Query, QueryId, TimeoutReason};
@@ -62,7 +62,7 @@ impl Pair {
                 });
             }
             Cargo::Esp(sealed) => {
-                let arrival = self.node_mut(to).plane.open(now, source, &sealed);
+                let arrival = self.node_mut(to).plane.open(now, source, destination.ip(), &sealed);
                 self.account_arrival(to, arrival);
                 self.pass_events(to);
             }
@@ -218,6 +218,9 @@ impl Pair {
                 self.node_mut(side).plane.apply(op);
             }
             Output::Query { id, query: Query::Path(_) } => self.answer_path(side, id),
+            Output::Query { id, query: Query::Route { remotes, .. } } => {
+                self.answer_route(side, id, &remotes)
+            }
             Output::Query { id, query: query @ (Query::Sign(_) | Query::Trust(_)) } => {
                 self.answer_of_credentials(side, id, &query);
             }
@@ -259,6 +262,21 @@ impl Pair {
         let remote = SocketAddr::new(self.network.public_address(side.other()), IKE_PORT);
         let delay = self.random.duration(self.scenario.answer_delay.clone());
         self.schedule(delay, Task::Answer(side, id, Answer::Path(Ok(Path { local, remote }))));
+    }
+
+    /// Whatever family has an address here has a way there.
+    fn answer_route(&mut self, side: Side, id: QueryId, remotes: &[IpAddr]) {
+        self.journal.note(self.now, side, Entry::Asked(id));
+        let own = self.scenario.gateway(side).addresses();
+        let pairs = remotes.iter().flat_map(|remote| own.iter().map(move |local| (*local, *remote)));
+        let fitting = pairs.into_iter().find(|(local, remote)| local.is_ipv4() == remote.is_ipv4());
+        let path = fitting.map(|(local, remote)| Path {
+            local: SocketAddr::new(local, IKE_PORT),
+            remote: SocketAddr::new(remote, IKE_PORT),
+        });
+        let delay = self.random.duration(self.scenario.answer_delay.clone());
+        let answer = Answer::Path(path.ok_or_else(|| "no way leads there".to_owned()));
+        self.schedule(delay, Task::Answer(side, id, answer));
     }
 
     fn answer_of_credentials(&mut self, side: Side, id: QueryId, query: &Query) {

@@ -24,8 +24,8 @@ fn joined() -> Joined {
     let mut right_spis = SpiPool::default();
     let spi = right_spis.allocate(7);
     let spec = |side: Side, direction| spec(side, direction, spi, 1);
-    let mut left = Plane::new(site_address(Side::Left), SpiPool::default());
-    let mut right = Plane::new(site_address(Side::Right), right_spis);
+    let mut left = Plane::new(vec![site_address(Side::Left)], SpiPool::default());
+    let mut right = Plane::new(vec![site_address(Side::Right)], right_spis);
     let (ours, theirs) = (spec(Side::Left, Direction::Outbound), spec(Side::Right, Direction::Inbound));
     let (outbound, inbound) = (ours.id(), theirs.id());
     left.apply(SaOp::InstallPolicy(policy(PolicyAction::Protect, ours.selectors.clone())));
@@ -82,7 +82,7 @@ fn carry(joined: &mut Joined, flow: Flow) -> Arrival {
     let now = Instant::now();
     match joined.left.send(now, packet(flow)) {
         Departure::Protected(Parcel { source, cargo: Cargo::Esp(sealed), .. }) => {
-            joined.right.open(now, source, &sealed)
+            joined.right.open(now, source, site_address(Side::Right), &sealed)
         }
         other => panic!("the policy protects it, but: {other:?}"),
     }
@@ -146,7 +146,7 @@ fn every_breach_of_the_contract_is_a_fault() {
 
 #[test]
 fn a_trap_asks_once_a_second_and_lets_nothing_pass() {
-    let mut plane = Plane::new(site_address(Side::Left), SpiPool::default());
+    let mut plane = Plane::new(vec![site_address(Side::Left)], SpiPool::default());
     let pairs = vec![SelectorPair { local: everything_of(Side::Left), remote: everything_of(Side::Right) }];
     plane.apply(SaOp::InstallPolicy(policy(PolicyAction::Trap, pairs)));
     let (now, crossing) = (Instant::now(), packet(flow(Side::Left, 0)));

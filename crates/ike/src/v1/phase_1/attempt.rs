@@ -66,6 +66,7 @@ pub(crate) fn connecting(
         local_identity: None,
         remote_identity: None,
         remote_user: None,
+        mobile: None,
         inside: Default::default(),
         suite: None,
         nat: Nat::default(),

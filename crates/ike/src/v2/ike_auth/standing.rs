@@ -64,6 +64,7 @@ pub(super) fn status(channel: &Channel, initiation: &Initiation, local: &Identit
         local_identity: Some(local.clone()),
         remote_identity: None,
         remote_user: None,
+        mobile: None,
         inside: Default::default(),
         suite: Some(channel.suite),
         nat: channel.nat(),

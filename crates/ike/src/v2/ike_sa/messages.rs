@@ -15,7 +15,7 @@ use crate::v2::closed::asks_for_repetition;
 use crate::v2::contents::Contents;
 use crate::v2::fragmentation::Reassembly;
 use crate::v2::window::{Completion, Standing};
-use crate::v2::{create_child_sa, ike_followup_ke, informational, rekey_child, rekey_ike};
+use crate::v2::{create_child_sa, ike_followup_ke, informational, mobike, rekey_child, rekey_ike};
 
 impl IkeSa {
     /// Handles a message that names this IKE SA.
@@ -49,10 +49,11 @@ impl IkeSa {
         self.heard(cx, path);
         self.confirm_children();
         let exchange_type = datagram.header.exchange_type;
-        let response = self.respond(cx, exchange_type, payloads);
+        let response = self.respond(cx, path, exchange_type, payloads);
         match self.channel.seal(cx, exchange_type, Kind::Response, message_id, &response) {
             Ok(datagrams) => {
-                cx.transmit(self.channel.path, &datagrams);
+                // RFC 7296 §2.11: to where the request came from, wherever the peer is thought to be.
+                cx.transmit(path, &datagrams);
                 self.theirs.answered(message_id, datagrams);
                 self.last_sent = cx.now;
             }
@@ -64,10 +65,11 @@ impl IkeSa {
     pub(super) fn respond(
         &mut self,
         cx: &mut Context,
+        path: Path,
         exchange_type: ExchangeType,
         payloads: Result<Vec<Payload>, wire::Malformed>,
     ) -> Vec<Payload> {
-        match self.try_respond(cx, exchange_type, payloads) {
+        match self.try_respond(cx, path, exchange_type, payloads) {
             Ok(response) => response,
             Err(fault) => {
                 let response = fault.to_notify().map(Payload::Notify).into_iter().collect();
@@ -84,6 +86,7 @@ impl IkeSa {
     fn try_respond(
         &mut self,
         cx: &mut Context,
+        path: Path,
         exchange_type: ExchangeType,
         payloads: Result<Vec<Payload>, wire::Malformed>,
     ) -> Result<Vec<Payload>, Error> {
@@ -96,7 +99,7 @@ impl IkeSa {
                 ike_followup_ke::respond(self, cx, &Contents::new("IKE_FOLLOWUP_KE", payloads)?)
             }
             ExchangeType::INFORMATIONAL => {
-                informational::respond(self, cx, &Contents::new("INFORMATIONAL", payloads)?)
+                informational::respond(self, cx, path, &Contents::new("INFORMATIONAL", payloads)?)
             }
             _ => {
                 Err(crate::Misbehaviour::Other("an exchange that has no place in an established IKE SA")
@@ -153,32 +156,54 @@ impl IkeSa {
             Active::RekeyIke(initiated) => rekey_ike::finish(self, cx, *initiated, contents),
             Active::DeleteChild(deleting) => informational::finish_child(self, cx, deleting, contents),
             Active::DeleteIke(deleting) => informational::finish_ike(self, cx, deleting),
+            Active::Mobike(sent) => mobike::finish(self, cx, &sent, contents),
         }
     }
 
     /// Takes note of an authentic message: the peer lives, and if it is behind a NAT, this is where it is now
-    /// (RFC 7296 §2.23).
+    /// (RFC 7296 §2.23). With MOBIKE it says itself where it is (RFC 4555 §3.8).
     fn heard(&mut self, cx: &mut Context, path: Path) {
         self.last_heard = cx.now;
-        if path != self.channel.path && self.channel.nat.remote == Behind::Nat {
-            self.move_to(cx, path);
+        if self.mobility.is_none() {
+            self.follow(cx, path);
         }
     }
 
-    /// The peer's packets come from another address or port.
+    /// The peer's packets come from another address or port. With MOBIKE, a NAT may have another port for it; where else
+    /// it is it says itself, and packets that were under way meanwhile may not unsay it.
     pub(crate) fn heard_from(&mut self, cx: &mut Context, path: Path) {
-        self.heard(cx, path);
+        self.last_heard = cx.now;
+        if self.mobility.is_none() || path.remote.ip() == self.channel.path.remote.ip() {
+            self.follow(cx, path);
+        }
     }
 
-    /// Talks to the peer on another path from now on, in IKE and in ESP.
-    pub(crate) fn move_to(&mut self, cx: &mut Context, path: Path) {
+    fn follow(&mut self, cx: &mut Context, path: Path) {
+        if path != self.channel.path && self.channel.nat.remote == Behind::Nat {
+            self.turn_to(cx, path);
+            self.carry_on_path(cx);
+        }
+    }
+
+    /// Talks to the peer on another path from now on; Child SAs stay where they are.
+    pub(crate) fn turn_to(&mut self, cx: &mut Context, path: Path) {
+        if path == self.channel.path {
+            return;
+        }
         let before = std::mem::replace(&mut self.channel.path, path);
+        if let Some(mobility) = &mut self.mobility {
+            mobility.moved_at = Some(cx.now);
+        }
         if before.remote.ip() != path.remote.ip() {
             self.forget_path(cx, before.remote.ip());
         }
-        let owner = self.channel.our_spi();
-        child::move_all(cx, &mut self.children, owner, path);
         cx.tell(Event::PathChanged(Box::new(self.status()), before));
+    }
+
+    /// Lets the Child SAs follow.
+    pub(crate) fn carry_on_path(&mut self, cx: &mut Context) {
+        let (carriage, owner) = (self.carriage(), self.channel.our_spi());
+        child::move_all(cx, &mut self.children, owner, carriage);
     }
 
     /// The peer sends its next request when it has our last response (RFC 7296 §2.3): what that made, it has.

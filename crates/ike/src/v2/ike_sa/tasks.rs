@@ -15,7 +15,7 @@ use crate::event::DownReason;
 use crate::io::{ChildSaId, Ticket};
 use crate::limits;
 use crate::v2::channel::Kind;
-use crate::v2::{create_child_sa, informational, rekey_child, rekey_ike};
+use crate::v2::{create_child_sa, informational, mobike, rekey_child, rekey_ike};
 
 /// Something to be done when our window is free.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub(crate) enum Task {
     DeleteUnwanted((Protocol, Spi)),
     /// Delete this IKE SA.
     DeleteIke(DownReason, Vec<Ticket>),
+    /// Settle which addresses are used.
+    Mobike(mobike::Task),
 }
 
 impl Task {
@@ -45,6 +47,7 @@ impl Task {
             Task::RekeyIke(_) => "IKE_REKEY",
             Task::DeleteChild(..) | Task::DeleteUnwanted(_) => "CHILD_DELETE",
             Task::DeleteIke(..) => "IKE_DELETE",
+            Task::Mobike(task) => task.name(),
         }
     }
 
@@ -56,14 +59,15 @@ impl Task {
             | Task::CreateChild(..)
             | Task::RekeyChild(..)
             | Task::RekeyIke(_)
-            | Task::DeleteUnwanted(_) => Err(Failure::Terminated),
+            | Task::DeleteUnwanted(_)
+            | Task::Mobike(_) => Err(Failure::Terminated),
         };
         cx.finish(&self.into_tickets(), &result);
     }
 
     pub(super) fn into_tickets(self) -> Vec<Ticket> {
         match self {
-            Task::Liveness | Task::DeleteUnwanted(_) => Vec::new(),
+            Task::Liveness | Task::DeleteUnwanted(_) | Task::Mobike(_) => Vec::new(),
             Task::CreateChild(_, tickets)
             | Task::RekeyChild(_, tickets)
             | Task::RekeyIke(tickets)
@@ -90,6 +94,7 @@ pub(crate) enum Active {
     DeleteChild(informational::DeletingChild),
     DeleteUnwanted,
     DeleteIke(informational::DeletingIke),
+    Mobike(mobike::Sent),
 }
 
 impl Active {
@@ -101,7 +106,8 @@ impl Active {
             | Active::Probe(_)
             | Active::DeleteChild(_)
             | Active::DeleteUnwanted
-            | Active::DeleteIke(_) => false,
+            | Active::DeleteIke(_)
+            | Active::Mobike(_) => false,
         }
     }
 
@@ -114,12 +120,13 @@ impl Active {
             Active::RekeyIke(_) => "IKE_REKEY",
             Active::DeleteChild(_) | Active::DeleteUnwanted => "CHILD_DELETE",
             Active::DeleteIke(_) => "IKE_DELETE",
+            Active::Mobike(sent) => sent.name(),
         }
     }
 
     pub(super) fn into_tickets(self) -> Vec<Ticket> {
         match self {
-            Active::Liveness | Active::Probe(_) | Active::DeleteUnwanted => Vec::new(),
+            Active::Liveness | Active::Probe(_) | Active::DeleteUnwanted | Active::Mobike(_) => Vec::new(),
             Active::CreateChild(initiated) => initiated.tickets,
             Active::RekeyChild(initiated) => initiated.tickets,
             Active::RekeyIke(initiated) => initiated.tickets,
@@ -194,8 +201,9 @@ impl IkeSa {
 
     /// Turns a task into a request; `None` if there is nothing to do any more.
     fn begin(&mut self, cx: &mut Context, task: Task) -> Option<Request> {
-        let may_only_delete = self.life != Life::Current;
-        if may_only_delete && !matches!(task, Task::DeleteIke(..)) {
+        // A peer that has not got our response which replaces this one still looks for us here.
+        let is_allowed = matches!(task, Task::DeleteIke(..) | Task::Mobike(mobike::Task::Update));
+        if self.life != Life::Current && !is_allowed {
             cx.finish(&task.into_tickets(), &Err(Failure::Terminated));
             return None;
         }
@@ -204,7 +212,7 @@ impl IkeSa {
             return None;
         }
         match task {
-            Task::Liveness => Some(informational::liveness()),
+            Task::Liveness => Some(mobike::liveness(self).unwrap_or_else(informational::liveness)),
             Task::CreateChild(request, tickets) => create_child_sa::initiate(self, cx, request, tickets),
             Task::RekeyChild(id, tickets) => rekey_child::initiate(self, cx, id, tickets),
             Task::RekeyIke(tickets) => rekey_ike::initiate(self, cx, tickets),
@@ -213,6 +221,7 @@ impl IkeSa {
             }
             Task::DeleteUnwanted(unwanted) => Some(informational::delete_unwanted(unwanted)),
             Task::DeleteIke(reason, tickets) => Some(informational::delete_ike(reason, tickets)),
+            Task::Mobike(task) => mobike::initiate(self, cx, task),
         }
     }
 
@@ -235,7 +244,8 @@ impl IkeSa {
             | Task::CreateChild(..)
             | Task::DeleteChild(..)
             | Task::DeleteUnwanted(_)
-            | Task::DeleteIke(..) => false,
+            | Task::DeleteIke(..)
+            | Task::Mobike(_) => false,
         }
     }
 
@@ -274,7 +284,7 @@ impl IkeSa {
         self.is_queued(|task| matches!(task, Task::DeleteChild(waiting, ..) if *waiting == id))
     }
 
-    pub(super) fn is_queued(&self, is_it: impl Fn(&Task) -> bool) -> bool {
+    pub(crate) fn is_queued(&self, is_it: impl Fn(&Task) -> bool) -> bool {
         self.tasks.iter().any(|queued| is_it(&queued.task))
     }
 

@@ -20,8 +20,10 @@ impl IkeSa {
     pub(crate) fn handle_timeout(&mut self, cx: &mut Context) {
         match self.ours.retransmit(cx.now) {
             Retransmission::NotDue => {}
-            Retransmission::Send { datagrams, .. } => {
-                cx.transmit(self.channel.path, datagrams);
+            Retransmission::Send { datagrams, attempt } => {
+                let datagrams = datagrams.to_vec();
+                self.avoid_silent_path(cx, attempt);
+                cx.transmit(self.channel.path, &datagrams);
                 self.last_sent = cx.now;
                 self.note_repetition();
             }

@@ -17,7 +17,7 @@ use wire::v2::{Notify, Payload, STRONGSWAN_MARK};
 use crate::authentication::v2::PeerAbilities;
 use crate::credentials::ANNOUNCED_HASHES;
 use crate::io::Path;
-use crate::nat_detection::{self, Behind, NatFinding};
+use crate::nat_detection::{self, NatFinding};
 use crate::negotiation::Additional;
 use crate::v2::channel::Fragments;
 use crate::v2::contents::Contents;
@@ -25,7 +25,7 @@ use crate::v2::keys::IkeSpis;
 use crate::{Connection, Encap, Fragmentation, limits};
 
 /// Says where we believe both ends to be (RFC 7296 §2.23).
-pub(super) fn nat_notifies(connection: &Connection, spis: IkeSpis, path: Path) -> [Payload; 2] {
+pub(crate) fn nat_notifies(connection: &Connection, spis: IkeSpis, path: Path) -> [Payload; 2] {
     let mut source = nat_detection::detection_hash(spis, path.local);
     if connection.encap == Encap::Always {
         // A hash that fits no address makes the peer believe that we are behind a NAT.
@@ -90,8 +90,7 @@ pub(super) fn agreed_fragments(connection: &Connection, contents: &Contents) -> 
     }
 }
 
-/// Finds out who is behind a NAT.
-pub(super) fn find_nat(spis: IkeSpis, path: Path, payloads: &[Payload]) -> NatFinding {
+/// Finds out who is behind a NAT; `None` is a peer that does not do NAT traversal.
+pub(super) fn find_nat(spis: IkeSpis, path: Path, payloads: &[Payload]) -> Option<NatFinding> {
     nat_detection::detect(spis, path.local, path.remote, payloads)
-        .unwrap_or(NatFinding { local: Behind::Nothing, remote: Behind::Nothing })
 }
