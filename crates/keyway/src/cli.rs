@@ -11,6 +11,10 @@ pub(crate) const DEFAULT_SOCKET: &str = "/run/keyway/keyway.vici";
 /// Where the daemon looks for its configuration, in this order.
 pub(crate) const DEFAULT_CONFIGURATIONS: [&str; 2] = ["/etc/keyway/keyway.toml", "/etc/keyway/swanctl.conf"];
 
+/// Where charon listens for its clients, and the configuration that swanctl loads into it.
+pub(crate) const CHARON_SOCKET: &str = "/var/run/charon.vici";
+pub(crate) const SWANCTL_CONFIGURATION: &str = "/etc/swanctl/swanctl.conf";
+
 /// IPsec in memory-safe Rust: the daemon and its command line in one program.
 #[derive(Debug, Parser)]
 #[command(name = "keyway", version, max_term_width = 100, arg_required_else_help = true, after_help = MAIN_EXAMPLES)]
@@ -69,9 +73,13 @@ pub(crate) struct Run {
     /// /etc/keyway/keyway.toml or, if that is absent, /etc/keyway/swanctl.conf]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The Unix socket for `keyway up`, `swanctl` and other clients
-    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
-    pub(crate) socket: PathBuf,
+    /// Take strongSwan's place: listen where charon does, at /var/run/charon.vici, and read what swanctl loads, which is
+    /// /etc/swanctl/swanctl.conf with the certificates and keys beside it
+    #[arg(long)]
+    pub(crate) drop_in: bool,
+    /// The Unix socket for `keyway up`, `swanctl` and other clients [default: /run/keyway/keyway.vici]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
     /// The TUN device that protected traffic goes through
     #[arg(long, value_name = "NAME", default_value = "keyway0")]
     pub(crate) tun: String,
@@ -115,11 +123,28 @@ pub(crate) struct Run {
     pub(crate) disclose_keys: Option<PathBuf>,
 }
 
+impl Run {
+    /// Where to listen for clients.
+    pub(crate) fn socket(&self) -> PathBuf {
+        let usual = if self.drop_in { CHARON_SOCKET } else { DEFAULT_SOCKET };
+        self.socket.clone().unwrap_or_else(|| usual.into())
+    }
+
+    /// The files that may hold the configuration, in order of preference.
+    pub(crate) fn configurations(&self) -> Vec<PathBuf> {
+        match (&self.config, self.drop_in) {
+            (Some(named), _) => vec![named.clone()],
+            (None, true) => vec![SWANCTL_CONFIGURATION.into()],
+            (None, false) => DEFAULT_CONFIGURATIONS.map(PathBuf::from).to_vec(),
+        }
+    }
+}
+
 const RUN_EXAMPLES: &str = "\
 Examples:
   keyway run
   keyway run --config site.toml --log info,ike=debug
-  keyway run --config /etc/swanctl/swanctl.conf --socket /run/charon.vici
+  keyway run --drop-in
 
 Signals: SIGHUP reads the configuration again; SIGTERM and SIGINT delete the SAs, undo every change to the host, and end.
 What was protected stays blocked then, until the daemon runs again or `keyway unblock` lets it pass.";

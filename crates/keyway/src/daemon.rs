@@ -24,6 +24,7 @@ pub(crate) mod manual_keying;
 mod names;
 pub(crate) mod notices;
 mod resolve;
+mod service;
 pub(crate) mod shunts;
 mod throttle;
 mod trace_file;
@@ -73,7 +74,7 @@ pub(crate) fn run(arguments: &Run) -> ExitCode {
 
 fn serve(arguments: &Run, notices: Notices) -> Result<(), String> {
     hardening::forbid_core_dumps().map_err(|error| format!("core dumps cannot be forbidden: {error}"))?;
-    let path = configuration::find(arguments.config.as_deref());
+    let path = configuration::find(arguments);
     let config = match &path {
         Some(path) => configuration::read(path).map_err(|faults| {
             faults.pointed_out().for_each(|fault| eprintln!("{fault}"));
@@ -87,7 +88,7 @@ fn serve(arguments: &Run, notices: Notices) -> Result<(), String> {
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
     runtime.block_on(async {
-        let listener = management::listen(&arguments.socket).map_err(|error| error.to_string())?;
+        let listener = management::listen(&arguments.socket()).map_err(|error| error.to_string())?;
         let settings = plane_settings(arguments);
         let own =
             OwnSockets { ike_port: settings.ike_port, nat_port: settings.nat_port, mark: settings.mark };
@@ -109,6 +110,7 @@ fn serve(arguments: &Run, notices: Notices) -> Result<(), String> {
         let lived = tokio::join!(engine_loop.run(inputs), async {
             let lived = live(&engine, path.as_deref(), config, &listener, management).await;
             // That the program ends is nobody's word that the traffic may pass.
+            service::stopping();
             plane.wind_down();
             say_farewell(&engine).await;
             engine.stop().await;
@@ -143,13 +145,18 @@ async fn live(
         _ = interrupt.recv() => return Ok(()),
     };
     match path {
-        Some(path) => tracing::info!(path = %path.display(), "the daemon is ready; {changes}"),
+        Some(path) => {
+            tracing::info!(path = %path.display(), "the daemon is ready; {changes}");
+            service::ready(&changes.to_string());
+        }
         None => {
-            tracing::info!("the daemon is ready; it has no configuration, and waits for clients to load one")
+            tracing::info!("the daemon is ready; it has no configuration, and waits for clients to load one");
+            service::ready("waiting for clients to load a configuration");
         }
     }
     tokio::select! {
         () = management::serve(listener, management) => {}
+        () = service::keep_alive(engine) => {}
         () = names::keep_fresh(engine) => {}
         () = expiry::watch(engine) => {}
         () = reload_when_asked(&mut hang_up, engine, path) => {}
@@ -221,7 +228,7 @@ fn announcer(arguments: &Run, notices: Notices) -> Result<Announcer, String> {
 
 fn plane_settings(arguments: &Run) -> dataplane::Settings {
     let defaults = dataplane::Settings::default();
-    let beside_socket = || arguments.socket.with_file_name("keyway.journal");
+    let beside_socket = || arguments.socket().with_file_name("keyway.journal");
     dataplane::Settings {
         listen: match arguments.listen.as_slice() {
             [] => Listen::Everywhere,

@@ -11,13 +11,13 @@ use crypto::SystemRandom;
 use super::handle::{Changes, Engine};
 use super::keyring::Ring;
 use super::loaded::{LoadedConnection, Source, Wanted};
-use super::{lower, names};
-use crate::cli::DEFAULT_CONFIGURATIONS;
+use super::{lower, names, service};
+use crate::cli::Run;
 
 /// Finds the configuration file: the one that was named, else the first default that exists, else none.
-pub(crate) fn find(named: Option<&Path>) -> Option<PathBuf> {
-    let defaults = || DEFAULT_CONFIGURATIONS.iter().map(PathBuf::from).find(|path| path.exists());
-    named.map(Path::to_owned).or_else(defaults)
+pub(crate) fn find(arguments: &Run) -> Option<PathBuf> {
+    let is_named = arguments.config.is_some();
+    arguments.configurations().into_iter().find(|path| is_named || path.exists())
 }
 
 /// Reads a configuration file. Warnings are logged.
@@ -80,6 +80,16 @@ pub(crate) async fn apply(engine: &Engine, config: Config) -> Result<Changes, St
 /// # Errors
 /// It is faulty, and nothing has changed; one sentence.
 pub(crate) async fn reload(engine: &Engine, path: &Path) -> Result<Changes, String> {
+    service::reloading();
+    let reloaded = replace(engine, path).await;
+    match &reloaded {
+        Ok(changes) => service::ready(&changes.to_string()),
+        Err(_) => service::unchanged(),
+    }
+    reloaded
+}
+
+async fn replace(engine: &Engine, path: &Path) -> Result<Changes, String> {
     let config = read(path).map_err(|faults| format!("{faults} (what was loaded stays)"))?;
     warn_of_readers(path, &config);
     let changes = apply(engine, config).await?;

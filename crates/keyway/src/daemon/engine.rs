@@ -241,6 +241,7 @@ impl EngineLoop {
 
     fn take_order(&mut self, order: Order) {
         match order {
+            Order::Pulse(answer) => give(answer, ()),
             Order::Snapshot(answer) => give(answer, self.snapshot()),
             Order::Perform { command, ticket, done } => self.perform(command, ticket, done),
             Order::LoadConnection(connection, done) => {

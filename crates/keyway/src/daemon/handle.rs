@@ -23,6 +23,8 @@ pub(crate) type Outcome = Result<(), String>;
 
 /// What the engine task can be asked to do. Each order carries the sender of its answer.
 pub(crate) enum Order {
+    /// Show that the engine task answers.
+    Pulse(oneshot::Sender<()>),
     /// Describe everything at this moment.
     Snapshot(oneshot::Sender<Snapshot>),
     /// Carry out a command of the IKE engine that ends with this ticket.
@@ -131,6 +133,14 @@ impl Engine {
     pub(crate) fn channel() -> (Engine, mpsc::Receiver<Order>) {
         let (orders, queue) = mpsc::channel(limits::ORDER_QUEUE);
         (Engine { orders, next_ticket: Arc::new(AtomicU64::new(1)) }, queue)
+    }
+
+    /// Returns as soon as the engine task answers.
+    ///
+    /// # Errors
+    /// The daemon is shutting down.
+    pub(crate) async fn pulse(&self) -> Outcome {
+        self.ask(Order::Pulse).await
     }
 
     /// Describes everything at this moment.
