@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use sa::IdentityPattern;
 
 use crate::fault::Faults;
-use crate::{Authentication, Child, Config, Connection, SecretKind, SharedSecret, Xauth};
+use crate::{Authentication, Child, Config, Connection, PpkNeed, PpkTerms, SecretKind, SharedSecret, Xauth};
 
 /// Complains about parts that do not fit together.
 pub(crate) fn check(config: &Config, faults: &Faults<'_>) {
     for (n, connection) in config.connections.iter().enumerate() {
         check_secret(config, connection, faults);
         check_password(config, connection, faults);
+        check_ppk(config, connection, faults);
         check_pools(config, connection, faults);
         check_duplicate(&config.connections[..n], connection, faults);
         check_children(connection, faults);
@@ -20,8 +21,10 @@ pub(crate) fn check(config: &Config, faults: &Faults<'_>) {
 }
 
 fn check_secret(config: &Config, connection: &Connection, faults: &Faults<'_>) {
+    let ours = connection.further_own.iter().map(|round| &round.authentication);
+    let theirs = connection.further_peer.iter().map(|round| &round.authentication);
     let ends = [&connection.local_authentication, &connection.remote_authentication];
-    if !ends.contains(&&Authentication::PreSharedKey) {
+    if !ends.into_iter().chain(ours).chain(theirs).any(|end| *end == Authentication::PreSharedKey) {
         return;
     }
     let (local, remote) = (connection.local_identity.as_ref(), &connection.remote_identity);
@@ -36,6 +39,34 @@ fn check_secret(config: &Config, connection: &Connection, faults: &Faults<'_>) {
         format!("`{}` authenticates by a pre-shared key, but no secret is for {remote}", connection.name);
     let help = "add `ike { secret = … }` to `secrets`, with the peer's identity as `id`";
     faults.error(connection.span, &format!("connections.{}", connection.name), message, help);
+}
+
+/// Who begins needs the post-quantum pre-shared key that the connection names.
+fn check_ppk(config: &Config, connection: &Connection, faults: &Faults<'_>) {
+    let Some(PpkTerms { id, need }) = &connection.ppk else { return };
+    let fits = |owner: &IdentityPattern| match owner {
+        IdentityPattern::Exact(name) => id.matches(name),
+        _ => false,
+    };
+    let is_it =
+        |secret: &&SharedSecret| secret.kind == SecretKind::PostQuantum && secret.owners.iter().any(fits);
+    if config.secrets.iter().any(|secret| is_it(&secret)) {
+        return;
+    }
+    let (name, key) = (&connection.name, format!("connections.{}.ppk_id", connection.name));
+    let help = "add `ppk { id = …; secret = … }` to `secrets`";
+    match need {
+        PpkNeed::Required => {
+            let message =
+                format!("`{name}` requires the post-quantum pre-shared key `{id}`, which is no secret");
+            faults.error(connection.span, &key, message, help);
+        }
+        PpkNeed::Optional => {
+            let message =
+                format!("`{name}` does without the post-quantum pre-shared key `{id}`, which is no secret");
+            faults.warning(connection.span, &key, message, help);
+        }
+    }
 }
 
 /// A pool that a connection names must be there.

@@ -35,6 +35,14 @@ pub struct Connection {
     pub local_authentication: Authentication,
     /// How the peer must.
     pub remote_authentication: Authentication,
+    /// How we prove further identities after the first (RFC 4739).
+    pub further_own: Vec<OwnRound>,
+    /// How the peer must.
+    pub further_peer: Vec<PeerRound>,
+    /// The post-quantum pre-shared key that is mixed into the keys (RFC 8784).
+    pub ppk: Option<PpkTerms>,
+    /// Whether an IKE SA begins without a Child SA (RFC 6023).
+    pub childless: Childless,
     /// Which end's user gives a name and a password besides (XAuth).
     pub xauth: Xauth,
     /// The virtual addresses that we want of the peer; an unspecified one is any of its family.
@@ -116,6 +124,59 @@ pub enum Authentication {
     PreSharedKey,
     /// By a signature with a key that is known to be its own.
     Signature(SignatureTerms),
+}
+
+/// A round of authentication of ours after the first (RFC 4739).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnRound {
+    /// Who we say we are; `None` is whom we say in the first.
+    pub identity: Option<Identity>,
+    /// How we prove it.
+    pub authentication: Authentication,
+    /// By which certificates and keys.
+    pub own: OwnCredentials,
+}
+
+/// A round of authentication of the peer's after the first (RFC 4739).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerRound {
+    /// Who the peer must be.
+    pub identity: IdentityPattern,
+    /// How it must prove it.
+    pub authentication: Authentication,
+    /// By which certificates and keys it may.
+    pub peer: PeerCredentials,
+}
+
+/// Which post-quantum pre-shared key (PPK) a connection uses (RFC 8784).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PpkTerms {
+    /// Its name, or those that a peer which begins may name.
+    pub id: IdentityPattern,
+    /// What follows where the peer has none.
+    pub need: PpkNeed,
+}
+
+/// What follows where a peer does not have the post-quantum pre-shared key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PpkNeed {
+    /// It goes without.
+    Optional,
+    /// It is refused.
+    Required,
+}
+
+/// Whether an IKE SA begins without a Child SA (RFC 6023).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Childless {
+    /// If the peer wants it so, or somebody wants no child.
+    Allow,
+    /// If the peer takes it.
+    Prefer,
+    /// Always.
+    Force,
+    /// Never, as far as the peer begins.
+    Never,
 }
 
 /// Which end's user gives a name and a password after phase 1 of IKEv1 (XAuth).
@@ -271,6 +332,22 @@ pub(crate) const PHASE_1: Shape<Phase1Mode> =
 pub(crate) const PULL: Shape<ConfigurationMode> = Shape {
     words: "yes or no",
     read: |text| yes_or_no(text, ConfigurationMode::Pull, ConfigurationMode::Push),
+};
+
+pub(crate) const PPK_NEED: Shape<PpkNeed> =
+    Shape { words: "yes or no", read: |text| yes_or_no(text, PpkNeed::Required, PpkNeed::Optional) };
+
+pub(crate) const CHILDLESS: Shape<Childless> = Shape {
+    words: "allow, prefer, force or never",
+    read: |text| {
+        let words = [
+            ("allow", Childless::Allow),
+            ("prefer", Childless::Prefer),
+            ("force", Childless::Force),
+            ("never", Childless::Never),
+        ];
+        choice(text, &words)
+    },
 };
 
 pub(crate) const ENCAP: Shape<Encap> =

@@ -5,7 +5,7 @@ use std::time::Duration;
 use vici::Tree;
 
 use crate::connection::{Authentication, Versions, Xauth};
-use crate::{Child, Connection};
+use crate::{Child, Connection, PpkNeed};
 
 impl Connection {
     /// Gives the message of a `list-conn` event for this connection: its name, and in it what is configured.
@@ -20,6 +20,12 @@ impl Connection {
         if !self.dpd_delay.is_zero() {
             tree.push_value("dpd_delay", secs(self.dpd_delay));
         }
+        if let Some(ppk) = &self.ppk {
+            tree.push_value("ppk_id", ppk.id.to_string());
+            if ppk.need == PpkNeed::Required {
+                tree.push_value("ppk_required", "yes");
+            }
+        }
         let local = self.local_identity.as_ref().map_or_else(|| "%any".to_owned(), ToString::to_string);
         tree.push_section("local-1", round(&self.local_authentication, local));
         tree.push_section("remote-1", round(&self.remote_authentication, self.remote_identity.to_string()));
@@ -27,6 +33,15 @@ impl Connection {
             Xauth::None => {}
             Xauth::Ours(user) => tree.push_section("local-2", user_round().with_value("xauth_id", user)),
             Xauth::Theirs => tree.push_section("remote-2", user_round()),
+        }
+        for (n, further) in self.further_own.iter().enumerate() {
+            let identity = further.identity.as_ref().or(self.local_identity.as_ref());
+            let identity = identity.map_or_else(|| "%any".to_owned(), ToString::to_string);
+            tree.push_section(format!("local-{}", n + 2), round(&further.authentication, identity));
+        }
+        for (n, further) in self.further_peer.iter().enumerate() {
+            let identity = further.identity.to_string();
+            tree.push_section(format!("remote-{}", n + 2), round(&further.authentication, identity));
         }
         let children = self
             .children

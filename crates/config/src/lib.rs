@@ -48,8 +48,9 @@ mod value;
 pub use address::{AddressSpec, Selector};
 pub use child::{Child, CloseAction, Compress, StartAction, Treatment, Truncation, Volume};
 pub use connection::{
-    Authentication, ConfigurationMode, Connection, Encap, Fragmentation, Lifetimes, Mobike, OwnCredentials,
-    PathProbing, PeerCredentials, Phase1Mode, Revocation, Unique, Versions, Xauth,
+    Authentication, Childless, ConfigurationMode, Connection, Encap, Fragmentation, Lifetimes, Mobike,
+    OwnCredentials, OwnRound, PathProbing, PeerCredentials, PeerRound, Phase1Mode, PpkNeed, PpkTerms,
+    Revocation, Unique, Versions, Xauth,
 };
 pub use fault::{Fault, Place, Severity};
 pub use handling::Handling;

@@ -8,6 +8,9 @@ pub const MAX_REPLAY_WINDOW: u32 = 65_536;
 /// Who plays the responder once can try secrets against what the initiator sent, as fast as a PRF runs (RFC 7296 §2.15).
 pub const SHORT_SECRET_LEN: usize = 16;
 
+/// Octets of a post-quantum pre-shared key (RFC 8784 §6); of fewer, a quantum computer leaves too few bits.
+pub const SHORT_PPK_LEN: usize = 32;
+
 /// Bytes of a configuration file; what is larger is something else.
 pub const MAX_FILE_LEN: u64 = 16 * 1024 * 1024;
 

@@ -166,10 +166,11 @@ pub fn load_shared(message: &Tree) -> Result<SharedSecret, Vec<Fault>> {
     let kind = message.text("type").unwrap_or_default();
     let kind = match kind.to_ascii_lowercase().as_str() {
         "xauth" => SecretKind::Password,
+        "ppk" => SecretKind::PostQuantum,
         lower => {
             if lower != "ike" {
                 let message = format!("secrets of type `{kind}` are not used yet");
-                faults.error(Span::NOWHERE, "type", message, "only ike and xauth are");
+                faults.error(Span::NOWHERE, "type", message, "only ike, xauth and ppk are");
             }
             SecretKind::PreSharedKey
         }

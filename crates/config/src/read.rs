@@ -8,7 +8,8 @@ mod version_1;
 
 use std::time::Duration;
 
-use sa::{FlowPadding, Mode, Proposal, ProposalProtocol};
+use crypto::Secret;
+use sa::{FlowPadding, IdentityPattern, Mode, Proposal, ProposalProtocol};
 use vici::{Span, Tree};
 
 use crate::algorithm;
@@ -17,7 +18,7 @@ use crate::child::{Bundle, Child, StartAction, Treatment, Volume};
 use crate::connection::{Connection, Lifetimes, Versions, WeakAlgorithms};
 use crate::fault::Faults;
 use crate::handling::Handling;
-use crate::limits::SHORT_SECRET_LEN;
+use crate::limits::{SHORT_PPK_LEN, SHORT_SECRET_LEN};
 use crate::material::Folders;
 use crate::reader::Reader;
 use crate::schema::{Key, ListKey, OptionalKey, Row};
@@ -25,8 +26,8 @@ use crate::secret::{SecretKind, SharedSecret};
 use crate::table::child::*;
 use crate::table::connection::*;
 use crate::table::credentials::{
-    POOL_ADDRESSES, POOL_BANNER, POOL_DNS, POOL_DOMAIN, POOL_NBNS, POOL_NETMASK, POOL_SPLIT, SECRET_ID,
-    SECRET_VALUE,
+    POOL_ADDRESSES, POOL_BANNER, POOL_DNS, POOL_DOMAIN, POOL_NBNS, POOL_NETMASK, POOL_SPLIT, PPK_VALUE,
+    SECRET_ID, SECRET_VALUE,
 };
 use crate::table::handling::*;
 use crate::{Config, Pool, Selector};
@@ -37,7 +38,7 @@ pub(crate) fn config(tree: &Tree, faults: &Faults<'_>, folders: &dyn Folders) ->
     let root = Reader { tree, path: String::new(), span: Span::NOWHERE, faults, folders };
     Config {
         connections: inside(&root, "connections", "").iter().filter_map(connection).collect(),
-        secrets: ["ike", "xauth"]
+        secrets: ["ike", "xauth", "ppk"]
             .into_iter()
             .flat_map(|kind| inside(&root, "secrets", kind))
             .filter_map(|secret| shared_secret(&secret))
@@ -57,7 +58,8 @@ pub(crate) fn audited_connection(reader: &Reader<'_>) -> Option<Connection> {
 fn connection(reader: &Reader<'_>) -> Option<Connection> {
     let versions = reader.one(&SPOKEN);
     let weak = reader.one(&ALLOW_WEAK);
-    let (local, remote) = (authentication::local(reader, weak), authentication::remote(reader, weak));
+    let (local, further_own) = authentication::local(reader, weak);
+    let (remote, further_peer) = authentication::remote(reader, weak);
     let connection = Connection {
         name: reader.name().to_owned(),
         versions,
@@ -72,9 +74,13 @@ fn connection(reader: &Reader<'_>) -> Option<Connection> {
         virtual_addresses: reader.many(&VIPS),
         pools: reader.many(&POOLS),
         configuration: reader.one(&CONFIGURATION),
+        further_own,
+        further_peer,
+        ppk: authentication::ppk(reader),
+        childless: reader.one(&CHILDLESS_START),
         xauth: authentication::xauth(reader, versions),
-        own: local.credentials,
-        peer: remote.credentials,
+        own: local.own,
+        peer: remote.peer,
         proposals: ike_proposals(reader, versions, weak),
         encap: reader.one(&ENCAPSULATION),
         fragmentation: reader.one(&FRAGMENTED),
@@ -374,6 +380,23 @@ fn pool(reader: &Reader<'_>) -> Option<Pool> {
     (!reader.faults.has_error_in(&reader.path)).then_some(pool)
 }
 
+/// Both ends call a post-quantum pre-shared key by its name, and half of its bits are lost to a quantum computer.
+fn check_ppk(reader: &Reader<'_>, names: &[IdentityPattern], secret: &Secret<Vec<u8>>) {
+    if !names.iter().any(|name| matches!(name, IdentityPattern::Exact(_))) {
+        reader.section_error(
+            format!("`{}` does not say what both ends call it", reader.name()),
+            "add `id = …`",
+        );
+    }
+    if secret.len() < SHORT_PPK_LEN {
+        let message = format!(
+            "of a key of fewer than {SHORT_PPK_LEN} octets a quantum computer leaves less than 128 bits (RFC 8784 §6)"
+        );
+        let help = "`openssl rand -base64 32` makes a good one";
+        reader.faults.warning(reader.place(&PPK_VALUE.row), &reader.key(PPK_VALUE.row.name), message, help);
+    }
+}
+
 fn shared_secret(reader: &Reader<'_>) -> Option<SharedSecret> {
     let owners = reader.family(&SECRET_ID);
     let secret = reader.maybe(&SECRET_VALUE);
@@ -381,8 +404,14 @@ fn shared_secret(reader: &Reader<'_>) -> Option<SharedSecret> {
         reader.section_error(format!("`{}` has no `secret`", reader.name()), "");
     }
     let secret = secret?;
-    let kind =
-        if reader.name().starts_with("xauth") { SecretKind::Password } else { SecretKind::PreSharedKey };
+    let kind = match reader.name() {
+        name if name.starts_with("xauth") => SecretKind::Password,
+        name if name.starts_with("ppk") => SecretKind::PostQuantum,
+        _ => SecretKind::PreSharedKey,
+    };
+    if kind == SecretKind::PostQuantum {
+        check_ppk(reader, &owners, &secret);
+    }
     if kind == SecretKind::Password && owners.is_empty() {
         reader
             .section_error(format!("`{}` does not say whose password it is", reader.name()), "add `id = …`");

@@ -88,11 +88,6 @@ impl Row {
         Row::without_effect(name, shape, Status::Refused { harmless, reason })
     }
 
-    /// Makes the row of a key that has nothing to decide.
-    pub(crate) const fn moot(name: &'static str, shape: &'static str, doc: &'static str) -> Row {
-        Row { name, shape, arity: Arity::One, absent: Absent::Nothing, doc, status: Status::Honoured }
-    }
-
     const fn without_effect(name: &'static str, shape: &'static str, status: Status) -> Row {
         Row { name, shape, arity: Arity::Any, absent: Absent::Nothing, doc: "", status }
     }

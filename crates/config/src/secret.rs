@@ -14,6 +14,8 @@ pub enum SecretKind {
     PreSharedKey,
     /// It proves who a user is (XAuth).
     Password,
+    /// It is mixed into the keys of IKE SAs (RFC 8784); its owners are its names.
+    PostQuantum,
 }
 
 /// A secret and those who share it.
@@ -34,8 +36,9 @@ pub struct SharedSecret {
 impl SharedSecret {
     /// Tells whether the secret could fit a peer of a connection with these identities.
     pub(crate) fn could_fit(&self, local: Option<&Identity>, remote: &IdentityPattern) -> bool {
-        if self.kind == SecretKind::Password {
-            return false;
+        match self.kind {
+            SecretKind::PreSharedKey => {}
+            SecretKind::Password | SecretKind::PostQuantum => return false,
         }
         let IdentityPattern::Exact(remote) = remote else {
             return true;

@@ -492,8 +492,8 @@ site.conf:1:15: error: `c` does not say how its remote end authenticates
         ]
     );
     assert_eq!(
-        faults_of_connection("local-2 { auth = psk }\nchildren { n { } }"),
-        ["error: connections.c.local-2: a second round of authentication (RFC 4739) is not supported yet"]
+        faults_of_connection("version = 1\nlocal-2 { auth = psk }\nchildren { n { } }"),
+        ["error: connections.c.local-2: IKEv1 knows one round of authentication; write `version = 2`"]
     );
     assert_eq!(
         faults_of_connection(""),
@@ -909,7 +909,10 @@ fn a_load_shared_message_is_a_secret() {
     let sentences: Vec<_> = faults.iter().map(config::Fault::sentence).collect();
     assert_eq!(
         sentences,
-        ["type: secrets of type `EAP` are not used yet; only ike and xauth are", "data: the secret is empty"]
+        [
+            "type: secrets of type `EAP` are not used yet; only ike, xauth and ppk are",
+            "data: the secret is empty"
+        ]
     );
 }
 

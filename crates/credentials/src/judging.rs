@@ -51,10 +51,11 @@ impl Credentials {
     /// # Errors
     /// Nobody does; one sentence.
     pub fn judge(&self, request: &TrustRequest, now: Time) -> Result<Judgement, String> {
-        let Authentication::Signature(terms) = &request.connection.remote_authentication else {
+        let Some(Authentication::Signature(terms)) = request.connection.peer_authentication(request.round)
+        else {
             return Err(format!("{} is not to prove itself by a signature", request.remote));
         };
-        let wishes = self.wishes(&request.connection.name);
+        let wishes = self.wishes(&request.connection.name, request.round);
         let scheme = request.algorithm.as_deref().map(algorithm::scheme_from_der).transpose();
         let scheme = scheme.map_err(|unknown| format!("{} signs with {unknown}", request.remote))?;
         let weak = weak(terms);

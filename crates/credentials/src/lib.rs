@@ -56,6 +56,8 @@ pub struct Wishes {
     pub policies: Vec<ObjectIdentifier>,
     /// What follows where nobody knows whether a certificate is revoked.
     pub revocation: Strictness,
+    /// The same for the rounds of authentication after the first (RFC 4739).
+    pub further: Vec<Wishes>,
 }
 
 impl Default for Wishes {
@@ -68,6 +70,17 @@ impl Default for Wishes {
             anchors: Vec::new(),
             policies: Vec::new(),
             revocation: Strictness::Relaxed,
+            further: Vec::new(),
+        }
+    }
+}
+
+impl Wishes {
+    /// Gives those of a round, from 0 up.
+    fn in_round(&self, round: usize) -> Option<&Wishes> {
+        match round.checked_sub(1) {
+            None => Some(self),
+            Some(further) => self.further.get(further),
         }
     }
 }
@@ -78,8 +91,9 @@ impl Credentials {
         self.anchors.iter().map(authority_id).collect()
     }
 
-    fn wishes(&self, connection: &str) -> Arc<Wishes> {
-        self.connections.get(connection).cloned().unwrap_or_default()
+    fn wishes(&self, connection: &str, round: usize) -> Wishes {
+        let wishes = self.connections.get(connection).and_then(|wishes| wishes.in_round(round));
+        wishes.cloned().unwrap_or_default()
     }
 
     /// Answers a question of the engine by what is at hand; `None` if it is not about credentials.

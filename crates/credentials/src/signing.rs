@@ -21,7 +21,7 @@ impl Credentials {
     /// # Errors
     /// We have no key for it, or none that the peer and the connection allow; one sentence.
     pub fn sign(&self, request: &SignRequest) -> Result<Signed, String> {
-        let wishes = self.wishes(&request.connection.name);
+        let wishes = self.wishes(&request.connection.name, request.round);
         let wanted = request.authorities.as_deref().unwrap_or_default();
         let mut candidates = self.candidates(request, &wishes)?;
         // A stable sort: of equals the first that is configured.

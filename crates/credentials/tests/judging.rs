@@ -26,6 +26,7 @@ fn claim(remote: &str, certificates: &[&Certificate]) -> TrustRequest {
     connection.remote_authentication = Authentication::Signature(SignatureTerms::ANY);
     TrustRequest {
         connection: Arc::new(connection),
+        round: 0,
         remote: name(remote),
         certificates: certificates.iter().map(|certificate| payload(certificate)).collect(),
         algorithm: algorithm::scheme_to_der(SignatureScheme::Ed25519),

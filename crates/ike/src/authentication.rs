@@ -32,6 +32,23 @@ impl PeerAuthenticated {
         self.user.as_ref().unwrap_or(&self.remote)
     }
 
+    /// Joins what it proved in a round to what it proved in those before (RFC 4739): it is who it said first, and speaks for
+    /// what every certificate allows.
+    pub(crate) fn after(self, before: Option<PeerAuthenticated>) -> PeerAuthenticated {
+        let Some(before) = before else { return self };
+        let addresses = match (before.addresses, self.addresses) {
+            (Some(before), Some(after)) => {
+                let common = |range: &AddressRange| {
+                    let range = *range;
+                    before.iter().filter_map(move |other| other.intersection(&range)).collect::<Vec<_>>()
+                };
+                Some(after.iter().flat_map(common).collect())
+            }
+            (before, after) => before.or(after),
+        };
+        PeerAuthenticated { local: before.local, remote: before.remote, addresses, ..self }
+    }
+
     /// Gives by which identities the two ends proved themselves first: ours and the peer's.
     pub(crate) fn devices(&self) -> (&Identity, &Identity) {
         (&self.local, &self.remote)

@@ -35,6 +35,14 @@ pub struct Connection {
     pub local_authentication: Authentication,
     /// How the peer must.
     pub remote_authentication: Authentication,
+    /// How we prove further identities after the first, in version 2 (RFC 4739).
+    pub further_own: Vec<OwnRound>,
+    /// How the peer must.
+    pub further_peer: Vec<PeerRound>,
+    /// The post-quantum pre-shared key that is mixed into the keys, in version 2 (RFC 8784).
+    pub ppk: Option<PpkTerms>,
+    /// Whether an IKE SA begins without a Child SA, in version 2 (RFC 6023).
+    pub childless: Childless,
     /// Which end's user gives a password besides, in version 1.
     pub xauth: Xauth,
     /// The virtual addresses that we want of the peer; an unspecified one is any of its family.
@@ -100,12 +108,65 @@ impl Connection {
         self.local_identity.clone().unwrap_or_else(|| Identity::from(path.local.ip()))
     }
 
-    /// Gives who the peer should be, for finding the secret before it has told.
-    pub(crate) fn expected_identity(&self, path: Path) -> Identity {
-        match &self.remote_identity {
-            IdentityPattern::Exact(identity) => identity.clone(),
+    /// Gives how often we prove an identity (RFC 4739).
+    pub(crate) fn own_rounds(&self) -> usize {
+        1 + self.further_own.len()
+    }
+
+    /// Gives how often the peer must.
+    pub(crate) fn peer_rounds(&self) -> usize {
+        1 + self.further_peer.len()
+    }
+
+    /// Gives how we prove who we are in a round, from 0 up; after the last there is none.
+    pub(crate) fn own_authentication(&self, round: usize) -> Option<&Authentication> {
+        match round.checked_sub(1) {
+            None => Some(&self.local_authentication),
+            Some(further) => self.further_own.get(further).map(|round| &round.authentication),
+        }
+    }
+
+    /// Gives who we say we are in a round.
+    pub(crate) fn own_identity_in(&self, round: usize, path: Path) -> Identity {
+        let further = round.checked_sub(1).and_then(|further| self.further_own.get(further));
+        match further.and_then(|round| round.identity.clone()) {
+            Some(identity) => identity,
+            None => self.own_identity(path),
+        }
+    }
+
+    /// Gives who the peer must be in a round, and how it must prove that; after the last there is none.
+    pub(crate) fn peer_round(&self, round: usize) -> Option<(&IdentityPattern, &Authentication)> {
+        match round.checked_sub(1) {
+            None => Some((&self.remote_identity, &self.remote_authentication)),
+            Some(further) => {
+                self.further_peer.get(further).map(|round| (&round.identity, &round.authentication))
+            }
+        }
+    }
+
+    /// Gives who the peer should be in a round, or in its last, for finding the secret before it has told.
+    pub(crate) fn expected_identity_in(&self, round: usize, path: Path) -> Identity {
+        match self.peer_round(round.min(self.further_peer.len())) {
+            Some((IdentityPattern::Exact(identity), _)) => identity.clone(),
             _ => Identity::from(path.remote.ip()),
         }
+    }
+
+    /// Gives how the peer must prove who it is in a round, from 0 up; after the last there is none.
+    pub fn peer_authentication(&self, round: usize) -> Option<&Authentication> {
+        self.peer_round(round).map(|(_, authentication)| authentication)
+    }
+
+    /// Gives all the ways in which the peer must prove who it is.
+    pub(crate) fn peer_authentications(&self) -> impl Iterator<Item = &Authentication> {
+        let further = self.further_peer.iter().map(|round| &round.authentication);
+        std::iter::once(&self.remote_authentication).chain(further)
+    }
+
+    /// Gives who the peer should be, for finding the secret before it has told.
+    pub(crate) fn expected_identity(&self, path: Path) -> Identity {
+        self.expected_identity_in(0, path)
     }
 }
 
@@ -181,6 +242,55 @@ impl fmt::Display for Authentication {
     }
 }
 
+/// A round of authentication of ours after the first (RFC 4739).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnRound {
+    /// Who we say we are; `None` is whom we say in the first.
+    pub identity: Option<Identity>,
+    /// How we prove it.
+    pub authentication: Authentication,
+}
+
+/// A round of authentication of the peer's after the first (RFC 4739).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerRound {
+    /// Who the peer must be.
+    pub identity: IdentityPattern,
+    /// How it must prove it.
+    pub authentication: Authentication,
+}
+
+/// Which post-quantum pre-shared key (PPK) a connection uses (RFC 8784).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PpkTerms {
+    /// Its name. Who begins needs one that is exact; a peer that begins may name any that fits.
+    pub id: IdentityPattern,
+    /// What follows where the peer has none.
+    pub need: PpkNeed,
+}
+
+/// Whether an IKE SA begins without a Child SA (RFC 6023), whose children come one by one afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Childless {
+    /// If the peer wants it so, or somebody wants no child.
+    Allow,
+    /// If the peer takes it.
+    Prefer,
+    /// Always.
+    Force,
+    /// Never, as far as the peer begins.
+    Never,
+}
+
+/// What follows where a peer does not have the post-quantum pre-shared key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PpkNeed {
+    /// It goes without.
+    Optional,
+    /// It is refused.
+    Required,
+}
+
 /// Which end's user gives a name and a password after phase 1 (XAuth; version 1 only).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Xauth {
@@ -208,6 +318,8 @@ pub enum SecretKind {
     PreSharedKey,
     /// It proves who a user is; its owners are the names that he may give.
     Password,
+    /// It is mixed into the keys of IKE SAs (RFC 8784); its owners are its names.
+    PostQuantum,
 }
 
 /// A secret and those who share it.

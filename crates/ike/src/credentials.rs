@@ -27,6 +27,8 @@ pub type AuthorityId = [u8; limits::AUTHORITY_ID_LEN];
 pub struct SignRequest {
     /// The connection that it is for.
     pub connection: Arc<Connection>,
+    /// The round of our authentication, from 0 up (RFC 4739).
+    pub round: usize,
     /// Who we say we are.
     pub local: Identity,
     /// What is to be signed.
@@ -64,6 +66,8 @@ pub struct Signed {
 pub struct TrustRequest {
     /// The connection that it is for.
     pub connection: Arc<Connection>,
+    /// The round of its authentication, from 0 up (RFC 4739).
+    pub round: usize,
     /// Who the peer says it is.
     pub remote: Identity,
     /// What it sent as certificates, in its order.
@@ -114,7 +118,7 @@ impl SignRequest {
     /// # Errors
     /// There is nothing.
     pub fn scheme(&self, key: &dyn VerifyingKey) -> Result<SignatureScheme, NoScheme> {
-        let Authentication::Signature(terms) = &self.connection.local_authentication else {
+        let Some(Authentication::Signature(terms)) = self.connection.own_authentication(self.round) else {
             return Err(NoScheme::NotConfigured(self.connection.name.clone()));
         };
         let bits = key.bits();

@@ -77,11 +77,11 @@ pub enum Command {
     UnloadPool(String),
     /// Says which addresses this host has now, and that its routes may be others than before.
     HostChanged(Vec<IpAddr>),
-    /// Brings a connection up, and of its children this one, or the first: an IKE SA without a child is not made yet.
+    /// Brings a connection up, and of its children this one.
     Initiate {
         /// The connection's name.
         connection: String,
-        /// The child's name.
+        /// The child's name; `None` wants an IKE SA without a Child SA (RFC 6023), or in version 1 the first child.
         child: Option<String>,
         /// Comes back when it is up or has failed.
         ticket: Ticket,

@@ -43,9 +43,9 @@ mod v2;
 mod virtual_addresses;
 
 pub use connection::{
-    Authentication, ChildConfig, CloseAction, Compress, ConfigurationMode, Connection, Encap, Fragmentation,
-    Mobike, PathProbing, PeerAddresses, SecretKind, SelectorTemplate, SharedSecret, StartAction, Truncation,
-    Unique, Versions, Xauth,
+    Authentication, ChildConfig, Childless, CloseAction, Compress, ConfigurationMode, Connection, Encap,
+    Fragmentation, Mobike, OwnRound, PathProbing, PeerAddresses, PeerRound, PpkNeed, PpkTerms, SecretKind,
+    SelectorTemplate, SharedSecret, StartAction, Truncation, Unique, Versions, Xauth,
 };
 pub use credentials::{AuthorityId, NoScheme, SignRequest, SignatureForm, Signed, TrustRequest, TrustedKey};
 pub use endpoint::{Counters, Endpoint, Settings, SpiSource};

@@ -38,6 +38,8 @@ pub struct IkeSaStatus {
     pub remote_user: Option<Identity>,
     /// Where else the peer can be reached, if the addresses of both ends may change (RFC 4555); `None` if they may not.
     pub mobile: Option<Vec<IpAddr>>,
+    /// The post-quantum pre-shared key that is in its keys, by name (RFC 8784).
+    pub ppk: Option<Identity>,
     /// The virtual addresses of both ends.
     pub inside: Inside,
     /// The algorithms; `None` until they are agreed.

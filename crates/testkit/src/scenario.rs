@@ -8,9 +8,10 @@ use std::time::Duration;
 use credentials::Credentials;
 use crypto::Secret;
 use ike::{
-    Authentication, ChildConfig, CloseAction, Compress, ConfigurationMode, Connection, Encap, Fragmentation,
-    Identity, IdentityPattern, Lifetimes, Mobike, PathProbing, PeerAddresses, Phase1Mode, Pool, SecretKind,
-    SelectorTemplate, Settings, SharedSecret, StartAction, Truncation, Unique, Versions, Xauth,
+    Authentication, ChildConfig, Childless, CloseAction, Compress, ConfigurationMode, Connection, Encap,
+    Fragmentation, Identity, IdentityPattern, Lifetimes, Mobike, PathProbing, PeerAddresses, Phase1Mode,
+    Pool, SecretKind, SelectorTemplate, Settings, SharedSecret, StartAction, Truncation, Unique, Versions,
+    Xauth,
 };
 use sa::{
     AddressRange, Handling, IpProtocol, Lifetime, Mode, PortRange, Proposal, ProposalProtocol,
@@ -55,6 +56,8 @@ pub struct Gateway {
     pub pools: Vec<Pool>,
     /// The users whose passwords it knows.
     pub passwords: Vec<(String, String)>,
+    /// The post-quantum pre-shared keys that it knows, by name.
+    pub ppks: Vec<(String, Vec<u8>)>,
     /// The certificates and keys that it has and trusts.
     pub credentials: Credentials,
 }
@@ -223,6 +226,10 @@ impl Gateway {
                 remote_identity: IdentityPattern::Exact(name(side.other())),
                 local_authentication: Authentication::PreSharedKey,
                 remote_authentication: Authentication::PreSharedKey,
+                further_own: Vec::new(),
+                further_peer: Vec::new(),
+                ppk: None,
+                childless: Childless::Allow,
                 xauth: Xauth::None,
                 virtual_addresses: Vec::new(),
                 pools: Vec::new(),
@@ -241,6 +248,7 @@ impl Gateway {
             secret: b"the two gateways know this".to_vec(),
             pools: Vec::new(),
             passwords: Vec::new(),
+            ppks: Vec::new(),
             credentials: Credentials::default(),
         }
     }
@@ -278,7 +286,13 @@ impl Gateway {
             owners: vec![IdentityPattern::parse(user).expect("the test's own user")],
             secret: Secret::from(password.as_bytes().to_vec()),
         });
-        std::iter::once(shared).chain(passwords).collect()
+        let ppks = self.ppks.iter().map(|(name, key)| SharedSecret {
+            name: format!("ppk-{name}"),
+            kind: SecretKind::PostQuantum,
+            owners: vec![IdentityPattern::parse(name).expect("the test's own name")],
+            secret: Secret::from(key.clone()),
+        });
+        std::iter::once(shared).chain(passwords).chain(ppks).collect()
     }
 }
 

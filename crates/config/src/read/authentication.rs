@@ -4,66 +4,69 @@ use sa::{Identity, IdentityPattern, SignatureTerms, WeakSignatures};
 
 use super::materials::{materials, section_materials};
 use crate::connection::{
-    Authentication, Method, OwnCredentials, PeerCredentials, Versions, WeakAlgorithms, Xauth,
+    Authentication, Method, OwnCredentials, OwnRound, PeerCredentials, PeerRound, PpkNeed, PpkTerms,
+    Versions, WeakAlgorithms, Xauth,
 };
 use crate::material::Folder;
 use crate::reader::Reader;
 use crate::schema::Row;
 use crate::table::authentication::*;
+use crate::table::connection::{PPK_ID, PPK_REQUIRED};
 
-/// Who we are.
-pub(super) struct Local {
-    pub(super) identity: Option<Identity>,
-    pub(super) authentication: Authentication,
-    pub(super) credentials: OwnCredentials,
-}
-
-/// Who the peer must be.
-pub(super) struct Remote {
-    pub(super) identity: IdentityPattern,
-    pub(super) authentication: Authentication,
-    pub(super) credentials: PeerCredentials,
-}
-
-/// Reads `local`.
-pub(super) fn local(connection: &Reader<'_>, weak: WeakAlgorithms) -> Local {
-    let Some(round) = only_round(connection, "local") else {
-        let credentials = OwnCredentials::default();
-        return Local { identity: None, authentication: Authentication::PreSharedKey, credentials };
+/// Reads `local`, round by round; there is at least one.
+pub(super) fn local(connection: &Reader<'_>, weak: WeakAlgorithms) -> (OwnRound, Vec<OwnRound>) {
+    let mut rounds = device_rounds(connection, "local");
+    rounds.sort_by_key(|round| round.maybe(&LOCAL_ROUND).unwrap_or_default());
+    let mut read = rounds.iter().map(|round| own_round(round, weak));
+    let nothing = || OwnRound {
+        identity: None,
+        authentication: Authentication::PreSharedKey,
+        own: OwnCredentials::default(),
     };
-    let mut certificates = materials(&round, &LOCAL_CERTS, Folder::X509);
-    certificates.extend(section_materials(&round, "cert", &OWN_CERTIFICATE_FILE, Folder::X509));
-    let keys = materials(&round, &LOCAL_PUBKEYS, Folder::PublicKey);
-    Local {
-        identity: local_identity(&round),
-        authentication: authentication(&round, &LOCAL_AUTH.row, round.one(&LOCAL_AUTH), weak),
-        credentials: OwnCredentials { certificates, keys },
+    (read.next().unwrap_or_else(nothing), read.collect())
+}
+
+fn own_round(round: &Reader<'_>, weak: WeakAlgorithms) -> OwnRound {
+    let mut certificates = materials(round, &LOCAL_CERTS, Folder::X509);
+    certificates.extend(section_materials(round, "cert", &OWN_CERTIFICATE_FILE, Folder::X509));
+    let keys = materials(round, &LOCAL_PUBKEYS, Folder::PublicKey);
+    OwnRound {
+        identity: local_identity(round),
+        authentication: authentication(round, &LOCAL_AUTH.row, round.one(&LOCAL_AUTH), weak),
+        own: OwnCredentials { certificates, keys },
     }
 }
 
-/// Reads `remote`.
-pub(super) fn remote(connection: &Reader<'_>, weak: WeakAlgorithms) -> Remote {
-    let Some(round) = only_round(connection, "remote") else {
-        let credentials = PeerCredentials::default();
-        let authentication = Authentication::PreSharedKey;
-        return Remote { identity: IdentityPattern::Any, authentication, credentials };
+/// Reads `remote`, round by round; there is at least one.
+pub(super) fn remote(connection: &Reader<'_>, weak: WeakAlgorithms) -> (PeerRound, Vec<PeerRound>) {
+    let mut rounds = device_rounds(connection, "remote");
+    rounds.sort_by_key(|round| round.maybe(&REMOTE_ROUND).unwrap_or_default());
+    let mut read = rounds.iter().map(|round| peer_round(round, weak));
+    let nothing = || PeerRound {
+        identity: IdentityPattern::Any,
+        authentication: Authentication::PreSharedKey,
+        peer: PeerCredentials::default(),
     };
-    let mut certificates = materials(&round, &REMOTE_CERTS, Folder::X509);
-    certificates.extend(section_materials(&round, "cert", &PEER_CERTIFICATE_FILE, Folder::X509));
-    let mut authorities = materials(&round, &REMOTE_CACERTS, Folder::X509Ca);
-    authorities.extend(section_materials(&round, "cacert", &PEER_CERTIFICATE_FILE, Folder::X509Ca));
-    let authentication = authentication(&round, &REMOTE_AUTH.row, round.one(&REMOTE_AUTH), weak);
-    let credentials = PeerCredentials {
+    (read.next().unwrap_or_else(nothing), read.collect())
+}
+
+fn peer_round(round: &Reader<'_>, weak: WeakAlgorithms) -> PeerRound {
+    let mut certificates = materials(round, &REMOTE_CERTS, Folder::X509);
+    certificates.extend(section_materials(round, "cert", &PEER_CERTIFICATE_FILE, Folder::X509));
+    let mut authorities = materials(round, &REMOTE_CACERTS, Folder::X509Ca);
+    authorities.extend(section_materials(round, "cacert", &PEER_CERTIFICATE_FILE, Folder::X509Ca));
+    let authentication = authentication(round, &REMOTE_AUTH.row, round.one(&REMOTE_AUTH), weak);
+    let peer = PeerCredentials {
         certificates,
-        keys: materials(&round, &REMOTE_PUBKEYS, Folder::PublicKey),
+        keys: materials(round, &REMOTE_PUBKEYS, Folder::PublicKey),
         authorities,
         policies: round.many(&CERT_POLICY),
         revocation: round.one(&REVOCATION),
     };
     if authentication == Authentication::PreSharedKey {
-        check_constraints(&round);
+        check_constraints(round);
     }
-    Remote { identity: round.one(&REMOTE_ID), authentication, credentials }
+    PeerRound { identity: round.one(&REMOTE_ID), authentication, peer }
 }
 
 /// Whoever wants a certificate of the peer must not be content with a secret.
@@ -112,11 +115,11 @@ pub(super) fn xauth(connection: &Reader<'_>, versions: Versions) -> Xauth {
     }
 }
 
-/// Finds the one section that says how an end's device authenticates.
-fn only_round<'a>(connection: &Reader<'a>, end: &str) -> Option<Reader<'a>> {
+/// Finds the sections that say how an end's device authenticates.
+fn device_rounds<'a>(connection: &Reader<'a>, end: &str) -> Vec<Reader<'a>> {
     let (devices, users) = rounds(connection, end);
-    if let Some(second) = devices.get(1).or(users.get(1)) {
-        second.section_error("a second round of authentication (RFC 4739) is not supported yet", "");
+    if let Some(second) = users.get(1) {
+        second.section_error("one user gives a password, not two", "");
     }
     if devices.is_empty() {
         let when = if users.is_empty() { "" } else { " before its user does" };
@@ -125,11 +128,25 @@ fn only_round<'a>(connection: &Reader<'a>, end: &str) -> Option<Reader<'a>> {
             format!("add `{end} {{ auth = psk }}`"),
         );
     }
-    devices.into_iter().next()
+    devices
+}
+
+/// Reads which post-quantum pre-shared key is mixed in.
+pub(super) fn ppk(connection: &Reader<'_>) -> Option<PpkTerms> {
+    let (id, need) = (connection.maybe(&PPK_ID), connection.one(&PPK_REQUIRED));
+    if id.is_none() && need == PpkNeed::Required {
+        let message = "a post-quantum pre-shared key is required, but not named";
+        connection.error(
+            &PPK_REQUIRED.row,
+            message,
+            "name it with `ppk_id`; `ppk_id = %any` takes any that is known",
+        );
+    }
+    Some(PpkTerms { id: id?, need })
 }
 
 /// Gives the sections about an end's device, and those about its user.
-fn rounds<'a>(connection: &Reader<'a>, end: &str) -> (Vec<Reader<'a>>, Vec<Reader<'a>>) {
+pub(super) fn rounds<'a>(connection: &Reader<'a>, end: &str) -> (Vec<Reader<'a>>, Vec<Reader<'a>>) {
     let is_device = |round: &Reader<'_>| !round.says(&LOCAL_AUTH.row, |text| text.starts_with("xauth"));
     connection.sections(end).into_iter().partition(is_device)
 }

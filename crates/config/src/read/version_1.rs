@@ -9,7 +9,7 @@ use crate::connection::{Connection, Fragmentation, Phase1Mode, Versions, WeakAlg
 use crate::reader::Reader;
 use crate::schema::ListKey;
 use crate::table::child::{BUNDLE, LOCAL_TS, MODE, REMOTE_TS};
-use crate::table::connection::{AGGRESSIVE, FRAGMENTED, POOLS, PROPOSALS, VIPS};
+use crate::table::connection::{AGGRESSIVE, FRAGMENTED, POOLS, PPK_ID, PROPOSALS, VIPS};
 
 /// Reads how phase 1 goes. Aggressive mode with a pre-shared key is a decision like that for a weak algorithm.
 pub(super) fn phase_1(reader: &Reader<'_>, versions: Versions, weak: WeakAlgorithms) -> Phase1Mode {
@@ -79,6 +79,16 @@ fn check_version_1(reader: &Reader<'_>, connection: &Connection) {
     if !connection.proposals.is_empty() && !connection.proposals.iter().any(has_numbers) {
         let message = "IKEv1 has no number for any of these combinations: its phase 1 knows no AEAD";
         reader.error(&PROPOSALS.row, message, "write a cipher and a hash, as in aes256-sha256-modp2048");
+    }
+    for end in ["local", "remote"] {
+        let (devices, _) = super::authentication::rounds(reader, end);
+        if let Some(second) = devices.get(1) {
+            second.section_error("IKEv1 knows one round of authentication", "write `version = 2`");
+        }
+    }
+    if reader.has(&PPK_ID.row) {
+        let message = "post-quantum pre-shared keys of RFC 8784 belong to IKEv2: that of IKEv1 is as good as its secret";
+        reader.error(&PPK_ID.row, message, "write `version = 2`, or leave it out");
     }
     for_children(reader, connection, check_child);
 }

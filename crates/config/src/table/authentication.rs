@@ -5,7 +5,7 @@ use sa::IdentityPattern;
 use crate::connection::{METHOD, Method, POLICY, REVOCATIONS, Revocation};
 use crate::identity::PATTERN;
 use crate::schema::{Absent, Key, ListKey, Name, OptionalKey, Row, Status, section};
-use crate::value::NAME;
+use crate::value::{COUNT, NAME};
 
 section! {
     LOCAL = "connections.<conn>.local<suffix>", Status::Honoured, "Who we are and how we prove it.";
@@ -32,6 +32,11 @@ section! {
              any of our certificates that is for id and whose key is there may be used.",
             "",
         );
+        LOCAL_ROUND: OptionalKey<u32> = OptionalKey::new(
+            "round", COUNT, Absent::Follows("the order of the sections"),
+            "Where this section comes among several: each of them is a round of authentication (RFC 4739), in which another \
+             identity is proven, or the same once more by other means; lowest first. In IKEv1 there is one.",
+        );
         LOCAL_PUBKEYS: ListKey<String> = ListKey::new(
             "pubkeys", NAME, "",
             "Our public keys, files of pubkey/, for peers that know them without a certificate.",
@@ -39,7 +44,6 @@ section! {
         );
     }
     others [
-        Row::moot("round", "number", "Orders several rounds of authentication; there is only one so far."),
         Row::ignored("eap_id", "identity", &[], EAP_ONLY),
         Row::ignored("aaa_id", "identity", &[], EAP_ONLY),
     ]
@@ -72,6 +76,10 @@ section! {
             "The CAs of which one must have certified the peer, files of x509ca/. Without it, all in there are trusted.",
             "",
         );
+        REMOTE_ROUND: OptionalKey<u32> = OptionalKey::new(
+            "round", COUNT, Absent::Follows("the order of the sections"),
+            "Where this section comes among several: the peer must prove all of them (RFC 4739), lowest first.",
+        );
         REMOTE_PUBKEYS: ListKey<String> = ListKey::new(
             "pubkeys", NAME, "",
             "Public keys of which the peer may have one without a certificate, files of pubkey/.",
@@ -90,7 +98,6 @@ section! {
         );
     }
     others [
-        Row::moot("round", "number", "Orders several rounds of authentication; there is only one so far."),
         Row::ignored("eap_id", "identity", &["%any"], EAP_ONLY),
         Row::refused("groups", "names", &[], "group membership is not checked yet, so anybody with the secret would pass"),
         Row::refused("ca_id", "identity", &[], "the name of a CA is not compared yet, so name its certificate in cacerts"),

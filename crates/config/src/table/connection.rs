@@ -3,17 +3,22 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use sa::IdentityPattern;
+
 use super::authentication::{LOCAL, REMOTE};
 use super::child::CHILDREN;
 use crate::address::ADDRESS;
 use crate::connection::{
-    ENCAP, FRAGMENTATION, MOBILITY, PATH_PROBING, PHASE_1, PULL, UNIQUE, VERSION, WEAK, WeakAlgorithms,
+    CHILDLESS, ENCAP, FRAGMENTATION, MOBILITY, PATH_PROBING, PHASE_1, PPK_NEED, PULL, UNIQUE, VERSION, WEAK,
+    WeakAlgorithms,
 };
+use crate::identity::PATTERN;
 use crate::pool::IP;
 use crate::schema::{Absent, Key, ListKey, Name, OptionalKey, Row, Status, section};
 use crate::value::{COUNT, NAME, PORT, TIME};
 use crate::{
-    AddressSpec, ConfigurationMode, Encap, Fragmentation, Mobike, PathProbing, Phase1Mode, Unique, Versions,
+    AddressSpec, Childless, ConfigurationMode, Encap, Fragmentation, Mobike, PathProbing, Phase1Mode,
+    PpkNeed, Unique, Versions,
 };
 
 section! {
@@ -131,6 +136,24 @@ section! {
             "rand_time", TIME, Absent::Follows("over_time, at most a tenth of rekey_time"),
             "Up to this much is taken off rekey_time at random, so that the two ends do not begin at the same moment.",
         );
+        PPK_ID: OptionalKey<IdentityPattern> = OptionalKey::new(
+            "ppk_id", PATTERN, Absent::Nothing,
+            "The post-quantum pre-shared key (RFC 8784) that is mixed into the keys, by its id among the secrets: whoever records \
+             the messages, and some day breaks the key exchange, has nothing without it. Of a peer that begins, a name with a star, \
+             or %any, takes every key that fits and is known. It is mixed in when an IKE SA is made, and stays in what replaces it.",
+        );
+        PPK_REQUIRED: Key<PpkNeed> = Key::new(
+            "ppk_required", PPK_NEED, "no",
+            "Whether a peer without that key is refused.",
+            "RFC 8784 §4: first all gateways are given the key, and only then is it required of them.",
+        );
+        CHILDLESS_START: Key<Childless> = Key::new(
+            "childless", CHILDLESS, "allow",
+            "Whether an IKE SA begins without a Child SA (RFC 6023), whose children come one by one afterwards, each with a key \
+             exchange of its own where its proposals have groups: allow lets a peer begin so, prefer begins so where the peer takes \
+             it, force begins so and takes nothing else, never lets no peer begin so.",
+            "It costs another exchange, and what it is for (waiting for traffic, status of links) is rare.",
+        );
         ALLOW_WEAK: Key<WeakAlgorithms> = Key::new(
             "allow_weak", WEAK, "no",
             "Whether this connection and its children may name algorithms that are known to be weak; ALGORITHMS says which \
@@ -148,16 +171,10 @@ section! {
             "reauthentication is not supported yet, so credentials would not be checked again"),
         Row::ignored("dscp", "six binary digits", &["000000"],
             "IKE packets keep the default class of service"),
-        Row::refused("childless", "allow, force or never", &["allow", "never"],
-            "IKE SAs without a first child (RFC 6023) are not supported yet"),
         Row::ignored("send_certreq", "yes or no", &["yes"],
             "a peer that signs is always told which CAs are trusted"),
         Row::ignored("send_cert", "always, ifasked or never", &["always", "ifasked"],
             "who signs always sends its certificate"),
-        Row::refused("ppk_id", "identity", &[],
-            "post-quantum preshared keys (RFC 8784) are not supported yet, so the keys would not have their strength"),
-        Row::refused("ppk_required", "yes or no", &["no"],
-            "post-quantum preshared keys (RFC 8784) are not supported yet, so the keys would not have their strength"),
         Row::refused("if_id_in", "number", &["0"],
             "interface ids belong to the kernel's data plane, so routing would differ from what you expect"),
         Row::refused("if_id_out", "number", &["0"],

@@ -20,7 +20,7 @@ section! {
         (Name::Prefix("eap"), UNUSED_SECRET),
         (Name::Prefix("xauth"), PASSWORD),
         (Name::Prefix("ntlm"), UNUSED_SECRET),
-        (Name::Prefix("ppk"), UNUSED_SECRET),
+        (Name::Prefix("ppk"), PPK_SECRET),
         (Name::Prefix("private"), KEY_PASSWORD),
         (Name::Prefix("rsa"), KEY_PASSWORD),
         (Name::Prefix("ecdsa"), KEY_PASSWORD),
@@ -63,9 +63,25 @@ section! {
     sections []
 }
 
+section! {
+    PPK_SECRET = "secrets.ppk<suffix>", Status::Honoured, "A post-quantum pre-shared key (RFC 8784).";
+    keys {
+        PPK_VALUE: OptionalKey<Secret<Vec<u8>>> = OptionalKey::new(
+            "secret", SECRET, Absent::Nothing,
+            "The key itself: 256 bits that nobody can guess, as from `openssl rand -base64 32`.",
+        );
+        PPK_NAME: OptionalKey<IdentityPattern> = OptionalKey::new(
+            "id*", PATTERN, Absent::Nothing,
+            "The name by which both ends call it; further ones are named id-1, id-2 and so on.",
+        );
+    }
+    others []
+    sections []
+}
+
 static UNUSED_SECRET: Section = Section {
     path: "secrets.<other><suffix>",
-    doc: "A secret for EAP, a token, or a post-quantum preshared key.",
+    doc: "A secret for EAP, or for a token.",
     keys: &[],
     others: &[],
     sections: &[],

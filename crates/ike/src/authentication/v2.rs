@@ -23,7 +23,7 @@ use super::PeerAuthenticated;
 use crate::context::Context;
 use crate::credentials::{AuthorityId, SignRequest, SignatureForm, Signed, TrustRequest, TrustedKey};
 use crate::error::Error;
-use crate::v2::keys::{IkeKeys, Nonces, SignedOctets, psk_auth};
+use crate::v2::keys::{IkeKeys, MixableKeys, Nonces, SignedOctets, psk_auth};
 use crate::{Connection, Identity, Role};
 
 /// What an IKE_SA_INIT exchange leaves for the AUTH payloads to sign.
@@ -38,6 +38,8 @@ pub(crate) struct Transcript {
     sk_pi: Secret<Vec<u8>>,
     sk_pr: Secret<Vec<u8>>,
     int_auth: IntAuth,
+    /// Beside what a proof that does not fit may have been made with another key, for sentences.
+    ppk: Option<Identity>,
 }
 
 /// The digests of the IKE_INTERMEDIATE exchanges so far (RFC 9242 §3.3.2).
@@ -57,6 +59,12 @@ pub(crate) struct PeerAbilities {
     pub authorities: Option<Vec<AuthorityId>>,
     /// Whether it signs both messages of IKE_SA_INIT, as we do (draft-ietf-ipsecme-ikev2-downgrade-prevention §6).
     pub signs_both: bool,
+    /// Whether both ends have said that they use post-quantum pre-shared keys (RFC 8784 §3).
+    pub uses_ppk: bool,
+    /// Whether it knows several rounds of authentication (RFC 4739 §3.1).
+    pub takes_rounds: bool,
+    /// Whether it takes an IKE_AUTH without a Child SA (RFC 6023 §3).
+    pub takes_childless: bool,
 }
 
 impl Transcript {
@@ -75,6 +83,7 @@ impl Transcript {
             sk_pi: keys.sk_pi.clone(),
             sk_pr: keys.sk_pr.clone(),
             int_auth: IntAuth::default(),
+            ppk: None,
         }
     }
 
@@ -90,6 +99,33 @@ impl Transcript {
     pub(crate) fn renew(&mut self, keys: &IkeKeys) {
         self.sk_pi = keys.sk_pi.clone();
         self.sk_pr = keys.sk_pr.clone();
+    }
+
+    /// Gives the keys that a post-quantum pre-shared key changes, SK_d among them.
+    pub(crate) fn mixable_keys(&self, sk_d: Secret<Vec<u8>>) -> MixableKeys {
+        MixableKeys { sk_d, sk_pi: self.sk_pi.clone(), sk_pr: self.sk_pr.clone() }
+    }
+
+    /// Proves by these keys from now on; `ppk` is the name of what was mixed into them.
+    pub(crate) fn prove_with(
+        &mut self,
+        sk_pi: Secret<Vec<u8>>,
+        sk_pr: Secret<Vec<u8>>,
+        ppk: Option<Identity>,
+    ) {
+        self.sk_pi = sk_pi;
+        self.sk_pr = sk_pr;
+        self.ppk = ppk;
+    }
+
+    /// Says what else may differ where a proof does not fit.
+    fn doubt(&self) -> String {
+        match &self.ppk {
+            Some(name) => {
+                format!(", or the two ends have different post-quantum pre-shared keys called {name}")
+            }
+            None => String::new(),
+        }
     }
 
     /// Gives the message id of what comes next, which is IKE_AUTH in the end: IKE_SA_INIT had 0.
@@ -153,13 +189,13 @@ pub(crate) enum Proving {
     Wanted(Box<SignRequest>),
 }
 
-/// Makes our AUTH payload, or says what is to be signed for it.
+/// Makes our AUTH payload of a round, or says what is to be signed for it.
 ///
 /// # Errors
 /// No secret is configured for the two identities.
 pub(crate) fn prove(
     cx: &Context,
-    connection: &Arc<Connection>,
+    (connection, round): (&Arc<Connection>, usize),
     transcript: &Transcript,
     suite: &IkeSuite,
     role: Role,
@@ -167,7 +203,10 @@ pub(crate) fn prove(
 ) -> Result<Proving, Error> {
     let body = local.to_wire().to_body();
     let signed = transcript.signed_by(role, &body);
-    match &connection.local_authentication {
+    let authentication = connection
+        .own_authentication(round)
+        .ok_or_else(|| Error::Local(format!("connection {} has no round {round}", connection.name)))?;
+    match authentication {
         crate::Authentication::PreSharedKey => {
             let secret = cx.shared_secret(local, remote).ok_or_else(|| {
                 Error::Local(format!("no pre-shared key is configured for {local} and {remote}"))
@@ -181,6 +220,7 @@ pub(crate) fn prove(
             let abilities = &transcript.abilities;
             Ok(Proving::Wanted(Box::new(SignRequest {
                 connection: Arc::clone(connection),
+                round,
                 local: local.clone(),
                 message: signed.to_vec(suite.prf.prf),
                 form: abilities.hashes.clone().map_or(SignatureForm::Numbered, SignatureForm::Named),
@@ -229,10 +269,14 @@ fn number_of(scheme: SignatureScheme) -> Option<AuthMethod> {
 /// Who the peer says it is, and how it proves that.
 pub(crate) struct Claim<'a> {
     pub connection: &'a Arc<Connection>,
+    /// The round of its authentication, from 0 up.
+    pub round: usize,
+    /// How it must prove itself in that.
+    pub wanted: &'a crate::Authentication,
     pub transcript: &'a Transcript,
     pub suite: &'a IkeSuite,
     pub our_role: Role,
-    pub local: &'a Identity,
+    pub local: Identity,
     /// Its ID payload as it came.
     pub identification: &'a Identification,
     /// Its AUTH payload.
@@ -255,7 +299,7 @@ impl Claim<'_> {
     /// # Errors
     /// The proof is of a kind that is not configured, no secret is configured, or it does not fit.
     pub(crate) fn verify(&self, cx: &Context) -> Result<Belief, Error> {
-        match (&self.connection.remote_authentication, self.proof.method) {
+        match (self.wanted, self.proof.method) {
             (crate::Authentication::PreSharedKey, AuthMethod::SHARED_KEY) => {
                 self.verify_secret(cx).map(Belief::Proven)
             }
@@ -272,6 +316,7 @@ impl Claim<'_> {
                     is_named.then(|| self.proof.signature_parts().map(|(algorithm, _)| algorithm.to_vec()));
                 Ok(Belief::Depends(Box::new(TrustRequest {
                     connection: Arc::clone(self.connection),
+                    round: self.round,
                     remote: self.remote(),
                     certificates: self.certificates.clone(),
                     algorithm: algorithm.transpose()?,
@@ -290,7 +335,7 @@ impl Claim<'_> {
     }
 
     fn verify_secret(&self, cx: &Context) -> Result<PeerAuthenticated, Error> {
-        let (local, remote) = (self.local, self.remote());
+        let (local, remote) = (&self.local, self.remote());
         let secret = cx.shared_secret(local, &remote).ok_or_else(|| {
             Error::AuthenticationFailed(format!("no pre-shared key is configured for {local} and {remote}"))
         })?;
@@ -305,7 +350,9 @@ impl Claim<'_> {
                 addresses: None,
             })
         } else {
-            let sentence = format!("the pre-shared keys of {local} (here) and {remote} (the peer) differ");
+            let doubt = self.transcript.doubt();
+            let sentence =
+                format!("the pre-shared keys of {local} (here) and {remote} (the peer) differ{doubt}");
             Err(Error::AuthenticationFailed(sentence))
         }
     }
@@ -315,7 +362,7 @@ impl Claim<'_> {
     /// # Errors
     /// It is of a kind that is not allowed, or does not fit.
     pub(crate) fn verify_with(&self, trusted: TrustedKey) -> Result<PeerAuthenticated, Error> {
-        let crate::Authentication::Signature(terms) = &self.connection.remote_authentication else {
+        let crate::Authentication::Signature(terms) = self.wanted else {
             return Err(Error::Local("a pre-shared key is not proven by a signature".to_owned()));
         };
         let remote = self.remote();
@@ -334,7 +381,8 @@ impl Claim<'_> {
         if schemes.iter().filter(allowed).any(|scheme| key.verify(*scheme, &signed, signature).is_ok()) {
             Ok(PeerAuthenticated { local: self.local.clone(), remote, own_user: None, user: None, addresses })
         } else {
-            let sentence = format!("the signature of {remote} was not made with its key of {kind}");
+            let doubt = self.transcript.doubt();
+            let sentence = format!("the signature of {remote} was not made with its key of {kind}{doubt}");
             Err(Error::AuthenticationFailed(sentence))
         }
     }

@@ -10,7 +10,7 @@ use crate::established::{Established, Sa};
 use crate::event::DownReason;
 use crate::guard::{GuardKey, GuardKind, Origin};
 use crate::io::{ChildSaId, IkeSaId, Ticket};
-use crate::{ChildConfig, Connection, Failure};
+use crate::{ChildConfig, Connection, Failure, Versions};
 
 impl Endpoint {
     pub(super) fn load(&mut self, connection: Arc<Connection>) {
@@ -42,22 +42,16 @@ impl Endpoint {
     }
 
     pub(super) fn command_initiate(&mut self, connection: &str, child: Option<String>, ticket: Ticket) {
-        let wanted = self.find_child(connection, child.as_deref());
-        match wanted {
-            Ok((connection, Some(config))) => {
-                let request = ChildRequest { config, flow: None };
-                self.initiate(Initiation::of_child(connection, request, vec![ticket]));
-            }
-            Ok((connection, None)) => {
-                let failure =
-                    Failure::NotFound(format!("connection {} has no children to bring up", connection.name));
-                self.cx.finish(&[ticket], &Err(failure));
+        match self.find_child(connection, child.as_deref()) {
+            Ok((connection, config)) => {
+                let child = config.map(|config| ChildRequest { config, flow: None });
+                self.initiate(Initiation::of(connection, child, vec![ticket]));
             }
             Err(failure) => self.cx.finish(&[ticket], &Err(failure)),
         }
     }
 
-    /// Finds a connection, and of its children the named one, or the first.
+    /// Finds a connection, and of its children the named one; version 1 makes no IKE SA without a child, and has its first.
     #[allow(clippy::type_complexity)]
     fn find_child(
         &self,
@@ -67,7 +61,12 @@ impl Endpoint {
         let connection = (self.cx.connections.get(connection))
             .ok_or_else(|| Failure::NotFound(format!("no connection is called {connection}")))?;
         let config = match child {
-            None => connection.children.first(),
+            None => match connection.versions {
+                Versions::V1 => Some(connection.children.first().ok_or_else(|| {
+                    Failure::NotFound(format!("connection {} has no children to bring up", connection.name))
+                })?),
+                Versions::V2 | Versions::Either => None,
+            },
             Some(name) => Some(connection.child(name).ok_or_else(|| {
                 Failure::NotFound(format!("connection {} has no child called {name}", connection.name))
             })?),

@@ -145,9 +145,18 @@ impl Initiation {
         child: ChildRequest,
         tickets: Vec<Ticket>,
     ) -> Initiation {
+        Initiation::of(connection, Some(child), tickets)
+    }
+
+    /// Brings up an IKE SA, and a child in it if one is wanted.
+    pub(crate) fn of(
+        connection: Arc<Connection>,
+        child: Option<ChildRequest>,
+        tickets: Vec<Ticket>,
+    ) -> Initiation {
         Initiation {
             connection,
-            child: Some(child),
+            child,
             further: Vec::new(),
             tickets,
             failed_tries: 0,

@@ -573,6 +573,7 @@ impl IkeSa {
             remote_identity: Some(remote_identity.clone()),
             remote_user: self.peer.user().cloned(),
             mobile: None,
+            ppk: None,
             inside: self.inside.clone(),
             suite: Some(self.channel.suite),
             nat: self.channel.nat(),

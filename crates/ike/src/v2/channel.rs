@@ -19,7 +19,7 @@ use crate::event::{Event, IkeKeyDisclosure, TraceDirection};
 use crate::io::{IkeSaId, Path};
 use crate::nat_detection::{Behind, NatFinding};
 use crate::status::Nat;
-use crate::{Encap, Role, limits};
+use crate::{Encap, Identity, Role, limits};
 
 /// The protected channel of one IKE SA.
 #[derive(Debug)]
@@ -33,7 +33,28 @@ pub(crate) struct Channel {
     pub fragments: Fragments,
     pub suite: IkeSuite,
     pub sk_d: Secret<Vec<u8>>,
+    /// Whether a post-quantum pre-shared key is in SK_d.
+    pub ppk: PpkUse,
     protection: MessageProtection,
+}
+
+/// Whether a post-quantum pre-shared key (PPK) is in the keys of an IKE SA (RFC 8784).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PpkUse {
+    /// None is.
+    None,
+    /// The one of this name.
+    Mixed(Identity),
+}
+
+impl PpkUse {
+    /// Gives the key's name.
+    pub(crate) fn name(&self) -> Option<&Identity> {
+        match self {
+            PpkUse::None => None,
+            PpkUse::Mixed(name) => Some(name),
+        }
+    }
 }
 
 /// Whether our messages are cut where they are long.
@@ -103,6 +124,7 @@ impl Channel {
             fragments,
             suite,
             sk_d: keys.sk_d.clone(),
+            ppk: PpkUse::None,
             protection,
         })
     }

@@ -226,6 +226,7 @@ impl Exchanging {
             remote_identity: None,
             remote_user: None,
             mobile: None,
+            ppk: None,
             inside: Default::default(),
             suite: Some(self.channel.suite),
             nat: self.channel.nat(),

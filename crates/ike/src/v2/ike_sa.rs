@@ -370,6 +370,7 @@ impl IkeSa {
             remote_identity: Some(self.peer.remote().clone()),
             remote_user: None,
             mobile: self.mobility.as_ref().map(|mobility| mobility.peer_addresses.clone()),
+            ppk: self.channel.ppk.name().cloned(),
             inside: Default::default(),
             suite: Some(self.channel.suite),
             nat: self.channel.nat(),

@@ -29,7 +29,7 @@ use wire::v2::{Datagram, KeyExchange, Notify, Payload, encode_clear};
 use super::Sa;
 use super::channel::{Channel, ChannelParts, Kind, header_fields, header_of};
 use super::contents::Contents;
-use super::ike_auth::{self, HalfOpen};
+use super::ike_auth::{self, HalfOpen, ppk, rounds};
 use super::ike_intermediate;
 use super::keys::{IkeKeys, IkeSpis, Nonces};
 use super::window::OurWindow;
@@ -47,8 +47,8 @@ use crate::{Connection, Encap, Mobike, Role, limits};
 
 pub(crate) use capabilities::nat_notifies;
 use capabilities::{
-    abilities, additional_key_exchanges, agreed_fragments, capability_notifies, find_nat,
-    intermediate_notify, mark,
+    abilities, additional_key_exchanges, agreed_fragments, capability_notifies, childless_notify, find_nat,
+    intermediate_notify, mark, ppk_notify,
 };
 
 const NAME: &str = "IKE_SA_INIT";
@@ -123,6 +123,9 @@ impl Initiating {
         payloads.extend(mark([connection]));
         if connection.proposals.iter().any(|proposal| !proposal.additional.is_empty()) {
             payloads.push(intermediate_notify());
+        }
+        if ppk::is_announced(cx, [connection.as_ref()]) {
+            payloads.push(ppk_notify());
         }
         encode(cx, Role::Initiator, spis, Kind::Request, self.path, &payloads)
     }
@@ -330,6 +333,7 @@ impl Initiating {
             remote_identity: None,
             remote_user: None,
             mobile: None,
+            ppk: None,
             inside: Default::default(),
             suite: None,
             nat: Nat::default(),
@@ -475,6 +479,13 @@ fn answer(
     // IKE_AUTH may yet find another of them.
     let possible = cx.connections_for(path, Version::V2);
     payloads.extend(mark(&possible));
+    payloads.push(rounds::support());
+    payloads.extend(childless_notify(&connection));
+    let mut abilities = abilities(&contents);
+    abilities.uses_ppk &= ppk::is_announced(cx, possible.iter().map(|connection| &**connection));
+    if abilities.uses_ppk {
+        payloads.push(ppk_notify());
+    }
     payloads.extend(ike_auth::certificate_request(cx, possible.iter().map(|connection| &**connection)));
     let response = encode(cx, Role::Responder, spis, Kind::Response, path, &payloads)?;
     let parts = ChannelParts {
@@ -491,7 +502,7 @@ fn answer(
     let channel = Channel::new(cx, parts)?;
     cx.transmit(path, std::slice::from_ref(&response));
     let messages = (datagram.bytes.to_vec(), response);
-    let transcript = Transcript::new(&keys, messages, (nonce_i, nonce_r), abilities(&contents));
+    let transcript = Transcript::new(&keys, messages, (nonce_i, nonce_r), abilities);
     Ok(Some(HalfOpen::new(cx, channel, transcript)))
 }
 

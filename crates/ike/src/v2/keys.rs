@@ -117,6 +117,25 @@ impl IkeKeys {
     }
 }
 
+/// The secrets of an IKE SA that a post-quantum pre-shared key (PPK) changes before IKE_AUTH proves anything.
+#[derive(Clone, Debug)]
+pub(crate) struct MixableKeys {
+    pub(crate) sk_d: Secret<Vec<u8>>,
+    pub(crate) sk_pi: Secret<Vec<u8>>,
+    pub(crate) sk_pr: Secret<Vec<u8>>,
+}
+
+impl MixableKeys {
+    /// Mixes a PPK in: each becomes prf+ (PPK, what it was), as long as before (RFC 8784 §3).
+    ///
+    /// # Errors
+    /// A key is longer than the PRF can make it.
+    pub(crate) fn mixed_with(&self, prf: &dyn Prf, ppk: &Secret<Vec<u8>>) -> Result<MixableKeys, Error> {
+        let mixed = |key: &Secret<Vec<u8>>| prf_plus(prf, ppk.as_slice(), &[key.as_slice()], key.len());
+        Ok(MixableKeys { sk_d: mixed(&self.sk_d)?, sk_pi: mixed(&self.sk_pi)?, sk_pr: mixed(&self.sk_pr)? })
+    }
+}
+
 /// The part of a nonce that goes into the key of the first derivation: half a key where the PRF wants keys of one length
 /// (RFC 7296 §2.14).
 fn key_part<'a>(prf: &dyn Prf, nonce: &'a [u8]) -> &'a [u8] {

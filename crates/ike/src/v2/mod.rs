@@ -131,7 +131,7 @@ impl Sa {
         match self {
             Sa::Initiating(sa) => sa.spi(),
             Sa::Exchanging(sa) => sa.channel.our_spi(),
-            Sa::Authenticating(sa) => sa.channel.our_spi(),
+            Sa::Authenticating(sa) => sa.attempt.channel.our_spi(),
             Sa::HalfOpen(sa) => sa.channel.our_spi(),
             Sa::Waiting(sa) => sa.our_spi(),
             Sa::Established(sa) => sa.channel.our_spi(),

@@ -351,7 +351,8 @@ fn suite(tree: &Tree) -> Vec<String> {
     });
     let others = ["integ-alg", "prf-alg", "dh-group"].into_iter().filter_map(|key| tree.text(key));
     let additional = (1..=ADDITIONAL_KEY_EXCHANGES).filter_map(|number| tree.text(&format!("ake{number}")));
-    encryption.into_iter().chain(others.chain(additional).map(str::to_owned)).collect()
+    let mixed = flag(tree, "ppk").then_some("PPK");
+    encryption.into_iter().chain(others.chain(additional).chain(mixed).map(str::to_owned)).collect()
 }
 
 fn text(tree: &Tree, key: &str) -> String {

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use config::{Authority, KeyMaterial, Material, Materials, Revocation};
+use config::{Authority, KeyMaterial, Material, Materials, OwnCredentials, PeerCredentials, Revocation};
 use credentials::{Credentials, Wishes};
 use crypto::hash;
 use pki::revocation::Strictness;
@@ -228,21 +228,34 @@ fn without_repetition<T>(all: impl Iterator<Item = T>, is_same: impl Fn(&T, &T) 
 /// # Errors
 /// One cannot be read. Without it, another could stand in its place; one sentence.
 pub(crate) fn wishes(config: &config::Connection) -> Result<Wishes, String> {
+    let (nothing_own, nothing_peer) = (OwnCredentials::default(), PeerCredentials::default());
+    let rounds = config.further_own.len().max(config.further_peer.len());
+    let further = (0..rounds).map(|n| {
+        let own = config.further_own.get(n).map_or(&nothing_own, |round| &round.own);
+        let peer = config.further_peer.get(n).map_or(&nothing_peer, |round| &round.peer);
+        wishes_of_round(own, peer)
+    });
+    let further = further.collect::<Result<_, _>>()?;
+    Ok(Wishes { further, ..wishes_of_round(&config.own, &config.peer)? })
+}
+
+fn wishes_of_round(own: &OwnCredentials, peer: &PeerCredentials) -> Result<Wishes, String> {
     let policy = |text: &String| {
         pki::ObjectIdentifier::new(text).map_err(|_| format!("`{text}` is no certificate policy"))
     };
     Ok(Wishes {
-        own: certificates(&config.own.certificates)?,
-        own_keys: public_keys(&config.own.keys)?,
-        peer: certificates(&config.peer.certificates)?,
-        peer_keys: public_keys(&config.peer.keys)?,
-        anchors: certificates(&config.peer.authorities)?,
-        policies: config.peer.policies.iter().map(policy).collect::<Result<_, _>>()?,
-        revocation: match config.peer.revocation {
+        own: certificates(&own.certificates)?,
+        own_keys: public_keys(&own.keys)?,
+        peer: certificates(&peer.certificates)?,
+        peer_keys: public_keys(&peer.keys)?,
+        anchors: certificates(&peer.authorities)?,
+        policies: peer.policies.iter().map(policy).collect::<Result<_, _>>()?,
+        revocation: match peer.revocation {
             Revocation::Strict => Strictness::Strict,
             Revocation::IfUri => Strictness::IfUri,
             Revocation::Relaxed => Strictness::Relaxed,
         },
+        further: Vec::new(),
     })
 }
 

@@ -85,6 +85,7 @@ pub(crate) fn secret(config: config::SharedSecret, source: Source) -> LoadedSecr
     let kind = match kind {
         config::SecretKind::PreSharedKey => SecretKind::PreSharedKey,
         config::SecretKind::Password => SecretKind::Password,
+        config::SecretKind::PostQuantum => SecretKind::PostQuantum,
     };
     LoadedSecret { secret: SharedSecret { name, kind, owners, secret }, source }
 }
@@ -140,6 +141,20 @@ fn with_addresses(
         remote_identity: config.remote_identity.clone(),
         local_authentication: authentication(&config.local_authentication),
         remote_authentication: authentication(&config.remote_authentication),
+        further_own: config
+            .further_own
+            .iter()
+            .enumerate()
+            .map(|(n, round)| own_round(round, wishes.further.get(n)))
+            .collect(),
+        further_peer: config.further_peer.iter().map(peer_round).collect(),
+        ppk: config.ppk.as_ref().map(ppk),
+        childless: match config.childless {
+            config::Childless::Allow => ike::Childless::Allow,
+            config::Childless::Prefer => ike::Childless::Prefer,
+            config::Childless::Force => ike::Childless::Force,
+            config::Childless::Never => ike::Childless::Never,
+        },
         virtual_addresses: config.virtual_addresses.clone(),
         pools: config.pools.clone(),
         configuration: match config.configuration {
@@ -193,6 +208,25 @@ fn authentication(config: &config::Authentication) -> ike::Authentication {
         config::Authentication::PreSharedKey => ike::Authentication::PreSharedKey,
         config::Authentication::Signature(terms) => ike::Authentication::Signature(terms.clone()),
     }
+}
+
+fn own_round(config: &config::OwnRound, wishes: Option<&Wishes>) -> ike::OwnRound {
+    let config::OwnRound { identity, authentication: method, .. } = config;
+    let certified = || subject(wishes?.own.first()?);
+    ike::OwnRound { identity: identity.clone().or_else(certified), authentication: authentication(method) }
+}
+
+fn peer_round(config: &config::PeerRound) -> ike::PeerRound {
+    let config::PeerRound { identity, authentication: method, .. } = config;
+    ike::PeerRound { identity: identity.clone(), authentication: authentication(method) }
+}
+
+fn ppk(config: &config::PpkTerms) -> ike::PpkTerms {
+    let need = match config.need {
+        config::PpkNeed::Optional => ike::PpkNeed::Optional,
+        config::PpkNeed::Required => ike::PpkNeed::Required,
+    };
+    ike::PpkTerms { id: config.id.clone(), need }
 }
 
 /// Lowers a child that is protected; others are policies that the engine need not know.

@@ -42,6 +42,7 @@ pub(crate) async fn initiate(engine: &Engine, arguments: &Tree) -> Result<Tree, 
             let connection = connection_of(&loaded, child, ike)?;
             (connection, Some(child.to_owned()))
         }
+        // Who names no child wants none (RFC 6023).
         (None, Some(ike)) if loaded.connections.contains_key(ike) => (ike.to_owned(), None),
         (None, Some(ike)) => return Err(no_connection(&loaded, ike)),
         (None, None) => return Err("initiate needs the key `child` or `ike`".to_owned()),

@@ -127,6 +127,10 @@ pub(crate) fn ike_sa(now: Instant, ike: &IkeSaStatus) -> Tree {
     }
     push_list_unless_empty(&mut tree, "local-vips", &addresses(&ike.inside.local));
     push_list_unless_empty(&mut tree, "remote-vips", &addresses(&ike.inside.remote));
+    push_flag(&mut tree, "ppk", ike.ppk.is_some());
+    if let Some(name) = &ike.ppk {
+        tree.push_value("ppk-id", name.to_string());
+    }
     push_flag(&mut tree, "initiator", ike.role == Role::Initiator);
     tree.push_value("initiator-spi", ike.initiator_spi.to_string());
     tree.push_value("responder-spi", ike.responder_spi.to_string());

@@ -120,6 +120,7 @@ fn ike_sa(now: Instant) -> IkeSaStatus {
         remote_identity: Some(Identity::Fqdn("b.example".to_owned())),
         remote_user: None,
         mobile: None,
+        ppk: None,
         inside: Default::default(),
         suite: Some(IkeSuite {
             protection: aead,

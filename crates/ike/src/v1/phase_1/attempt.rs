@@ -67,6 +67,7 @@ pub(crate) fn connecting(
         remote_identity: None,
         remote_user: None,
         mobile: None,
+        ppk: None,
         inside: Default::default(),
         suite: None,
         nat: Nat::default(),

@@ -1,17 +1,55 @@
-//! The Child SA that IKE_AUTH makes on the way (RFC 7296 §1.2).
+//! The Child SA that IKE_AUTH makes on the way (RFC 7296 §1.2), or none, where both ends know how (RFC 6023).
 
 use wire::v2::Payload;
 
-use crate::Role;
-use crate::authentication::v2::Transcript;
+use crate::authentication::v2::{PeerAbilities, Transcript};
 use crate::child::{ChildSa, Installation};
-use crate::context::Context;
+use crate::context::{Context, Initiation};
 use crate::error::Error;
 use crate::negotiation::Groups;
 use crate::v2::channel::Channel;
 use crate::v2::child::{self, ChildAnswer, ChildOffer, Keying};
 use crate::v2::contents::Contents;
 use crate::v2::ike_sa::IkeSa;
+use crate::{Childless, Connection, Misbehaviour, Role};
+
+/// Decides which child, if any, is to be made in IKE_AUTH; the others come afterwards.
+///
+/// # Errors
+/// None is to be, and the peer needs one.
+pub(super) fn choose(initiation: &mut Initiation, abilities: &PeerAbilities) -> Result<(), Error> {
+    let is_without = match initiation.connection.childless {
+        Childless::Force => true,
+        Childless::Prefer => abilities.takes_childless,
+        Childless::Allow | Childless::Never => false,
+    };
+    if is_without && let Some(child) = initiation.child.take() {
+        let tickets = std::mem::take(&mut initiation.tickets);
+        initiation.further.insert(0, (child, tickets));
+    }
+    if initiation.child.is_none() && !abilities.takes_childless {
+        let sentence = "the peer takes no IKE SA that begins without a Child SA (RFC 6023)";
+        return Err(Error::Unsuitable(sentence.to_owned()));
+    }
+    Ok(())
+}
+
+/// Checks that an initiator wants a Child SA of IKE_AUTH, or wants none, as the connection has it.
+///
+/// # Errors
+/// It does not.
+pub(super) fn check(connection: &Connection, request: &Contents) -> Result<(), Error> {
+    match (connection.childless, request.optional_security_association()?) {
+        // RFC 6023 §3: as one who does not know the extension.
+        (Childless::Never, None) => request.security_association().map(|_| ()),
+        (Childless::Force, Some(_)) => Err(Misbehaviour::Other(
+            "it wants a Child SA in IKE_AUTH, and `childless = force` has them made afterwards",
+        )
+        .into()),
+        (Childless::Allow | Childless::Prefer | Childless::Force, None)
+        | (Childless::Allow | Childless::Prefer | Childless::Never, Some(_)) => Ok(()),
+    }
+}
 
 /// Installs what the responder agreed to of our offer, if we made one.
 pub(super) fn accept(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use wire::isakmp::Version;
+use wire::registry::NotifyType;
 
 use super::HalfOpen;
 use crate::context::Context;
@@ -20,7 +21,8 @@ impl HalfOpen {
     ) -> Result<Arc<Connection>, Error> {
         let remote = Identity::from_wire(request.identification_initiator()?);
         let wanted = request.optional_identification_responder()?.map(Identity::from_wire);
-        self.find_connection(cx, &remote, wanted.as_ref())
+        let follows = request.notify(NotifyType::ANOTHER_AUTH_FOLLOWS).is_some();
+        self.find_connection(cx, &remote, wanted.as_ref(), follows)
     }
 
     fn find_connection(
@@ -28,6 +30,7 @@ impl HalfOpen {
         cx: &Context,
         remote: &Identity,
         wanted: Option<&Identity>,
+        another_follows: bool,
     ) -> Result<Arc<Connection>, Error> {
         let path = self.channel.path;
         let fitting = cx.connections_for(path, Version::V2).into_iter().filter(|connection| {
@@ -37,7 +40,8 @@ impl HalfOpen {
         // connections_for gives the best path first: of equal identities the first wins.
         let matching = fitting.filter(|connection| connection.remote_identity.matches(remote)).enumerate();
         let best = matching.max_by_key(|(order, connection)| {
-            (connection.remote_identity.specificity(), std::cmp::Reverse(*order))
+            let has_rounds = (connection.peer_rounds() > 1) == another_follows;
+            (has_rounds, connection.remote_identity.specificity(), std::cmp::Reverse(*order))
         });
         best.map(|(_, connection)| connection).ok_or_else(|| {
             let wanted = wanted.map_or_else(|| "anybody".to_owned(), ToString::to_string);

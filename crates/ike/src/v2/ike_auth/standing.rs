@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use wire::v2::Datagram;
 
-use super::{Authenticating, HalfOpen, NAME};
+use super::{Attempt, Authenticating, HalfOpen, NAME};
+use crate::Role;
 use crate::authentication::v2::Transcript;
 use crate::context::{Context, Initiation};
 use crate::io::{Path, TimeoutReason};
@@ -13,13 +14,14 @@ use crate::retransmission::Retransmission;
 use crate::status::{IkeSaStatus, IkeState, IkeVersion};
 use crate::v2::Sa;
 use crate::v2::channel::Channel;
+use crate::v2::closed::asks_for_repetition;
 use crate::v2::fragmentation::Reassembly;
 use crate::v2::ike_intermediate::Awaited;
-use crate::{Identity, Role};
+use crate::v2::window::Standing;
 
 impl Authenticating {
     pub(crate) fn handle_timeout(mut self: Box<Self>, cx: &mut Context) -> Option<Sa> {
-        let path = self.channel.path;
+        let path = self.attempt.channel.path;
         match self.window.retransmit(cx.now) {
             Retransmission::NotDue => Some(Sa::Authenticating(self)),
             Retransmission::Send { datagrams, .. } => {
@@ -27,8 +29,8 @@ impl Authenticating {
                 Some(Sa::Authenticating(self))
             }
             Retransmission::GiveUp => {
-                let failure = cx.no_answer(path, NAME, self.begun_at);
-                cx.retry_or_fail(self.initiation, path, failure);
+                let failure = cx.no_answer(path, NAME, self.attempt.begun_at);
+                cx.retry_or_fail(self.attempt.initiation, path, failure);
                 None
             }
         }
@@ -39,41 +41,53 @@ impl Authenticating {
     }
 
     pub(crate) fn initiation(&mut self) -> &mut Initiation {
-        &mut self.initiation
+        self.attempt.initiation()
     }
 
     pub(crate) fn into_initiation(self) -> (Initiation, Path) {
-        (self.initiation, self.channel.path)
+        self.attempt.into_initiation()
     }
 
     pub(crate) fn status(&self) -> IkeSaStatus {
-        status(&self.channel, &self.initiation, &self.local)
+        self.attempt.status()
     }
 }
-/// Describes an IKE SA that we have begun.
-pub(super) fn status(channel: &Channel, initiation: &Initiation, local: &Identity) -> IkeSaStatus {
-    IkeSaStatus {
-        id: channel.id,
-        connection: initiation.connection.name.clone(),
-        version: IkeVersion::V2,
-        state: IkeState::Connecting,
-        role: Role::Initiator,
-        initiator_spi: channel.spis.initiator,
-        responder_spi: channel.spis.responder,
-        path: channel.path,
-        local_identity: Some(local.clone()),
-        remote_identity: None,
-        remote_user: None,
-        mobile: None,
-        inside: Default::default(),
-        suite: Some(channel.suite),
-        nat: channel.nat(),
-        established_at: None,
-        rekey_at: None,
-        expire_at: None,
-        tasks_queued: Vec::new(),
-        tasks_active: vec![NAME],
-        children: Vec::new(),
+
+impl Attempt {
+    pub(super) fn initiation(&mut self) -> &mut Initiation {
+        &mut self.initiation
+    }
+
+    pub(super) fn into_initiation(self) -> (Initiation, Path) {
+        (self.initiation, self.channel.path)
+    }
+
+    pub(super) fn status(&self) -> IkeSaStatus {
+        let Attempt { channel, initiation, .. } = self;
+        IkeSaStatus {
+            id: channel.id,
+            connection: initiation.connection.name.clone(),
+            version: IkeVersion::V2,
+            state: IkeState::Connecting,
+            role: Role::Initiator,
+            initiator_spi: channel.spis.initiator,
+            responder_spi: channel.spis.responder,
+            path: channel.path,
+            local_identity: Some(initiation.connection.own_identity(channel.path)),
+            remote_identity: None,
+            remote_user: None,
+            mobile: None,
+            ppk: None,
+            inside: Default::default(),
+            suite: Some(channel.suite),
+            nat: channel.nat(),
+            established_at: None,
+            rekey_at: None,
+            expire_at: None,
+            tasks_queued: Vec::new(),
+            tasks_active: vec![NAME],
+            children: Vec::new(),
+        }
     }
 }
 
@@ -81,7 +95,15 @@ impl HalfOpen {
     pub(crate) fn new(cx: &Context, channel: Channel, transcript: Transcript) -> HalfOpen {
         let until = cx.now + cx.settings.half_open_timeout;
         let awaited = Awaited::new(&channel.suite.additional);
-        HalfOpen { channel, transcript, awaited, reassembly: Reassembly::default(), until }
+        HalfOpen {
+            channel,
+            transcript,
+            awaited,
+            reassembly: Reassembly::default(),
+            exchanges: 0,
+            so_far: None,
+            until,
+        }
     }
 
     /// Answers a repeated IKE_SA_INIT request with the identical response (RFC 7296 §2.1).
@@ -89,6 +111,23 @@ impl HalfOpen {
         if datagram.bytes == self.transcript.request {
             cx.transmit(path, std::slice::from_ref(&self.transcript.response));
         }
+    }
+
+    /// Answers the request of a round that is over with the identical response, if it comes once more.
+    pub(super) fn repeat_auth(&self, cx: &mut Context, path: Path, datagram: &Datagram<'_>) {
+        let Some(so_far) = &self.so_far else { return };
+        if let Standing::Repeated(response) = so_far.window.classify(datagram.header.message_id)
+            && !datagram.header.flags.is_response()
+            && asks_for_repetition(datagram)
+            && self.channel.is_authentic(datagram)
+        {
+            cx.transmit(path, response);
+        }
+    }
+
+    /// Gives the message id of the next IKE_AUTH request.
+    pub(super) fn message_id(&self) -> u32 {
+        self.transcript.next_message_id() + self.exchanges
     }
 
     /// A half-open SA whose time is over is forgotten.

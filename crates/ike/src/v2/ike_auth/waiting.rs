@@ -1,7 +1,7 @@
 //! IKE_AUTH while somebody outside works for it: makes our signature, or finds out whether the peer's key is trusted.
 //!
 //! ```text
-//!   initiator   Beginning ──Sign──► send the request … the response comes ──Trust──► Established
+//!   initiator   Attempt ──Sign──► send the request … the response comes ──Trust──► Established
 //!   responder   the request comes ──Trust──► Claimed ──Sign──► answer: Established
 //! ```
 //!
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use wire::isakmp::IkeSpi;
 
-use super::{Admitted, Authenticating, Beginning, Claimed, refuse};
+use super::{Admitted, Attempt, Authenticating, Claimed, SoFar};
 use crate::authentication::v2::proof_of;
 use crate::context::{Context, Initiation, Question};
 use crate::credentials::{SignatureForm, Signed, TrustedKey};
@@ -32,7 +32,7 @@ pub(crate) struct Waiting {
 /// What the answer is for.
 pub(crate) enum Step {
     /// We begin, and need our signature.
-    SignRequest(Box<Beginning>, SignatureForm),
+    SignRequest(Box<Attempt>, SignatureForm),
     /// We began, and the responder has shown its signature.
     TrustResponder(Box<Authenticating>, Contents),
     /// The initiator has shown its signature.
@@ -62,7 +62,7 @@ impl Waiting {
         match (self.step, answer) {
             (Step::SignRequest(sa, form), Answer::Signed(signed)) => {
                 match signed.map_err(Error::Local).and_then(|signed| proof_of(&form, signed)) {
-                    Ok(proof) => sa.send(cx, proof),
+                    Ok(proof) => sa.take_proof(cx, proof),
                     Err(fault) => sa.fail(cx, fault.into()),
                 }
             }
@@ -108,7 +108,7 @@ impl Waiting {
 
     pub(crate) fn status(&self) -> Option<IkeSaStatus> {
         match &self.step {
-            Step::SignRequest(sa, _) => Some(super::standing::status(&sa.channel, &sa.initiation, &sa.local)),
+            Step::SignRequest(sa, _) => Some(sa.status()),
             Step::TrustResponder(sa, _) => Some(sa.status()),
             Step::TrustInitiator(_) | Step::SignResponse(..) => None,
         }
@@ -116,15 +116,15 @@ impl Waiting {
 
     pub(crate) fn initiation(&mut self) -> Option<&mut Initiation> {
         match &mut self.step {
-            Step::SignRequest(sa, _) => Some(&mut sa.initiation),
-            Step::TrustResponder(sa, _) => Some(&mut sa.initiation),
+            Step::SignRequest(sa, _) => Some(sa.initiation()),
+            Step::TrustResponder(sa, _) => Some(sa.initiation()),
             Step::TrustInitiator(_) | Step::SignResponse(..) => None,
         }
     }
 
     pub(crate) fn into_initiation(self) -> Result<(Initiation, Path), Waiting> {
         match self.step {
-            Step::SignRequest(sa, _) => Ok((sa.initiation, sa.channel.path)),
+            Step::SignRequest(sa, _) => Ok(sa.into_initiation()),
             Step::TrustResponder(sa, _) => Ok(sa.into_initiation()),
             step @ (Step::TrustInitiator(_) | Step::SignResponse(..)) => {
                 Err(Waiting { query: self.query, until: self.until, step })
@@ -137,9 +137,9 @@ impl Step {
     fn our_spi(&self) -> IkeSpi {
         let channel = match self {
             Step::SignRequest(sa, _) => &sa.channel,
-            Step::TrustResponder(sa, _) => &sa.channel,
+            Step::TrustResponder(sa, _) => &sa.attempt.channel,
             Step::TrustInitiator(sa) => &sa.half_open.channel,
-            Step::SignResponse(sa, _) => &sa.channel,
+            Step::SignResponse(sa, _) => &sa.half_open.channel,
         };
         channel.our_spi()
     }
@@ -150,9 +150,7 @@ impl Step {
             Step::SignRequest(sa, _) => sa.fail(cx, fault.into()),
             Step::TrustResponder(sa, _) => sa.reject(cx, fault),
             Step::TrustInitiator(sa) => Some(Sa::Closed(Box::new(sa.reject(cx, fault)))),
-            Step::SignResponse(sa, _) => {
-                Some(Sa::Closed(Box::new(refuse(cx, sa.channel, &sa.transcript, fault))))
-            }
+            Step::SignResponse(sa, _) => Some(Sa::Closed(Box::new(sa.half_open.refuse(cx, fault)))),
         }
     }
 }
@@ -166,7 +164,7 @@ impl Authenticating {
     ) -> Option<Sa> {
         let trusted = trusted.map_err(Error::AuthenticationFailed);
         match trusted.and_then(|key| self.claim(contents)?.verify_with(key)) {
-            Ok(peer) => Some(self.establish(cx, peer, contents)),
+            Ok(peer) => self.believe(cx, peer, contents),
             Err(fault) => self.reject(cx, fault),
         }
     }
@@ -174,9 +172,8 @@ impl Authenticating {
 
 impl Claimed {
     fn trust(self, cx: &mut Context, trusted: Result<TrustedKey, String>) -> Sa {
-        let local = self.local();
         let trusted = trusted.map_err(Error::AuthenticationFailed);
-        match trusted.and_then(|key| self.claim(&local)?.verify_with(key)) {
+        match trusted.and_then(|key| self.claim()?.verify_with(key)) {
             Ok(peer) => self.admit(cx, peer),
             Err(fault) => Sa::Closed(Box::new(self.reject(cx, fault))),
         }
@@ -188,8 +185,12 @@ impl Admitted {
         // To the peer it is the same as if it had not been believed: we cannot come together so (RFC 7296 §2.21.2).
         let signed = signed.map_err(Error::AuthenticationFailed);
         match signed.and_then(|signed| proof_of(form, signed)) {
-            Ok(proof) => self.respond(cx, proof),
-            Err(fault) => Sa::Closed(Box::new(refuse(cx, self.channel, &self.transcript, fault))),
+            Ok(proof) => {
+                let SoFar { connection, progress, .. } = &*self.so_far;
+                let local = connection.own_identity_in(progress.ours, self.half_open.channel.path);
+                self.respond(cx, Some((local, proof)))
+            }
+            Err(fault) => Sa::Closed(Box::new(self.half_open.refuse(cx, fault))),
         }
     }
 }

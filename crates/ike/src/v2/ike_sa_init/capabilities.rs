@@ -5,13 +5,16 @@
 //!   N(IKEV2_FRAGMENTATION_SUPPORTED)                              messages may be cut                       RFC 7383
 //!   N(SIGNATURE_HASH_ALGORITHMS), CERTREQ                         which signatures, and by whom, they take  RFC 7427
 //!   N(INTERMEDIATE_EXCHANGE_SUPPORTED)                            further key exchanges may come            RFC 9242
+//!   N(USE_PPK)                                                    there is a key to mix in                  RFC 8784
+//!   N(CHILDLESS_IKEV2_SUPPORTED), from the responder              IKE_AUTH need not make a Child SA         RFC 6023
+//!   N(MULTIPLE_AUTH_SUPPORTED), from the responder                several identities may be proven          RFC 4739
 //!   N(IKE_SA_INIT_FULL_TRANSCRIPT_AUTH)                           AUTH signs both messages                  draft-ietf-ipsecme-ikev2-downgrade-prevention
 //! ```
 
 use std::sync::Arc;
 
 use sa::Mode;
-use wire::registry::NotifyType;
+use wire::registry::{NotifyType, ProtocolId};
 use wire::v2::{Notify, Payload, STRONGSWAN_MARK};
 
 use crate::authentication::v2::PeerAbilities;
@@ -22,7 +25,7 @@ use crate::negotiation::Additional;
 use crate::v2::channel::Fragments;
 use crate::v2::contents::Contents;
 use crate::v2::keys::IkeSpis;
-use crate::{Connection, Encap, Fragmentation, limits};
+use crate::{Childless, Connection, Encap, Fragmentation, limits};
 
 /// Says where we believe both ends to be (RFC 7296 §2.23).
 pub(crate) fn nat_notifies(connection: &Connection, spis: IkeSpis, path: Path) -> [Payload; 2] {
@@ -53,7 +56,30 @@ pub(super) fn capability_notifies(connection: &Connection) -> Vec<Payload> {
 pub(super) fn abilities(contents: &Contents) -> PeerAbilities {
     let hashes = contents.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS).and_then(Notify::named_hashes);
     let signs_both = contents.notify(NotifyType::IKE_SA_INIT_FULL_TRANSCRIPT_AUTH).is_some();
-    PeerAbilities { hashes, authorities: contents.authorities(), signs_both }
+    let says = |notify_type| contents.notify(notify_type).is_some();
+    PeerAbilities {
+        hashes,
+        authorities: contents.authorities(),
+        signs_both,
+        uses_ppk: says(NotifyType::USE_PPK),
+        takes_rounds: says(NotifyType::MULTIPLE_AUTH_SUPPORTED),
+        takes_childless: says(NotifyType::CHILDLESS_IKEV2_SUPPORTED),
+    }
+}
+
+/// Says that we take an IKE_AUTH without a Child SA (RFC 6023 §4).
+pub(super) fn childless_notify(connection: &Connection) -> Option<Payload> {
+    let notify =
+        Notify { protocol: ProtocolId::IKE, ..Notify::new(NotifyType::CHILDLESS_IKEV2_SUPPORTED, []) };
+    match connection.childless {
+        Childless::Allow | Childless::Prefer | Childless::Force => Some(Payload::Notify(notify)),
+        Childless::Never => None,
+    }
+}
+
+/// Says that we have a post-quantum pre-shared key for the peer (RFC 8784 §3).
+pub(super) fn ppk_notify() -> Payload {
+    Payload::Notify(Notify::new(NotifyType::USE_PPK, []))
 }
 
 /// Gives the mark of those who gave the notify for BEET mode its number, if one of these connections may need that notify.
