@@ -124,6 +124,8 @@ pub enum Authentication {
     PreSharedKey,
     /// By a signature with a key that is known to be its own.
     Signature(SignatureTerms),
+    /// By nothing but its user's password (hybrid authentication of IKEv1).
+    User,
 }
 
 /// A round of authentication of ours after the first (RFC 4739).

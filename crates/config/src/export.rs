@@ -78,6 +78,7 @@ fn round(authentication: &Authentication, identity: String) -> Tree {
     let class = match authentication {
         Authentication::PreSharedKey => "pre-shared key",
         Authentication::Signature(_) => "public key",
+        Authentication::User => "XAuth",
     };
     Tree::new().with_value("class", class).with_value("id", identity)
 }

@@ -63,7 +63,7 @@ fn connection(reader: &Reader<'_>) -> Option<Connection> {
     let connection = Connection {
         name: reader.name().to_owned(),
         versions,
-        phase_1: version_1::phase_1(reader, versions, weak),
+        phase_1: version_1::phase_1(reader, versions, weak, &local.authentication),
         local_addresses: reader.many(&LOCAL_ADDRS),
         remote_addresses: reader.many(&REMOTE_ADDRS),
         remote_port: reader.one(&REMOTE_PORT),

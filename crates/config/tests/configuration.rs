@@ -93,6 +93,41 @@ fn aggressive_mode_is_a_decision() {
 }
 
 #[test]
+fn both_ends_of_version_1_prove_themselves_alike() {
+    let faults = |local: &str, remote: &str| {
+        let text = format!(
+            "connections {{ c {{\n version = 1\n remote_addrs = 192.0.2.1\n {local}\n {remote}\n children {{ net {{ \
+             remote_ts = 10.2.0.0/16 }} }}\n }} }}\nsecrets {{ ike {{ secret = correct-horse-battery-staple }}\n \
+             xauth-carol {{ id = carol\n secret = open-sesame }} }}"
+        );
+        let loaded = load_text("c", &text, Syntax::Swanctl);
+        let errors = loaded.faults.iter().filter(|fault| fault.severity.to_string() == "error");
+        errors.map(|fault| fault.sentence().to_string()).collect::<Vec<_>>().join("\n")
+    };
+    let user = "local { auth = xauth\n xauth_id = carol }";
+    let key = "{ auth = pubkey }";
+    for (local, remote) in [
+        (format!("local {key}"), format!("remote {key}")),
+        ("local { auth = ecdsa-sha256 }".to_owned(), format!("remote {key}")),
+        (user.to_owned(), format!("remote {key}")),
+        (format!("local {key}"), "remote { auth = xauth }".to_owned()),
+        (format!("local {key}\n local-2 {{ auth = xauth\n xauth_id = carol }}"), format!("remote {key}")),
+    ] {
+        assert_eq!(faults(&local, &remote), "", "{local} {remote}");
+    }
+    for (local, remote, sentence) in [
+        ("local { auth = psk }", "remote { auth = pubkey }", "by a pre-shared key, or both by a signature"),
+        ("local { auth = rsa }", "remote { auth = ecdsa }", "RSA or ECDSA; ours is rsa, the peer's ecdsa"),
+        ("local { auth = ed25519 }", "remote { auth = ed25519 }", "one kind of signature for both ends"),
+        (user, "remote { auth = psk }", "a password alone proves an end only to one that has proven itself"),
+        (user, "remote { auth = ecdsa }", "hybrid authentication takes RSA only, and `auth` says ecdsa"),
+    ] {
+        let said = faults(local, remote);
+        assert!(said.contains(sentence), "{local} {remote}: {said}");
+    }
+}
+
+#[test]
 fn ah_around_esp_is_for_version_1_only() {
     let lines = |version: u8, more: &str| {
         format!(

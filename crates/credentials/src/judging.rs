@@ -159,7 +159,9 @@ fn family_of(scheme: SignatureScheme) -> KeyFamily {
         SignatureScheme::RsaPkcs1(_) | SignatureScheme::RsaPss { .. } | SignatureScheme::RsaBare => {
             KeyFamily::Rsa
         }
-        SignatureScheme::Ecdsa(_) | SignatureScheme::EcdsaFixed(_) => KeyFamily::Ecdsa,
+        SignatureScheme::Ecdsa(_) | SignatureScheme::EcdsaFixed(_) | SignatureScheme::EcdsaBare => {
+            KeyFamily::Ecdsa
+        }
         SignatureScheme::Ed25519 => KeyFamily::Ed25519,
         SignatureScheme::Ed448 => KeyFamily::Ed448,
     }

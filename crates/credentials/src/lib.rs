@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crypto::hash;
-use ike::{Answer, AuthorityId, Query};
+use ike::{Answer, Authority, AuthorityId, Query};
 use pki::revocation::{self, Evidence, Strictness};
 use pki::{Certificate, Crl, ObjectIdentifier, PrivateKey, PublicKey, Time};
 
@@ -86,9 +86,13 @@ impl Wishes {
 }
 
 impl Credentials {
-    /// Gives the names by which peers are told of the CAs that are trusted (RFC 7296 §3.7).
-    pub fn authorities(&self) -> Vec<AuthorityId> {
-        self.anchors.iter().map(authority_id).collect()
+    /// Gives the names by which peers are told of the CAs that are trusted (RFC 7296 §3.7, RFC 2408 §3.10).
+    pub fn authorities(&self) -> Vec<Authority> {
+        let named = |anchor: &Certificate| Authority {
+            key_id: authority_id(anchor),
+            subject: anchor.subject().clone(),
+        };
+        self.anchors.iter().map(named).collect()
     }
 
     fn wishes(&self, connection: &str, round: usize) -> Wishes {

@@ -3,7 +3,8 @@
 //! A certificate that the connection names is used, and must be for the identity that we claim. Where it names none, any
 //! that is for the identity and whose key we have may be; one below a CA that the peer trusts comes first.
 
-use ike::{AuthorityId, SignRequest, Signed};
+use crypto::signature::KeyKind;
+use ike::{AuthorityName, Connection, SignRequest, Signed};
 use pki::{Certificate, PrivateKey, algorithm, limits};
 use wire::registry::CertificateEncoding;
 
@@ -37,6 +38,27 @@ impl Credentials {
             }
         }
         Err(refusal.unwrap_or_else(|| format!("no private key is there for {}", request.local)))
+    }
+
+    /// Tells of which kinds the keys are by which we can prove ourselves for a connection, each once.
+    pub fn key_kinds(&self, connection: &Connection) -> Vec<KeyKind> {
+        let wishes = self.wishes(&connection.name, 0);
+        let kind_of = |certificate: &Certificate| {
+            let key = self.keys.iter().find(|key| key.belongs_to(certificate))?;
+            Some(key.signing_key().verifying_key().kind())
+        };
+        let is_for_us = |certificate: &&Certificate| match &connection.local_identity {
+            Some(local) => pki::certifies(certificate, local).is_ok(),
+            None => true,
+        };
+        let mut kinds: Vec<KeyKind> = wishes.own.iter().filter_map(kind_of).collect();
+        kinds.extend(wishes.own_keys.iter().map(|key| key.verifying_key().kind()));
+        if wishes.own.is_empty() && wishes.own_keys.is_empty() {
+            kinds.extend(self.certificates.iter().filter(is_for_us).filter_map(kind_of));
+        }
+        kinds.sort();
+        kinds.dedup();
+        kinds
     }
 
     fn candidates(&self, request: &SignRequest, wishes: &Wishes) -> Result<Vec<Candidate<'_>>, String> {
@@ -85,12 +107,19 @@ impl Credentials {
 }
 
 /// Tells whether a chain leads to a CA that the peer trusts.
-fn is_below(chain: &[Certificate], wanted: &[AuthorityId], anchors: &[Certificate]) -> bool {
+fn is_below(chain: &[Certificate], wanted: &[AuthorityName], anchors: &[Certificate]) -> bool {
     let above = chain
         .last()
         .into_iter()
         .flat_map(|last| anchors.iter().filter(move |anchor| anchor.subject() == last.issuer()));
-    chain.iter().skip(1).chain(above).any(|ca| wanted.contains(&authority_id(ca)))
+    let is_named = |ca: &Certificate| {
+        let key_id = authority_id(ca);
+        wanted.iter().any(|name| match name {
+            AuthorityName::KeyId(id) => *id == key_id,
+            AuthorityName::Subject(subject) => subject == ca.subject(),
+        })
+    };
+    chain.iter().skip(1).chain(above).any(is_named)
 }
 
 fn sign_with(key: &PrivateKey, request: &SignRequest) -> Result<Signed, String> {

@@ -131,6 +131,8 @@ pub enum SignatureScheme {
     Ecdsa(SignatureHash),
     /// ECDSA, the signature r and s of fixed length side by side (RFC 4754 §7).
     EcdsaFixed(SignatureHash),
+    /// ECDSA over the message itself, which is a hash already, r and s side by side, as IKEv1 signs HASH_I (RFC 4754).
+    EcdsaBare,
     /// Ed25519 (RFC 8032 §5.1).
     Ed25519,
     /// Ed448 with an empty context (RFC 8032 §5.2).
@@ -311,6 +313,7 @@ impl fmt::Display for SignatureScheme {
             }
             SignatureScheme::RsaBare => f.write_str("RSA PKCS#1 v1.5 without a hash"),
             SignatureScheme::Ecdsa(hash) | SignatureScheme::EcdsaFixed(hash) => write!(f, "ECDSA and {hash}"),
+            SignatureScheme::EcdsaBare => f.write_str("ECDSA without a hash"),
             SignatureScheme::Ed25519 => f.write_str("Ed25519"),
             SignatureScheme::Ed448 => f.write_str("Ed448"),
         }

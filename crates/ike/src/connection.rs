@@ -12,6 +12,7 @@ use sa::{
 use wire::isakmp::Version;
 
 use crate::guard::GuardKind;
+use crate::v1::method;
 use crate::{Identity, IdentityPattern, Lifetimes, Path, Phase1Mode};
 
 /// One peer relation: who, how, and which children.
@@ -79,14 +80,9 @@ impl Connection {
         self.children.iter().find(|child| child.name == name)
     }
 
-    /// Tells whether a peer that speaks this version is answered: in version 1 nobody signs.
+    /// Tells whether a peer that speaks this version is answered: version 1 does not know every way to prove who one is.
     pub(crate) fn answers(&self, version: Version) -> bool {
-        let signs = |authentication: &Authentication| match authentication {
-            Authentication::Signature(_) => true,
-            Authentication::PreSharedKey => false,
-        };
-        let needs_version_2 = signs(&self.local_authentication) || signs(&self.remote_authentication);
-        self.versions.answers(version) && (version == Version::V2 || !needs_version_2)
+        self.versions.answers(version) && (version == Version::V2 || method::is_provable(self))
     }
 
     /// Tells how well a path fits, for choosing among connections; `None` is not at all.
@@ -231,6 +227,9 @@ pub enum Authentication {
     PreSharedKey,
     /// By a signature with a key that a certificate, or the configuration, says is its own.
     Signature(SignatureTerms),
+    /// By nothing but its user's password, which is given once the other end has proven who it is (hybrid
+    /// authentication; version 1 only).
+    User,
 }
 
 impl fmt::Display for Authentication {
@@ -238,6 +237,7 @@ impl fmt::Display for Authentication {
         match self {
             Authentication::PreSharedKey => f.write_str("a pre-shared key"),
             Authentication::Signature(terms) => write!(f, "a signature ({terms})"),
+            Authentication::User => f.write_str("its user's password"),
         }
     }
 }

@@ -6,12 +6,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crypto::signature::KeyKind;
 use crypto::{Random, Secret};
 use sa::{AcquiredFlow, Cpi, PolicyId, Protocol, SaId, SaOp, Spi};
 use wire::isakmp::{Header, IkeSpi, Version};
 
 use crate::cookie::CookieJar;
-use crate::credentials::AuthorityId;
+use crate::credentials::Authority;
 use crate::endpoint::{Settings, SpiSource};
 use crate::event::{Event, MessageTrace, PayloadTrace, TraceDirection};
 use crate::guard::{GuardKind, Guards, Origin, Unguarded};
@@ -33,9 +34,11 @@ pub(crate) struct Context {
     pub connections: BTreeMap<String, Arc<Connection>>,
     pub secrets: BTreeMap<String, SharedSecret>,
     /// The CAs that we trust.
-    pub authorities: Vec<AuthorityId>,
+    pub authorities: Vec<Authority>,
     /// The addresses of this host, as far as anybody told.
     pub host: Vec<IpAddr>,
+    /// Of which kinds the private keys are that each connection has, by name.
+    pub own_keys: BTreeMap<String, Vec<KeyKind>>,
     pub guards: Guards,
     /// What our pools have given to clients.
     pub leases: Leases,
@@ -214,6 +217,7 @@ impl Context {
             secrets: BTreeMap::new(),
             authorities: Vec::new(),
             host: Vec::new(),
+            own_keys: BTreeMap::new(),
             guards: Guards::default(),
             leases: Leases::default(),
             assumed: Assumed::default(),

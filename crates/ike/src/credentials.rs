@@ -12,15 +12,34 @@ use std::sync::Arc;
 
 use crypto::VerifyingKey;
 use crypto::signature::{Curve, KeyKind, SignatureHash, SignatureScheme};
-use sa::{AddressRange, SignatureTerms};
+use sa::{AddressRange, DistinguishedName, SignatureTerms};
 use thiserror::Error;
 use wire::registry::HashAlgorithm;
 use wire::v2::Certificate;
 
+use crate::v1::method;
 use crate::{Authentication, Connection, Identity, limits};
 
 /// The SHA-1 digest of a CA's public key, by which CERTREQ payloads name it (RFC 7296 §3.7).
 pub type AuthorityId = [u8; limits::AUTHORITY_ID_LEN];
+
+/// A CA that we trust, by the names that peers are told.
+#[derive(Clone, Debug)]
+pub struct Authority {
+    /// Its name in version 2.
+    pub key_id: AuthorityId,
+    /// Its name in version 1 (RFC 2408 §3.10).
+    pub subject: DistinguishedName,
+}
+
+/// The name of a CA that a peer trusts, as the peer says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthorityName {
+    /// In version 2.
+    KeyId(AuthorityId),
+    /// In version 1.
+    Subject(DistinguishedName),
+}
 
 /// A signature of ours that is wanted.
 #[derive(Clone, Debug)]
@@ -36,7 +55,7 @@ pub struct SignRequest {
     /// The forms in which the peer takes it.
     pub form: SignatureForm,
     /// The CAs that the peer trusts, as far as it has said; `None` if it wants no certificate.
-    pub authorities: Option<Vec<AuthorityId>>,
+    pub authorities: Option<Vec<AuthorityName>>,
 }
 
 /// The forms in which a peer takes a signature.
@@ -46,6 +65,8 @@ pub enum SignatureForm {
     Named(Vec<HashAlgorithm>),
     /// One of the few methods that have a number of their own (RFC 7296 §3.8, RFC 4754).
     Numbered,
+    /// That of version 1, where the message is a hash already and the key must be of this kind (RFC 2409 §5.1, RFC 4754).
+    Bare(KeyKind),
 }
 
 /// A signature of ours, and what shows whose it is.
@@ -125,6 +146,8 @@ impl SignRequest {
         let schemes = match &self.form {
             SignatureForm::Named(hashes) => named_schemes(key.kind(), bits, hashes),
             SignatureForm::Numbered => numbered_schemes(key.kind()),
+            SignatureForm::Bare(kind) if *kind == key.kind() => Vec::from_iter(method::scheme_of(*kind)),
+            SignatureForm::Bare(_) => Vec::new(),
         };
         let ranked = schemes.iter().filter_map(|scheme| Some((terms.rank(*scheme, bits)?, *scheme)));
         // The first of equals.

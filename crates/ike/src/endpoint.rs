@@ -164,6 +164,7 @@ impl Endpoint {
                 self.cx.secrets.remove(&name);
             }
             Command::TrustAuthorities(authorities) => self.cx.authorities = authorities,
+            Command::OwnKeys(own_keys) => self.cx.own_keys = own_keys,
             Command::LoadPool(pool) => self.cx.leases.load(pool),
             Command::UnloadPool(name) => self.cx.leases.unload(&name),
             Command::HostChanged(addresses) => self.host_changed(addresses),

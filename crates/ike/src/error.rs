@@ -178,7 +178,8 @@ impl fmt::Display for RefusalV1 {
             v1::NotifyType::AUTHENTICATION_FAILED
             | v1::NotifyType::INVALID_HASH_INFORMATION
             | v1::NotifyType::PAYLOAD_MALFORMED => {
-                "it could not read or not believe our message: pre-shared keys or identities differ"
+                "it could not read or not believe our message: pre-shared keys or identities differ, or it does not \
+                 trust our certificate"
             }
             v1::NotifyType::INVALID_ID_INFORMATION => {
                 "it does not allow the identity or traffic that we named"

@@ -72,7 +72,7 @@ impl Sa {
     /// Goes on with what the outside has found out; `None` means that the SA is gone.
     pub(crate) fn handle_answer(self, cx: &mut Context, query: QueryId, answer: Answer) -> Option<Sa> {
         match self {
-            Sa::V1(sa) => Some(Sa::V1(sa)),
+            Sa::V1(sa) => sa.handle_answer(cx, query, answer).map(Sa::V1),
             Sa::V2(sa) => sa.handle_answer(cx, query, answer).map(Sa::V2),
         }
     }

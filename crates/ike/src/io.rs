@@ -1,13 +1,15 @@
 //! What goes into the engine and what comes out of it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crypto::signature::KeyKind;
 use sa::{SaId, SaOp};
 
-use crate::credentials::{AuthorityId, SignRequest, Signed, TrustRequest, TrustedKey};
+use crate::credentials::{Authority, SignRequest, Signed, TrustRequest, TrustedKey};
 use crate::{Connection, Event, Pool, SharedSecret};
 
 /// The two ends of a datagram's way.
@@ -70,7 +72,10 @@ pub enum Command {
     /// Forgets the shared secret of this name.
     UnloadSecret(String),
     /// Names the CAs that are trusted, in place of those that were named before: peers are told.
-    TrustAuthorities(Vec<AuthorityId>),
+    TrustAuthorities(Vec<Authority>),
+    /// Says of which kinds the private keys are that each connection has, by name, in place of what was said before: in
+    /// version 1 that decides what is offered. One that is not named is offered with all kinds.
+    OwnKeys(BTreeMap<String, Vec<KeyKind>>),
     /// Adds a pool of virtual addresses, or replaces the one of the same name; leases of the same addresses live on.
     LoadPool(Pool),
     /// Forgets the pool of this name.

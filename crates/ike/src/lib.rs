@@ -47,7 +47,10 @@ pub use connection::{
     Fragmentation, Mobike, OwnRound, PathProbing, PeerAddresses, PeerRound, PpkNeed, PpkTerms, SecretKind,
     SelectorTemplate, SharedSecret, StartAction, Truncation, Unique, Versions, Xauth,
 };
-pub use credentials::{AuthorityId, NoScheme, SignRequest, SignatureForm, Signed, TrustRequest, TrustedKey};
+pub use credentials::{
+    Authority, AuthorityId, AuthorityName, NoScheme, SignRequest, SignatureForm, Signed, TrustRequest,
+    TrustedKey,
+};
 pub use endpoint::{Counters, Endpoint, Settings, SpiSource};
 pub use error::{Error, Failure, Misbehaviour};
 pub use event::{

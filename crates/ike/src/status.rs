@@ -8,6 +8,7 @@ use sa::{
     ChildSuite, Cpi, Encapsulation, FlowPadding, IkeSuite, Lifetime, Mode, PolicyId, SaId, TrafficSelector,
 };
 use wire::isakmp::IkeSpi;
+use wire::registry::v1::AuthenticationMethod;
 
 use crate::{ChildSaId, Identity, IkeSaId, Inside, Path, Role};
 
@@ -40,6 +41,8 @@ pub struct IkeSaStatus {
     pub mobile: Option<Vec<IpAddr>>,
     /// The post-quantum pre-shared key that is in its keys, by name (RFC 8784).
     pub ppk: Option<Identity>,
+    /// How the ends prove who they are, in version 1, where one number says it for both; `None` until it is agreed.
+    pub method: Option<AuthenticationMethod>,
     /// The virtual addresses of both ends.
     pub inside: Inside,
     /// The algorithms; `None` until they are agreed.

@@ -326,7 +326,7 @@ pub(crate) fn is_weak_scheme(scheme: SignatureScheme) -> bool {
         | SignatureScheme::RsaPss { hash, .. }
         | SignatureScheme::Ecdsa(hash)
         | SignatureScheme::EcdsaFixed(hash) => hash == SignatureHash::Sha1,
-        SignatureScheme::RsaBare => true,
+        SignatureScheme::RsaBare | SignatureScheme::EcdsaBare => true,
         SignatureScheme::Ed25519 | SignatureScheme::Ed448 => false,
     }
 }

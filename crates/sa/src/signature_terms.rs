@@ -78,6 +78,13 @@ impl SignatureTerms {
     }
 }
 
+impl SignatureTerms {
+    /// Tells whether some key of this kind may sign so, whatever its length.
+    pub fn allows(&self, scheme: SignatureScheme) -> bool {
+        self.rank(scheme, usize::MAX).is_some()
+    }
+}
+
 impl SignatureKind {
     fn fits(self, scheme: SignatureScheme, bits: usize) -> bool {
         let is_of_family = match self.family {
@@ -85,7 +92,7 @@ impl SignatureKind {
             KeyFamily::Rsa => is_rsa(scheme),
             KeyFamily::RsaPkcs1 => is_rsa(scheme) && !matches!(scheme, SignatureScheme::RsaPss { .. }),
             KeyFamily::RsaPss => matches!(scheme, SignatureScheme::RsaPss { .. }),
-            KeyFamily::Ecdsa => matches!(scheme, SignatureScheme::Ecdsa(_) | SignatureScheme::EcdsaFixed(_)),
+            KeyFamily::Ecdsa => is_ecdsa(scheme),
             KeyFamily::Ed25519 => scheme == SignatureScheme::Ed25519,
             KeyFamily::Ed448 => scheme == SignatureScheme::Ed448,
         };
@@ -115,7 +122,10 @@ fn hash_of(scheme: SignatureScheme) -> Option<SignatureHash> {
         | SignatureScheme::RsaPss { hash, .. }
         | SignatureScheme::Ecdsa(hash)
         | SignatureScheme::EcdsaFixed(hash) => Some(hash),
-        SignatureScheme::RsaBare | SignatureScheme::Ed25519 | SignatureScheme::Ed448 => None,
+        SignatureScheme::RsaBare
+        | SignatureScheme::EcdsaBare
+        | SignatureScheme::Ed25519
+        | SignatureScheme::Ed448 => None,
     }
 }
 
@@ -124,6 +134,18 @@ fn is_rsa(scheme: SignatureScheme) -> bool {
         SignatureScheme::RsaPkcs1(_) | SignatureScheme::RsaPss { .. } | SignatureScheme::RsaBare => true,
         SignatureScheme::Ecdsa(_)
         | SignatureScheme::EcdsaFixed(_)
+        | SignatureScheme::EcdsaBare
+        | SignatureScheme::Ed25519
+        | SignatureScheme::Ed448 => false,
+    }
+}
+
+fn is_ecdsa(scheme: SignatureScheme) -> bool {
+    match scheme {
+        SignatureScheme::Ecdsa(_) | SignatureScheme::EcdsaFixed(_) | SignatureScheme::EcdsaBare => true,
+        SignatureScheme::RsaPkcs1(_)
+        | SignatureScheme::RsaPss { .. }
+        | SignatureScheme::RsaBare
         | SignatureScheme::Ed25519
         | SignatureScheme::Ed448 => false,
     }

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ike::{
-    Answer, ChildSaStatus, ChildState, Command, Endpoint, Event, IkeKeyDisclosure, IkeSaStatus, QueryId,
-    Ticket,
+    Answer, ChildSaStatus, ChildState, Command, Endpoint, Event, IkeKeyDisclosure, IkeSaStatus, MessageTrace,
+    QueryId, Ticket,
 };
 use sa::{PolicyId, SaEvent};
 
@@ -59,6 +59,8 @@ pub(crate) struct Node {
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) plane: Plane,
     pub(crate) events: Vec<Event>,
+    /// What its messages said, if the scenario wants them told.
+    pub(crate) traces: Vec<MessageTrace>,
     /// The last IKE datagrams that it sent.
     sent: VecDeque<Parcel>,
 }
@@ -165,6 +167,11 @@ impl Pair {
     /// Gives a side's data plane.
     pub fn plane(&self, side: Side) -> &Plane {
         &self.node(side).plane
+    }
+
+    /// Gives what a side's messages said, sent and received, if the scenario has them told.
+    pub fn traces(&self, side: Side) -> &[MessageTrace] {
+        &self.node(side).traces
     }
 
     /// Gives everything that a side has told so far.
@@ -320,6 +327,8 @@ impl Pair {
         let (connection, secrets) = (gateway.connection.clone(), gateway.shared_secrets());
         let pools = gateway.pools.clone();
         let authorities = gateway.credentials.authorities();
+        let kinds = gateway.credentials.key_kinds(&connection);
+        let own_keys = [(connection.name.clone(), kinds)].into();
         let mut settings = gateway.settings.clone();
         settings.trace_messages |= only_seed().is_some();
         let spis = SpiPool::default();
@@ -334,6 +343,7 @@ impl Pair {
         pools.into_iter().for_each(|pool| self.command(side, Command::LoadPool(pool)));
         secrets.into_iter().for_each(|secret| self.command(side, Command::LoadSecret(secret)));
         self.command(side, Command::TrustAuthorities(authorities));
+        self.command(side, Command::OwnKeys(own_keys));
         self.command(side, Command::Load(Arc::new(connection)));
     }
 
@@ -448,6 +458,7 @@ impl Node {
             endpoint: None,
             plane: Plane::new(gateway.addresses(), SpiPool::default()),
             events: Vec::new(),
+            traces: Vec::new(),
             sent: VecDeque::new(),
         }
     }

@@ -115,20 +115,19 @@ pub(super) fn xauth(connection: &Reader<'_>, versions: Versions) -> Xauth {
     }
 }
 
-/// Finds the sections that say how an end's device authenticates.
+/// Finds the sections that say how an end's device authenticates; a user's may stand alone (hybrid authentication).
 fn device_rounds<'a>(connection: &Reader<'a>, end: &str) -> Vec<Reader<'a>> {
     let (devices, users) = rounds(connection, end);
     if let Some(second) = users.get(1) {
         second.section_error("one user gives a password, not two", "");
     }
-    if devices.is_empty() {
-        let when = if users.is_empty() { "" } else { " before its user does" };
+    if devices.is_empty() && users.is_empty() {
         connection.section_error(
-            format!("`{}` does not say how its {end} end authenticates{when}", connection.name()),
+            format!("`{}` does not say how its {end} end authenticates", connection.name()),
             format!("add `{end} {{ auth = psk }}`"),
         );
     }
-    devices
+    if devices.is_empty() { users } else { devices }
 }
 
 /// Reads which post-quantum pre-shared key is mixed in.
@@ -161,8 +160,7 @@ fn authentication(round: &Reader<'_>, row: &Row, method: Method, weak: WeakAlgor
             };
             return Authentication::Signature(SignatureTerms { weak, ..terms });
         }
-        // A user's round is none of a device.
-        Method::Xauth => return Authentication::PreSharedKey,
+        Method::Xauth => return Authentication::User,
         Method::Eap => "EAP is",
     };
     round.error(row, format!("{unsupported} not supported yet"), "write `auth = psk` or `auth = pubkey`");

@@ -1,5 +1,6 @@
 //! What IKEv1 cannot say, and a connection that speaks nothing else must do without; and what only IKEv1 can.
 
+use crypto::signature::SignatureScheme;
 use sa::{Mode, PortRange, Proposal, transform_v1};
 
 use crate::Authentication;
@@ -12,7 +13,12 @@ use crate::table::child::{BUNDLE, LOCAL_TS, MODE, REMOTE_TS};
 use crate::table::connection::{AGGRESSIVE, FRAGMENTED, POOLS, PPK_ID, PROPOSALS, VIPS};
 
 /// Reads how phase 1 goes. Aggressive mode with a pre-shared key is a decision like that for a weak algorithm.
-pub(super) fn phase_1(reader: &Reader<'_>, versions: Versions, weak: WeakAlgorithms) -> Phase1Mode {
+pub(super) fn phase_1(
+    reader: &Reader<'_>,
+    versions: Versions,
+    weak: WeakAlgorithms,
+    proof: &Authentication,
+) -> Phase1Mode {
     let mode = reader.one(&AGGRESSIVE);
     if mode == Phase1Mode::Main {
         return mode;
@@ -22,16 +28,24 @@ pub(super) fn phase_1(reader: &Reader<'_>, versions: Versions, weak: WeakAlgorit
         let message = "aggressive mode belongs to IKEv1, which this connection does not speak";
         reader.error(key, message, "write `version = 1`, or leave `aggressive` out");
     }
-    match weak {
-        WeakAlgorithms::Refused => reader.error(key, OPEN_TO_GUESSING, DECIDE),
-        WeakAlgorithms::Allowed => {
-            let help = "main mode shows it to nobody";
-            reader.faults.warning(reader.place(key), &reader.key(key.name), OPEN_TO_GUESSING, help);
+    let warn = |message: &str, help: &str| {
+        reader.faults.warning(reader.place(key), &reader.key(key.name), message, help);
+    };
+    match (proof, weak) {
+        (Authentication::Signature(_) | Authentication::User, _) => {
+            warn(OPEN_TO_EYES, "main mode hides them");
+        }
+        (Authentication::PreSharedKey, WeakAlgorithms::Refused) => {
+            reader.error(key, OPEN_TO_GUESSING, DECIDE);
+        }
+        (Authentication::PreSharedKey, WeakAlgorithms::Allowed) => {
+            warn(OPEN_TO_GUESSING, "main mode shows it to nobody");
         }
     }
     mode
 }
 
+const OPEN_TO_EYES: &str = "aggressive mode shows everybody on the way who the two ends are";
 const OPEN_TO_GUESSING: &str = "aggressive mode shows everybody who asks a hash of the pre-shared key, from which a \
                                 password can be found by trying, and who the two ends are";
 const DECIDE: &str = "leave it out, or write `allow_weak = yes`, a key of Keyway's own, in the connection";
@@ -72,10 +86,7 @@ fn for_children(reader: &Reader<'_>, connection: &Connection, check: impl Fn(&Re
 }
 
 fn check_version_1(reader: &Reader<'_>, connection: &Connection) {
-    let ends = [&connection.local_authentication, &connection.remote_authentication];
-    if ends.iter().any(|end| **end != Authentication::PreSharedKey) {
-        reader.section_error("certificates are supported in IKEv2 only so far", "write `version = 2`");
-    }
+    check_methods(reader, connection);
     if !connection.proposals.is_empty() && !connection.proposals.iter().any(has_numbers) {
         let message = "IKEv1 has no number for any of these combinations: its phase 1 knows no AEAD";
         reader.error(&PROPOSALS.row, message, "write a cipher and a hash, as in aes256-sha256-modp2048");
@@ -92,6 +103,48 @@ fn check_version_1(reader: &Reader<'_>, connection: &Connection) {
     }
     for_children(reader, connection, check_child);
 }
+
+/// One number says for both ends of phase 1 how they prove who they are.
+fn check_methods(reader: &Reader<'_>, connection: &Connection) {
+    match (&connection.local_authentication, &connection.remote_authentication) {
+        (Authentication::PreSharedKey, Authentication::PreSharedKey) => {}
+        (Authentication::Signature(ours), Authentication::Signature(theirs)) => {
+            let is_common = |scheme: &SignatureScheme| ours.allows(*scheme) && theirs.allows(*scheme);
+            if !VERSION_1_SIGNATURES.iter().any(is_common) {
+                let message = format!(
+                    "IKEv1 has one kind of signature for both ends, RSA or ECDSA; ours is {ours}, the peer's {theirs}"
+                );
+                reader.section_error(message, "write the same `auth` in `local` and `remote`");
+            }
+        }
+        (Authentication::User, Authentication::Signature(terms))
+        | (Authentication::Signature(terms), Authentication::User) => {
+            if !terms.allows(SignatureScheme::RsaBare) {
+                let message = format!("hybrid authentication takes RSA only, and `auth` says {terms}");
+                reader.section_error(
+                    message,
+                    "write `auth = pubkey`, or give the client a certificate as well",
+                );
+            }
+        }
+        (Authentication::User, Authentication::PreSharedKey | Authentication::User)
+        | (Authentication::PreSharedKey, Authentication::User) => {
+            let message =
+                "a password alone proves an end only to one that has proven itself by a certificate";
+            let help = "write `auth = pubkey` for the other end (hybrid authentication), or add a section with \
+                        `auth = psk` for this one";
+            reader.section_error(message, help);
+        }
+        (Authentication::PreSharedKey, Authentication::Signature(_))
+        | (Authentication::Signature(_), Authentication::PreSharedKey) => {
+            let message = "in IKEv1 both ends prove themselves by a pre-shared key, or both by a signature";
+            reader.section_error(message, "write the same `auth` in `local` and `remote`");
+        }
+    }
+}
+
+/// How keys sign in IKEv1 (RFC 2409 §5.1, RFC 4754).
+const VERSION_1_SIGNATURES: [SignatureScheme; 2] = [SignatureScheme::RsaBare, SignatureScheme::EcdsaBare];
 
 fn has_numbers(proposal: &Proposal) -> bool {
     proposal.encryption.iter().any(|row| transform_v1::phase_1_cipher(row).is_some())

@@ -15,7 +15,8 @@ section! {
             "How we prove who we are: psk is by a pre-shared key; pubkey by a signature. Instead of pubkey, \
              rsa, rsa/pss, ecdsa, ed25519 or ed448 say with what, and may be followed by bits and hashes, as in \
              rsa/pss-3072-sha384, and by each other; rsa with a hash is PKCS #1 v1.5. In \
-             IKEv1 a second section with xauth has our user give a name and a password besides.",
+             IKEv1 a second section with xauth has our user give a name and a password besides; where the \
+             peer has pubkey, it may stand alone (hybrid authentication).",
             "What swanctl.conf means by leaving it out.",
         );
         LOCAL_ID: OptionalKey<IdentityPattern> = OptionalKey::new(
@@ -57,7 +58,8 @@ section! {
         REMOTE_AUTH: Key<Method> = Key::new(
             "auth", METHOD, "pubkey",
             "How the peer must prove who it is, in the words of local's auth; bits, key types and hashes are the least that \
-             is accepted. In IKEv1 a second section with xauth wants the name and the password of its user besides.",
+             is accepted. In IKEv1 a second section with xauth wants the name and the password of its user besides; where \
+             we have pubkey, it may stand alone (hybrid authentication).",
             "What swanctl.conf means by leaving it out.",
         );
         REMOTE_ID: Key<IdentityPattern> = Key::new(

@@ -31,6 +31,12 @@ impl Public {
         let (point, key) = with_point.map_err(|_| InvalidKey(KeyKind::Ecdsa(curve)))?;
         Ok(Self { key, curve, point })
     }
+
+    /// Checks a signature r | s.
+    fn verify_fixed(&self, digest: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        let signature = der_of_fixed(self.curve, signature).ok_or(BadSignature)?;
+        self.key.verify(digest, &signature)
+    }
 }
 
 impl Private {
@@ -58,10 +64,8 @@ impl VerifyingKey for Public {
     fn verify(&self, scheme: SignatureScheme, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
         match scheme {
             SignatureScheme::Ecdsa(hash) => self.key.verify(&hash.digest(message), signature),
-            SignatureScheme::EcdsaFixed(hash) => {
-                let signature = der_of_fixed(self.curve, signature).ok_or(BadSignature)?;
-                self.key.verify(&hash.digest(message), &signature)
-            }
+            SignatureScheme::EcdsaFixed(hash) => self.verify_fixed(&hash.digest(message), signature),
+            SignatureScheme::EcdsaBare => self.verify_fixed(message, signature),
             SignatureScheme::RsaPkcs1(_)
             | SignatureScheme::RsaPss { .. }
             | SignatureScheme::RsaBare
@@ -77,12 +81,13 @@ impl SigningKey for Private {
     }
 
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, CannotSign> {
-        let sign = |message: &[u8]| self.key.sign(message).map_err(|_| CannotSign::Library);
+        let sign = |digest: &[u8]| self.key.sign(digest).map_err(|_| CannotSign::Library);
+        let sign_fixed =
+            |digest: &[u8]| fixed_of_der(self.public.curve, &sign(digest)?).ok_or(CannotSign::Library);
         match scheme {
             SignatureScheme::Ecdsa(hash) => sign(&hash.digest(message)),
-            SignatureScheme::EcdsaFixed(hash) => {
-                fixed_of_der(self.public.curve, &sign(&hash.digest(message))?).ok_or(CannotSign::Library)
-            }
+            SignatureScheme::EcdsaFixed(hash) => sign_fixed(&hash.digest(message)),
+            SignatureScheme::EcdsaBare => sign_fixed(message),
             SignatureScheme::RsaPkcs1(_)
             | SignatureScheme::RsaPss { .. }
             | SignatureScheme::RsaBare

@@ -58,6 +58,7 @@ impl VerifyingKey for Public {
             SignatureScheme::RsaBare => self.key.verify_bare(message, signature),
             SignatureScheme::Ecdsa(_)
             | SignatureScheme::EcdsaFixed(_)
+            | SignatureScheme::EcdsaBare
             | SignatureScheme::Ed25519
             | SignatureScheme::Ed448 => Err(BadSignature),
         }
@@ -78,6 +79,7 @@ impl SigningKey for Private {
             SignatureScheme::RsaBare => self.key.sign_bare(message),
             SignatureScheme::Ecdsa(_)
             | SignatureScheme::EcdsaFixed(_)
+            | SignatureScheme::EcdsaBare
             | SignatureScheme::Ed25519
             | SignatureScheme::Ed448 => return Err(CannotSign::Unfit { kind: KeyKind::Rsa, scheme }),
         };

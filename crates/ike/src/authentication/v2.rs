@@ -21,7 +21,9 @@ use wire::v2::{Authentication, Certificate, Identification};
 
 use super::PeerAuthenticated;
 use crate::context::Context;
-use crate::credentials::{AuthorityId, SignRequest, SignatureForm, Signed, TrustRequest, TrustedKey};
+use crate::credentials::{
+    AuthorityId, AuthorityName, SignRequest, SignatureForm, Signed, TrustRequest, TrustedKey,
+};
 use crate::error::Error;
 use crate::v2::keys::{IkeKeys, MixableKeys, Nonces, SignedOctets, psk_auth};
 use crate::{Connection, Identity, Role};
@@ -216,6 +218,9 @@ pub(crate) fn prove(
             let authentication = Authentication { method: AuthMethod::SHARED_KEY, data };
             Ok(Proving::Ready(Proof { certificates: Vec::new(), authentication }))
         }
+        crate::Authentication::User => {
+            Err(Error::Local("IKEv2 knows no end that only its user's password proves".to_owned()))
+        }
         crate::Authentication::Signature(_) => {
             let abilities = &transcript.abilities;
             Ok(Proving::Wanted(Box::new(SignRequest {
@@ -224,7 +229,10 @@ pub(crate) fn prove(
                 local: local.clone(),
                 message: signed.to_vec(suite.prf.prf),
                 form: abilities.hashes.clone().map_or(SignatureForm::Numbered, SignatureForm::Named),
-                authorities: abilities.authorities.clone(),
+                authorities: abilities
+                    .authorities
+                    .as_ref()
+                    .map(|ids| ids.iter().copied().map(AuthorityName::KeyId).collect()),
             })))
         }
     }
@@ -239,7 +247,7 @@ pub(crate) fn proof_of(form: &SignatureForm, signed: Signed) -> Result<Proof, Er
     let authentication = match form {
         SignatureForm::Named(_) => Authentication::digital_signature(&algorithm, &signature)
             .map_err(|fault| Error::Local(fault.to_string()))?,
-        SignatureForm::Numbered => {
+        SignatureForm::Numbered | SignatureForm::Bare(_) => {
             let method = number_of(scheme)
                 .ok_or_else(|| Error::Local(format!("the peer has no number for {scheme}")))?;
             Authentication { method, data: signature }
@@ -259,6 +267,7 @@ fn number_of(scheme: SignatureScheme) -> Option<AuthMethod> {
         | SignatureScheme::RsaBare
         | SignatureScheme::Ecdsa(_)
         | SignatureScheme::EcdsaFixed(SignatureHash::Sha1)
+        | SignatureScheme::EcdsaBare
         | SignatureScheme::Ed25519
         | SignatureScheme::Ed448 => None,
     }

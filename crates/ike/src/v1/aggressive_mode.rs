@@ -1,5 +1,5 @@
-//! Aggressive mode: three messages that make an ISAKMP SA, and show everybody on the way who its ends are (RFC 2409 §5,
-//! with a pre-shared key §5.4).
+//! Aggressive mode: three messages that make an ISAKMP SA, and show everybody on the way who its ends are (RFC 2409 §5;
+//! with signatures §5.1, with a pre-shared key §5.4).
 //!
 //! ```text
 //!   Initiator                                         Responder
@@ -8,15 +8,21 @@
 //!                                            NAT-D, NAT-D, VID …
 //!   HDR*, HASH_I, NAT-D, NAT-D, [N(INITIAL-CONTACT)]  -->                             3  proven, encrypted, and on
 //!                                                                                        port 4500 if there is a NAT
+//!
+//!   with signatures, CERT … and SIG_R or SIG_I in place of the hash, and CR in messages 1 and 2 where the sender would
+//!   like a certificate of a CA that it trusts
 //! ```
 //!
 //! The pre-shared key goes by who asks, not by its address: that is what people use this mode for. The price is HASH_R,
 //! from which everybody who sends a message 1 can try passwords at leisure; so a connection must allow it twice over.
+//! With signatures the price is who the ends are, and that the responder signs for whoever asks; the story pauses twice on
+//! each side ([`waiting`]), for our signature and to learn whether the peer's key is trusted.
 //!
 //! The responder answers message 1, once for each time that it comes, and repeats nothing by itself: nobody has proven
 //! its address yet. The initiator repeats message 3 until the peer shows that it has it, for nothing else answers it.
 
 mod standing;
+mod waiting;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,26 +36,30 @@ use wire::v1::{Chain, Content, Datagram, Payload};
 
 use super::Sa;
 use super::abilities::PeerAbilities;
-use super::channel::{Channel, Iv, trace_received};
+use super::channel::{Channel, trace_received};
 use super::contents::Contents;
 use super::fragmentation::Cutting;
+use super::keys::KeySource;
+use super::method::{Keying, Method, methods_of};
 use super::nat;
 use super::negotiation::{self, ChosenPhase1};
 use super::phase_1::{
-    LastMessage, Material, Outcome, body_of, contact_of, discovery, encode, end_attempt, find_nat,
-    identification_of, identity_of, initial_contact, marks, method_of, offer_by_identity, offer_of,
+    Awaited, LastMessage, Material, Outcome, body_of, certificate_requests, contact_of, discovery, encode,
+    find_nat, identification_of, identity_of, initial_contact, marks, offer_by_identity, offer_of,
     refusal_in, refuse, turn_away, without_numbers,
 };
-use super::repeated::Repeated;
-use crate::authentication::v1::{DeviceAuthenticated, Transcript};
+use super::repeated::{Repeated, Seen};
+use crate::authentication::v1::{Belief, Claim, DeviceAuthenticated, Proving, Transcript};
 use crate::context::{Contact, Context, Initiation};
+use crate::credentials::AuthorityName;
 use crate::error::{Error, Failure, Misbehaviour};
 use crate::exchange::{IkeSpis, Nonces};
-use crate::io::{IkeSaId, Path};
+use crate::io::{IkeSaId, Path, Query};
 use crate::nat_detection::NatFinding;
-use crate::retransmission::{Repeating, Retransmission};
+use crate::retransmission::Repeating;
 use crate::status::Phase1Mode;
 use crate::{Connection, Identity, Role, Unique};
+use waiting::Third;
 
 const NAME: &str = "aggressive mode";
 
@@ -63,6 +73,8 @@ pub(crate) struct Initiating {
     spis: IkeSpis,
     /// What we offered, all of it in the group of our public value.
     proposals: Vec<Proposal>,
+    /// How we offered that the ends prove who they are.
+    methods: Vec<&'static Method>,
     /// The body of our SA payload, which the proofs cover.
     sa_body: Vec<u8>,
     local: Identity,
@@ -74,6 +86,17 @@ pub(crate) struct Initiating {
     /// What an answer said against us that nobody authenticated. A better one may yet come, until message 1 would be
     /// repeated.
     refused: Option<Failure>,
+    stage: Calling,
+}
+
+/// How far our attempt is.
+enum Calling {
+    /// Message 2 is awaited.
+    Open,
+    /// The responder's signature waits for its key.
+    Claimed(Box<Secured>, Box<Claim>, Awaited),
+    /// The responder is who it says; message 3 waits for our signature.
+    Unsigned(Box<Secured>, DeviceAuthenticated, Awaited),
 }
 
 /// HDR(CKY-I,0), SA, KE, Ni, IDii, VID … -->
@@ -82,7 +105,8 @@ pub(crate) fn initiate(cx: &mut Context, initiation: Initiation, path: Path) -> 
     let Some((group, proposals)) = negotiation::with_one_group(&connection.proposals) else {
         return Err(without_numbers(connection).into());
     };
-    let security_association = offer_of(connection, &proposals)?;
+    let methods = methods_of(cx, connection, Role::Initiator);
+    let security_association = offer_of(connection, &methods, &proposals)?;
     let sa_body = body_of(&security_association)?;
     let private = group.key_exchange.generate().map_err(|fault| Error::Local(fault.to_string()))?;
     let spis = IkeSpis { initiator: cx.next_ike_spi(), responder: IkeSpi::ZERO };
@@ -94,6 +118,9 @@ pub(crate) fn initiate(cx: &mut Context, initiation: Initiation, path: Path) -> 
         Payload::Nonce(nonce.clone()),
         Payload::Identification(identification_of(&local)),
     ];
+    payloads.extend(
+        methods.first().into_iter().flat_map(|method| certificate_requests(cx, method, Role::Responder)),
+    );
     payloads.extend(marks(connection));
     let cutting = Cutting::towards(PeerAbilities::default(), connection.fragmentation);
     let message = encode(cx, Phase1Mode::Aggressive, spis, path, cutting, &payloads)?;
@@ -105,12 +132,14 @@ pub(crate) fn initiate(cx: &mut Context, initiation: Initiation, path: Path) -> 
         path,
         spis,
         proposals,
+        methods,
         sa_body,
         local,
         nonce,
         private: Some(private),
         begun_at: cx.now,
         refused: None,
+        stage: Calling::Open,
     })
 }
 
@@ -132,9 +161,16 @@ impl Initiating {
         if header.exchange_type != ExchangeType::V1_AGGRESSIVE || header.message_id != 0 {
             return Some(Sa::Calling(self));
         }
-        let Content::Clear(chain) = &datagram.content else { return Some(Sa::Calling(self)) };
+        let (Content::Clear(chain), Calling::Open) = (&datagram.content, &self.stage) else {
+            return Some(Sa::Calling(self));
+        };
         match self.judge(cx, path, datagram, chain.clone()) {
-            Ok(judged) => self.conclude(cx, datagram, judged),
+            Ok((secured, Belief::Proven(peer))) => self.prove(cx, secured, peer),
+            Ok((secured, Belief::Depends(request, claim))) => {
+                let awaited = Awaited::begin(cx, self.spis.initiator, Query::Trust(request));
+                self.stage = Calling::Claimed(secured, claim, awaited);
+                Some(Sa::Calling(self))
+            }
             Err(fault) => {
                 self.refused.get_or_insert(fault.into());
                 Some(Sa::Calling(self))
@@ -149,7 +185,7 @@ impl Initiating {
         path: Path,
         datagram: &Datagram<'_>,
         chain: Chain<'_>,
-    ) -> Result<Judged, Error> {
+    ) -> Result<(Box<Secured>, Belief), Error> {
         let responder = datagram.header.responder_spi;
         if responder.is_zero() {
             return Err(Misbehaviour::Other("its answer to message 1 has no cookie").into());
@@ -157,21 +193,17 @@ impl Initiating {
         trace_received(cx, path, datagram, &chain);
         let contents = Contents::new(NAME, chain);
         let connection = Arc::clone(&self.initiation.connection);
-        let chosen = negotiation::accept_phase_1(
-            &self.proposals,
-            method_of(&connection, Role::Initiator),
-            contents.security_association()?.0,
-        )
-        .map_err(|fault| Misbehaviour::NotOffered(fault.to_string()))?;
+        let chosen =
+            negotiation::accept_phase_1(&self.proposals, &self.methods, contents.security_association()?.0)
+                .map_err(|fault| Misbehaviour::NotOffered(fault.to_string()))?;
         let (identification, body) = contents.identification()?;
         let remote = identity_of(identification);
         let wanted = &connection.remote_identity;
         if !wanted.matches(&remote) {
             return Err(Error::AuthenticationFailed(format!("the peer is {remote}; configured is {wanted}")));
         }
-        let secret = secret_of(cx, &self.local, &remote)?;
+        let secret = secret_of(cx, chosen.method, &self.local, &remote)?;
         let (public_r, nonce_r) = (contents.key_exchange()?.to_vec(), contents.nonce()?.to_vec());
-        let proof = contents.hash()?;
         let private =
             self.private.take().ok_or(Misbehaviour::Other("an earlier answer of its was not valid"))?;
         let public_i = private.public().to_vec();
@@ -187,7 +219,8 @@ impl Initiating {
             mode: Phase1Mode::Aggressive,
             role: Role::Initiator,
             spis,
-            secret: &secret,
+            method: chosen.method,
+            source: KeySource::of(secret.as_ref()),
             shared: &shared,
             nonces: Nonces { initiator: &self.nonce, responder: &nonce_r },
             public_i,
@@ -196,18 +229,47 @@ impl Initiating {
         };
         let (channel, transcript) =
             material.secure(cx, &chosen.suite, floated, nat, abilities, &connection)?;
-        let peer = transcript.verify(Role::Initiator, &self.local, &remote, body, proof)?;
-        Ok(Judged { peer, channel, transcript, chosen, abilities })
+        let belief =
+            transcript.judge(Role::Initiator, &connection, &self.local, (&remote, body), &contents)?;
+        let message = Seen::new(datagram.bytes);
+        let authorities = contents.authorities();
+        Ok((Box::new(Secured { channel, transcript, chosen, abilities, authorities, message }), belief))
+    }
+
+    /// The responder is who it says: proves who we are, or has that done.
+    fn prove(
+        mut self: Box<Self>,
+        cx: &mut Context,
+        mut secured: Box<Secured>,
+        peer: DeviceAuthenticated,
+    ) -> Option<Sa> {
+        let connection = &self.initiation.connection;
+        let body = identification_of(&self.local).to_body();
+        let ours = (&self.local, body.as_slice());
+        let authorities = secured.authorities.take();
+        match secured.transcript.prove(Role::Initiator, connection, ours, authorities) {
+            Proving::Ready(proof) => self.conclude(cx, *secured, peer, proof),
+            Proving::Wanted(request) => {
+                let awaited = Awaited::begin(cx, self.spis.initiator, Query::Sign(request));
+                self.stage = Calling::Unsigned(secured, peer, awaited);
+                Some(Sa::Calling(self))
+            }
+        }
     }
 
     /// HDR*, HASH_I, NAT-D, NAT-D, [N(INITIAL-CONTACT)] -->
-    fn conclude(self: Box<Self>, cx: &mut Context, datagram: &Datagram<'_>, judged: Judged) -> Option<Sa> {
-        let Judged { peer, mut channel, transcript, chosen, abilities } = judged;
-        let Initiating { initiation, local, begun_at, .. } = *self;
+    fn conclude(
+        self: Box<Self>,
+        cx: &mut Context,
+        secured: Secured,
+        peer: DeviceAuthenticated,
+        proof: Vec<Payload>,
+    ) -> Option<Sa> {
+        let Secured { mut channel, chosen, abilities, message: answered, .. } = secured;
+        let Initiating { initiation, begun_at, .. } = *self;
         let connection = Arc::clone(&initiation.connection);
         let (spis, path) = (channel.spis, channel.path);
-        let proof = transcript.proof(Role::Initiator, &identification_of(&local).to_body());
-        let mut payloads = vec![Payload::Hash(proof.as_slice().to_vec())];
+        let mut payloads = proof;
         payloads.extend(discovery(&chosen.suite, abilities.traversal, spis, path, &connection));
         if initiation.contact == Contact::Initial && connection.unique != Unique::Never {
             payloads.push(initial_contact(spis));
@@ -223,7 +285,7 @@ impl Initiating {
         channel.move_phase_1_on(next_iv);
         cx.transmit(path, &message);
         let last = LastMessage {
-            answered: Some(Repeated::new(datagram.bytes, message.clone())),
+            answered: Some(Repeated::of(answered, message.clone())),
             unconfirmed: Some(cx.begin_repeating(message)),
         };
         let outcome = Outcome {
@@ -239,34 +301,23 @@ impl Initiating {
         };
         outcome.conclude(cx)
     }
-
-    pub(crate) fn handle_timeout(mut self: Box<Self>, cx: &mut Context) -> Option<Sa> {
-        let path = self.path;
-        match self.repeating.repeat(cx.now) {
-            Retransmission::NotDue => return Some(Sa::Calling(self)),
-            Retransmission::Send { datagrams, .. } if self.refused.is_none() => {
-                cx.transmit(path, datagrams);
-                return Some(Sa::Calling(self));
-            }
-            Retransmission::Send { .. } | Retransmission::GiveUp => {}
-        }
-        end_attempt(cx, self.initiation, path, NAME, self.begun_at, self.refused);
-        None
-    }
 }
 
-/// The responder has proven who it is.
-struct Judged {
-    peer: DeviceAuthenticated,
+/// The responder has answered, and there are keys.
+struct Secured {
     channel: Channel,
     transcript: Transcript,
     chosen: ChosenPhase1,
     abilities: PeerAbilities,
+    /// The CAs of which the responder would like a certificate.
+    authorities: Option<Vec<AuthorityName>>,
+    /// Message 2.
+    message: Seen,
 }
 
 // --- Responder -----------------------------------------------------------------------------------------------------
 
-/// A stranger began; we answered message 1.
+/// A stranger began; we answered message 1, or are about to.
 pub(crate) struct Responding {
     connection: Arc<Connection>,
     channel: Channel,
@@ -276,14 +327,31 @@ pub(crate) struct Responding {
     /// Who the initiator says that it is, and the body of the payload that says it.
     remote: Identity,
     identification_body: Vec<u8>,
-    /// Message 1, and our answer.
-    last: Repeated,
     begun_at: Instant,
     until: Instant,
     /// Where it began: what half-open SAs are counted by.
     origin: IpAddr,
     /// Whether a message 3 that proved nothing was told of already.
     complained: bool,
+    stage: Called,
+}
+
+/// How far it is.
+enum Called {
+    /// Message 2 waits for our signature.
+    Unsigned(Box<Unsent>, Awaited),
+    /// Message 1 was answered.
+    Answered(Repeated),
+    /// The same, and the initiator's signature in message 3 waits for its key.
+    Claimed(Repeated, Box<Third>, Box<Claim>, Awaited),
+}
+
+/// Message 2, as far as it stands before its proof.
+struct Unsent {
+    /// Message 1, and whence it came.
+    message: Seen,
+    path: Path,
+    before_proof: Vec<Payload>,
 }
 
 /// HDR(CKY-I,0), SA, KE, Ni, IDii, VID … -->
@@ -315,7 +383,7 @@ fn answer(
     let (connection, chosen) = offer_by_identity(cx, path, &remote, offer)?;
     let suite = chosen.suite;
     let local = connection.own_identity(path);
-    let secret = secret_of(cx, &local, &remote)?;
+    let secret = secret_of(cx, chosen.method, &local, &remote)?;
     let (public_r, shared) = (suite.key_exchange.key_exchange.respond(&public_i))
         .map_err(|fault| Misbehaviour::PublicValue(fault.to_string()))?;
     let mut abilities = PeerAbilities::default();
@@ -327,7 +395,8 @@ fn answer(
         mode: Phase1Mode::Aggressive,
         role: Role::Responder,
         spis,
-        secret: &secret,
+        method: chosen.method,
+        source: KeySource::of(secret.as_ref()),
         shared: &shared,
         nonces: Nonces { initiator: &nonce_i, responder: &nonce_r },
         public_i,
@@ -338,18 +407,24 @@ fn answer(
     let nothing_yet = NatFinding::NOTHING;
     let (channel, transcript) = material.secure(cx, &suite, path, nothing_yet, abilities, &connection)?;
     let identification = identification_of(&local);
-    let proof = transcript.proof(Role::Responder, &identification.to_body());
-    let mut payloads = vec![
-        Payload::SecurityAssociation(vec![chosen.answer.clone()]),
-        Payload::KeyExchange(public_r),
-        Payload::Nonce(nonce_r),
-        Payload::Identification(identification),
-        Payload::Hash(proof.as_slice().to_vec()),
-    ];
-    payloads.extend(discovery(&suite, abilities.traversal, spis, path, &connection));
-    payloads.extend(marks(&connection));
-    let answer = encode(cx, Phase1Mode::Aggressive, spis, path, channel.cutting, &payloads)?;
-    cx.transmit(path, &answer);
+    let body = identification.to_body();
+    let proving = transcript.prove(Role::Responder, &connection, (&local, &body), contents.authorities());
+    let unsent = Box::new(Unsent {
+        message: Seen::new(datagram.bytes),
+        path,
+        before_proof: vec![
+            Payload::SecurityAssociation(vec![chosen.answer.clone()]),
+            Payload::KeyExchange(public_r),
+            Payload::Nonce(nonce_r),
+            Payload::Identification(identification),
+        ],
+    });
+    let stage = match proving {
+        Proving::Ready(proof) => Called::Answered(unsent.send(cx, &channel, &connection, proof)?),
+        Proving::Wanted(request) => {
+            Called::Unsigned(unsent, Awaited::begin(cx, spis.responder, Query::Sign(request)))
+        }
+    };
     Ok(Responding {
         channel,
         transcript,
@@ -357,13 +432,33 @@ fn answer(
         abilities,
         remote,
         identification_body: identification_body.to_vec(),
-        last: Repeated::new(datagram.bytes, answer),
         begun_at: cx.now,
         until: cx.now + cx.settings.half_open_timeout,
         origin: path.remote.ip(),
         complained: false,
         connection,
+        stage,
     })
+}
+
+impl Unsent {
+    /// <-- HDR(CKY-I,CKY-R), SA, KE, Nr, IDir, HASH_R, NAT-D, NAT-D, VID …
+    fn send(
+        self,
+        cx: &mut Context,
+        channel: &Channel,
+        connection: &Connection,
+        proof: Vec<Payload>,
+    ) -> Result<Repeated, Error> {
+        let Unsent { message, path, before_proof } = self;
+        let mut payloads = [before_proof, proof].concat();
+        payloads.extend(certificate_requests(cx, channel.method, Role::Initiator));
+        payloads.extend(discovery(&channel.suite, channel.traversal, channel.spis, path, connection));
+        payloads.extend(marks(connection));
+        let answer = encode(cx, Phase1Mode::Aggressive, channel.spis, path, channel.cutting, &payloads)?;
+        cx.transmit(path, &answer);
+        Ok(Repeated::of(message, answer))
+    }
 }
 
 impl Responding {
@@ -374,20 +469,24 @@ impl Responding {
         path: Path,
         datagram: &Datagram<'_>,
     ) -> Option<Sa> {
+        let Called::Answered(last) = &self.stage else { return Some(Sa::Called(self)) };
         let header = &datagram.header;
         let is_third = header.exchange_type == ExchangeType::V1_AGGRESSIVE && header.message_id == 0;
         if !is_third {
             // Whoever goes on to phase 2 has sent a message 3 that was lost; our answer once more asks for it.
             if matches!(datagram.content, Content::Encrypted(_)) {
-                self.last.send(cx, path);
+                last.send(cx, path);
             }
             return Some(Sa::Called(self));
         }
-        if self.last.repeat(cx, path, datagram.bytes) {
+        if last.repeat(cx, path, datagram.bytes) {
             return Some(Sa::Called(self));
         }
         match self.judge(cx, path, datagram) {
-            Ok(proven) => self.conclude(cx, path, proven),
+            Ok((third, Belief::Proven(peer))) => self.conclude(cx, third, peer),
+            Ok((third, Belief::Depends(request, claim))) => {
+                Some(Sa::Called(self.await_trust(cx, third, request, claim)))
+            }
             Err(fault) => {
                 self.complain(cx, path, fault);
                 Some(Sa::Called(self))
@@ -395,23 +494,19 @@ impl Responding {
         }
     }
 
-    /// Answers a first message that comes once more.
-    pub(crate) fn repeat_first(&self, cx: &mut Context, path: Path, datagram: &Datagram<'_>) {
-        self.last.repeat(cx, path, datagram.bytes);
-    }
-
     /// HDR*, HASH_I, NAT-D, NAT-D, [N(INITIAL-CONTACT)] -->
     ///
     /// RFC 2409 §5 lets it come in the clear, too.
-    fn judge(&self, cx: &mut Context, path: Path, datagram: &Datagram<'_>) -> Result<Proven, Error> {
+    fn judge(&self, cx: &mut Context, path: Path, datagram: &Datagram<'_>) -> Result<(Third, Belief), Error> {
         let opened;
         let (chain, next_iv) = match &datagram.content {
             Content::Clear(chain) => (chain.clone(), self.channel.phase_1_iv().clone()),
             Content::Encrypted(ciphertext) => {
                 opened = (self.channel.open(self.channel.phase_1_iv(), ciphertext))
                     .ok_or(Misbehaviour::Other("message 3 is not whole blocks of the cipher"))?;
-                let chain =
-                    opened.payloads(datagram.header.next_payload).map_err(|_| keys_differ(&self.remote))?;
+                let chain = opened
+                    .payloads(datagram.header.next_payload)
+                    .map_err(|_| keys_differ(self.transcript.method, &self.remote))?;
                 (chain, opened.next_iv.clone())
             }
             Content::Fragment(_) => {
@@ -421,17 +516,24 @@ impl Responding {
         trace_received(cx, path, datagram, &chain);
         let contents = Contents::new(NAME, chain);
         let local = self.connection.own_identity(path);
-        let (body, proof) = (&self.identification_body, contents.hash()?);
-        let peer = self.transcript.verify(Role::Responder, &local, &self.remote, body, proof)?;
-        let contact = contact_of(&contents);
-        peer.check_unique(cx, &self.connection, contact)?;
+        let theirs = (&self.remote, self.identification_body.as_slice());
+        let belief = self.transcript.judge(Role::Responder, &self.connection, &local, theirs, &contents)?;
         let nat = find_nat(&self.channel.suite, self.channel.spis, path, &contents);
-        Ok(Proven { peer, contact, nat, next_iv })
+        Ok((Third { path, contact: contact_of(&contents), nat, next_iv }, belief))
     }
 
-    fn conclude(self: Box<Self>, cx: &mut Context, path: Path, proven: Proven) -> Option<Sa> {
+    fn conclude(
+        mut self: Box<Self>,
+        cx: &mut Context,
+        third: Third,
+        peer: DeviceAuthenticated,
+    ) -> Option<Sa> {
+        let Third { path, contact, nat, next_iv } = third;
+        if let Err(fault) = peer.check_unique(cx, &self.connection, contact) {
+            self.complain(cx, path, fault);
+            return Some(Sa::Called(self));
+        }
         let Responding { connection, mut channel, chosen, abilities, begun_at, .. } = *self;
-        let Proven { peer, contact, nat, next_iv } = proven;
         // The initiator may have floated to port 4500 (RFC 3947 §4).
         channel.path = path;
         channel.find_nat(nat, connection.encap);
@@ -461,27 +563,31 @@ impl Responding {
     }
 }
 
-/// The initiator has proven who it is.
-struct Proven {
-    peer: DeviceAuthenticated,
-    contact: Contact,
-    nat: NatFinding,
-    next_iv: Iv,
-}
-
 // --- Both ----------------------------------------------------------------------------------------------------------
 
-/// Finds the pre-shared key of two ends that both have said who they are.
-fn secret_of(cx: &Context, local: &Identity, remote: &Identity) -> Result<Secret<Vec<u8>>, Error> {
-    cx.shared_secret(local, remote).cloned().ok_or_else(|| {
+/// Finds the pre-shared key of two ends that both have said who they are, where there is to be one.
+fn secret_of(
+    cx: &Context,
+    method: &Method,
+    local: &Identity,
+    remote: &Identity,
+) -> Result<Option<Secret<Vec<u8>>>, Error> {
+    match method.keying() {
+        Keying::PreSharedKey => {}
+        Keying::Signature => return Ok(None),
+    }
+    cx.shared_secret(local, remote).cloned().map(Some).ok_or_else(|| {
         let sentence = format!("no pre-shared key is configured for {local} (here) and {remote} (the peer)");
         Error::AuthenticationFailed(sentence)
     })
 }
 
 /// Whoever encrypts message 3 otherwise than we read it most likely has another pre-shared key.
-fn keys_differ(remote: &Identity) -> Error {
-    Error::AuthenticationFailed(format!(
-        "the pre-shared keys of {remote} (the peer) and here differ, or message 3 was damaged"
-    ))
+fn keys_differ(method: &Method, remote: &Identity) -> Error {
+    Error::AuthenticationFailed(match method.keying() {
+        Keying::PreSharedKey => {
+            format!("the pre-shared keys of {remote} (the peer) and here differ, or message 3 was damaged")
+        }
+        Keying::Signature => "message 3 was damaged, or was made with other keys".to_owned(),
+    })
 }

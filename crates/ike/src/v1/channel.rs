@@ -21,6 +21,7 @@ use wire::v1::{Chain, HeaderFields, Payload};
 use super::contents::Contents;
 use super::fragmentation::Cutting;
 use super::keys::Phase1Keys;
+use super::method::Method;
 use super::nat::Traversal;
 use crate::context::Context;
 use crate::error::{Error, Misbehaviour};
@@ -38,6 +39,8 @@ pub(crate) struct Channel {
     /// How phase 1 went.
     pub mode: Phase1Mode,
     pub role: Role,
+    /// How the ends prove who they are.
+    pub method: &'static Method,
     pub spis: IkeSpis,
     pub path: Path,
     pub nat: NatFinding,
@@ -75,6 +78,7 @@ pub(crate) struct ChannelParts<'a> {
     pub id: IkeSaId,
     pub mode: Phase1Mode,
     pub role: Role,
+    pub method: &'static Method,
     pub spis: IkeSpis,
     pub path: Path,
     pub nat: NatFinding,
@@ -97,6 +101,7 @@ impl Channel {
             id,
             mode,
             role,
+            method,
             spis,
             path,
             nat,
@@ -131,6 +136,7 @@ impl Channel {
             id,
             mode,
             role,
+            method,
             spis,
             path,
             nat,

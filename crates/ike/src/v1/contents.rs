@@ -1,10 +1,13 @@
 //! The payloads of one message, picked by name: each at most once where the exchange has one, missing ones named.
 
-use wire::registry::ExchangeType;
+use sa::DistinguishedName;
+use wire::registry::{CertificateEncoding, ExchangeType};
 use wire::v1::{Chain, Delete, Identification, Notification, Payload, Proposal, Received, VendorId};
+use wire::v2::Certificate;
 
-use crate::Misbehaviour;
-use crate::error::Error;
+use crate::credentials::AuthorityName;
+use crate::error::{Error, Misbehaviour};
+use crate::limits;
 
 /// The payloads of one message of one exchange.
 #[derive(Debug)]
@@ -73,6 +76,45 @@ impl<'a> Contents<'a> {
     /// HASH.
     pub(crate) fn hash(&self) -> Result<&'a [u8], Error> {
         Ok(self.one("HASH", |payload| matches!(payload, Payload::Hash(_)))?.body)
+    }
+
+    /// SIG.
+    pub(crate) fn signature(&self) -> Result<&'a [u8], Error> {
+        Ok(self.one("SIG", |payload| matches!(payload, Payload::Signature(_)))?.body)
+    }
+
+    /// The certificates, in their order.
+    ///
+    /// # Errors
+    /// There are more than anybody needs.
+    pub(crate) fn certificates(&self) -> Result<Vec<Certificate>, Error> {
+        let certificates = self.payloads().filter_map(|payload| match payload {
+            Payload::Certificate(wire::v1::Certificate { encoding, data }) => {
+                Some(Certificate { encoding: *encoding, data: data.clone() })
+            }
+            _ => None,
+        });
+        let certificates: Vec<_> = certificates.collect();
+        if certificates.len() > limits::CERTIFICATES_OF_A_PEER {
+            return Err(Misbehaviour::Other("it sent more certificates than any chain has").into());
+        }
+        Ok(certificates)
+    }
+
+    /// The CAs whose certificates are wanted; `None` if no certificate is. One without a name is any (RFC 2408 §3.10).
+    pub(crate) fn authorities(&self) -> Option<Vec<AuthorityName>> {
+        let requests: Vec<_> = self
+            .payloads()
+            .filter_map(|payload| match payload {
+                Payload::CertificateRequest(request) => Some(request),
+                _ => None,
+            })
+            .collect();
+        let is_x509 =
+            |request: &&wire::v1::Certificate| request.encoding == CertificateEncoding::X509_SIGNATURE;
+        let names = requests.iter().copied().filter(is_x509).take(limits::AUTHORITIES_OF_A_PEER);
+        let names = names.filter_map(|request| DistinguishedName::from_der(&request.data).ok());
+        (!requests.is_empty()).then(|| names.map(AuthorityName::Subject).collect())
     }
 
     /// HASH as the first payload, as it is in phase 2, with all that follows it.

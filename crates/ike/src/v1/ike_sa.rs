@@ -574,6 +574,7 @@ impl IkeSa {
             remote_user: self.peer.user().cloned(),
             mobile: None,
             ppk: None,
+            method: Some(self.channel.method.number),
             inside: self.inside.clone(),
             suite: Some(self.channel.suite),
             nat: self.channel.nat(),

@@ -1,7 +1,9 @@
-//! From a pre-shared key and a shared secret to keys: SKEYID and what comes of it (RFC 2409 §5, §5.5, appendix B).
+//! From phase 1's key exchange to keys: SKEYID and what comes of it (RFC 2409 §5, §5.5, appendix B).
 //!
 //! ```text
-//!  SKEYID   = prf(pre-shared key, Ni_b | Nr_b)
+//!  SKEYID   = prf(pre-shared key, Ni_b | Nr_b)          with a pre-shared key
+//!             prf(Ni_b | Nr_b, g^xy)                    with signatures
+//!
 //!  SKEYID_d = prf(SKEYID,            g^xy | CKY-I | CKY-R | 0)   ─► KEYMAT of Child SAs
 //!  SKEYID_a = prf(SKEYID, SKEYID_d | g^xy | CKY-I | CKY-R | 1)   ─► the hashes of phase 2
 //!  SKEYID_e = prf(SKEYID, SKEYID_a | g^xy | CKY-I | CKY-R | 2)   ─► the cipher's key, stretched if it is too short
@@ -18,7 +20,23 @@ use wire::registry::v1::ProtocolId;
 
 use crate::exchange::{IkeSpis, Nonces};
 
-/// What both ends of a phase 1 with a pre-shared key derive from it.
+/// What SKEYID is made from besides the nonces.
+#[derive(Clone, Copy)]
+pub(crate) enum KeySource<'a> {
+    /// A pre-shared key.
+    PreSharedKey(&'a Secret<Vec<u8>>),
+    /// The secret of the key exchange, where signatures prove who the ends are.
+    Exchange,
+}
+
+impl<'a> KeySource<'a> {
+    /// A pre-shared key, where there is one.
+    pub(crate) fn of(secret: Option<&'a Secret<Vec<u8>>>) -> KeySource<'a> {
+        secret.map_or(KeySource::Exchange, KeySource::PreSharedKey)
+    }
+}
+
+/// What both ends of a phase 1 derive from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Phase1Keys {
     /// Proves in phase 1 who an end is.
@@ -32,15 +50,22 @@ pub(crate) struct Phase1Keys {
 }
 
 impl Phase1Keys {
-    /// Derives them from a pre-shared key (RFC 2409 §5, §5.4).
+    /// Derives them (RFC 2409 §5).
     pub(crate) fn derive(
         prf: &dyn Prf,
-        pre_shared_key: &Secret<Vec<u8>>,
+        source: KeySource<'_>,
         shared: &Secret<Vec<u8>>,
         nonces: Nonces<'_>,
         spis: IkeSpis,
     ) -> Phase1Keys {
-        let skeyid = prf.compute(pre_shared_key.as_slice(), &[nonces.initiator, nonces.responder]);
+        let skeyid = match source {
+            KeySource::PreSharedKey(secret) => {
+                prf.compute(secret.as_slice(), &[nonces.initiator, nonces.responder])
+            }
+            KeySource::Exchange => {
+                prf.compute(&[nonces.initiator, nonces.responder].concat(), &[shared.as_slice()])
+            }
+        };
         let (spi_i, spi_r) = (spis.initiator.to_octets(), spis.responder.to_octets());
         let next = |previous: &[u8], counter: u8| {
             prf.compute(skeyid.as_slice(), &[previous, shared.as_slice(), &spi_i, &spi_r, &[counter]])
@@ -123,7 +148,7 @@ mod tests {
         let spis =
             IkeSpis { initiator: IkeSpi(0x0102_0304_0506_0708), responder: IkeSpi(0x1112_1314_1516_1718) };
         let secret = Secret::from(b"a shared key".to_vec());
-        Phase1Keys::derive(PRF, &secret, &octets(64, 96).into(), nonces, spis)
+        Phase1Keys::derive(PRF, KeySource::PreSharedKey(&secret), &octets(64, 96).into(), nonces, spis)
     }
 
     fn assert_octets(secret: &Secret<Vec<u8>>, expected: &str) {

@@ -1,4 +1,5 @@
-//! Main mode: six messages that make an ISAKMP SA and hide who its ends are (RFC 2409 §5, with a pre-shared key §5.4).
+//! Main mode: six messages that make an ISAKMP SA and hide who its ends are (RFC 2409 §5; with signatures §5.1, with a
+//! pre-shared key §5.4).
 //!
 //! ```text
 //!   Initiator                                  Responder
@@ -8,95 +9,67 @@
 //!                                       <--    HDR, KE, Nr, NAT-D, NAT-D     4
 //!   HDR*, IDii, HASH_I, [N(INITIAL-CONTACT)]  -->                            5  who is it? from here on encrypted,
 //!                                       <--    HDR*, IDir, HASH_R            6  and on port 4500 if there is a NAT
+//!
+//!   with signatures, and CR where the sender would like a certificate of a CA that it trusts:
+//!                                       <--    HDR, KE, Nr, [CR, …] NAT-D …  4
+//!   HDR*, IDii, CERT …, SIG_I, [CR, …]  -->                                  5
+//!                                       <--    HDR*, IDir, CERT …, SIG_R     6
 //! ```
 //!
 //! The pre-shared key goes into the cipher's key, so the responder must know it before it knows who asks: it goes by the
-//! address (§5.4). If the two ends' keys differ, message 5 decrypts to nonsense.
+//! address (§5.4). If the two ends' keys differ, message 5 decrypts to nonsense. With signatures the key exchange alone
+//! makes the keys, and the story pauses up to twice on each side ([`waiting`]): to learn whether the peer's key is
+//! trusted, and to have our signature made.
 //!
 //! Only the initiator repeats messages by itself. The responder answers a repeated message with the answer it gave: to
 //! an address that nobody has proven, one answer for each message. Nothing before message 5 is authenticated, so nothing
 //! that it says against us ends an attempt at once.
 
 mod standing;
+mod state;
+mod waiting;
 
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
-use crypto::KeyExchangePrivate;
 use wire::isakmp::IkeSpi;
 use wire::registry::ExchangeType;
 use wire::v1::{Chain, Content, Datagram, Payload};
 
 use super::Sa;
 use super::abilities::PeerAbilities;
-use super::channel::{Channel, Iv, trace_received};
+use super::channel::{Iv, trace_received};
 use super::contents::Contents;
-use super::expiry::Expiry;
 use super::fragmentation::Cutting;
+use super::keys::KeySource;
+use super::method::{Keying, methods_of};
 use super::nat;
-use super::negotiation::{self, ChosenPhase1};
+use super::negotiation;
 use super::phase_1::{
-    LastMessage, Material, Outcome, agree, body_of, contact_of, discovery, encode, end_attempt,
-    find_connection, find_nat, find_secret, identification_of, identity_of, initial_contact, keys_differ,
-    marks, method_of, offer_of, refusal_in, refuse, turn_away,
+    Awaited, LastMessage, Material, Outcome, Source, agree, body_of, certificate_requests, contact_of,
+    discovery, encode, find_connection, find_key_source, find_nat, identification_of, identity_of,
+    initial_contact, keys_differ, marks, offer_of, refusal_in, turn_away,
 };
 use super::repeated::{Repeated, Seen};
-use crate::authentication::v1::{DeviceAuthenticated, Transcript};
+use crate::authentication::v1::{Belief, DeviceAuthenticated, Proving};
 use crate::context::{Contact, Context, Initiation};
 use crate::error::{Error, Failure, Misbehaviour};
 use crate::exchange::{IkeSpis, Nonces};
-use crate::io::{IkeSaId, Path};
-use crate::retransmission::{Repeating, Retransmission};
+use crate::io::{Path, Query};
 use crate::status::Phase1Mode;
-use crate::{Connection, Identity, Role, Unique};
+use crate::{Role, Unique};
+use state::{Answered, Awaiting, Judgement, Secured, Sent};
+
+pub(crate) use state::{Initiating, Responding};
 
 const NAME: &str = "main mode";
 
 // --- Initiator -----------------------------------------------------------------------------------------------------
 
-/// We began, and wait for message 2, 4 or 6.
-pub(crate) struct Initiating {
-    id: IkeSaId,
-    initiation: Initiation,
-    path: Path,
-    spis: IkeSpis,
-    /// The body of our SA payload, which the proofs cover.
-    sa_body: Vec<u8>,
-    peer: PeerAbilities,
-    /// The peer's last message, once there is one.
-    last: Option<Seen>,
-    /// Our last message.
-    repeating: Repeating,
-    begun_at: Instant,
-    /// What an answer that nobody authenticated said against us. A better one may yet come, until our message would be
-    /// repeated.
-    refused: Option<Failure>,
-    sent: Sent,
-}
-
-/// Which message we sent last.
-enum Sent {
-    /// Message 1.
-    Sa,
-    /// Message 3.
-    Key { chosen: ChosenPhase1, nonce: Vec<u8>, private: Box<dyn KeyExchangePrivate> },
-    /// Message 5.
-    Proof(Box<Proving>),
-}
-
-/// All that the last two messages need.
-struct Proving {
-    channel: Channel,
-    transcript: Transcript,
-    local: Identity,
-    lifetime: Expiry,
-}
-
 /// HDR(CKY-I,0), SA, VID … -->
 pub(crate) fn initiate(cx: &mut Context, initiation: Initiation, path: Path) -> Result<Initiating, Failure> {
     let connection = &initiation.connection;
-    let security_association = offer_of(connection, &connection.proposals)?;
+    let methods = methods_of(cx, connection, Role::Initiator);
+    let security_association = offer_of(connection, &methods, &connection.proposals)?;
     let sa_body = body_of(&security_association)?;
     let spis = IkeSpis { initiator: cx.next_ike_spi(), responder: IkeSpi::ZERO };
     let mut payloads = vec![security_association];
@@ -112,8 +85,10 @@ pub(crate) fn initiate(cx: &mut Context, initiation: Initiation, path: Path) -> 
         initiation,
         path,
         spis,
+        methods,
         sa_body,
         peer,
+        authorities: None,
         begun_at: cx.now,
         refused: None,
         sent: Sent::Sa,
@@ -160,7 +135,10 @@ impl Initiating {
                 self.last = Some(Seen::new(datagram.bytes));
                 Some(Sa::Initiating(self))
             }
-            Ok(Some((peer, next_iv))) => self.establish(cx, peer, next_iv),
+            Ok(Some((Belief::Proven(peer), next_iv))) => self.establish(cx, peer, next_iv),
+            Ok(Some((Belief::Depends(request, claim), next_iv))) => {
+                Some(Sa::Initiating(self.await_trust(cx, request, claim, next_iv)))
+            }
             Err(fault) => {
                 self.refused.get_or_insert(fault.into());
                 Some(Sa::Initiating(self))
@@ -186,7 +164,7 @@ impl Initiating {
         let connection = &self.initiation.connection;
         let chosen = negotiation::accept_phase_1(
             &connection.proposals,
-            method_of(connection, Role::Initiator),
+            &self.methods,
             contents.security_association()?.0,
         )
         .map_err(|fault| Misbehaviour::NotOffered(fault.to_string()))?;
@@ -194,6 +172,7 @@ impl Initiating {
             .map_err(|fault| Error::Local(fault.to_string()))?;
         self.spis.responder = datagram.header.responder_spi;
         self.peer.note(&contents);
+        self.authorities = contents.authorities();
         let nonce = cx.next_nonce();
         let mut payloads =
             vec![Payload::KeyExchange(private.public().to_vec()), Payload::Nonce(nonce.clone())];
@@ -220,14 +199,18 @@ impl Initiating {
         let connection = Arc::clone(&self.initiation.connection);
         let local = connection.own_identity(self.path);
         let expected = connection.expected_identity(self.path);
-        let secret = cx.shared_secret(&local, &expected).cloned().ok_or_else(|| {
-            Error::Local(format!("no pre-shared key is configured for {local} and {expected}"))
-        })?;
         let Sent::Key { chosen, nonce, private } = std::mem::replace(&mut self.sent, Sent::Sa) else {
             return Err(Misbehaviour::Other("a public value where none was expected").into());
         };
+        let secret = match chosen.method.keying() {
+            Keying::PreSharedKey => Some(cx.shared_secret(&local, &expected).cloned().ok_or_else(|| {
+                Error::Local(format!("no pre-shared key is configured for {local} and {expected}"))
+            })?),
+            Keying::Signature => None,
+        };
         trace_received(cx, path, datagram, &chain);
         self.peer.note(&contents);
+        self.authorities = self.authorities.take().or(contents.authorities());
         let public_i = private.public().to_vec();
         // A public value that is not valid ends the attempt: our private one is used up.
         let shared =
@@ -237,7 +220,8 @@ impl Initiating {
             mode: Phase1Mode::Main,
             role: Role::Initiator,
             spis: self.spis,
-            secret: &secret,
+            method: chosen.method,
+            source: KeySource::of(secret.as_ref()),
             shared: &shared,
             nonces: Nonces { initiator: &nonce, responder: &nonce_r },
             public_i,
@@ -246,22 +230,42 @@ impl Initiating {
         };
         let nat = find_nat(&chosen.suite, self.spis, path, &contents);
         let floated = nat::float(self.path, self.peer.traversal, nat, connection.encap);
-        let (mut channel, transcript) =
+        let (channel, transcript) =
             material.secure(cx, &chosen.suite, floated, nat, self.peer, &connection)?;
-        let identification = identification_of(&local);
-        let proof = transcript.proof(Role::Initiator, &identification.to_body());
-        let mut payloads =
-            vec![Payload::Identification(identification), Payload::Hash(proof.as_slice().to_vec())];
-        if self.initiation.contact == Contact::Initial && connection.unique != Unique::Never {
+        self.path = floated;
+        let body = identification_of(&local).to_body();
+        let proving =
+            transcript.prove(Role::Initiator, &connection, (&local, &body), self.authorities.take());
+        let secured = Box::new(Secured { channel, transcript, local, lifetime: chosen.lifetime });
+        match proving {
+            Proving::Ready(proof) => self.prove(cx, secured, proof),
+            Proving::Wanted(request) => {
+                let awaited = Awaited::begin(cx, self.spis.initiator, Query::Sign(request));
+                self.sent = Sent::Unsigned(secured, awaited);
+                Ok(())
+            }
+        }
+    }
+
+    /// HDR*, IDii, HASH_I, [N(INITIAL-CONTACT)] -->
+    fn prove(
+        &mut self,
+        cx: &mut Context,
+        mut secured: Box<Secured>,
+        proof: Vec<Payload>,
+    ) -> Result<(), Error> {
+        let Secured { channel, transcript, local, .. } = &mut *secured;
+        let mut payloads = vec![Payload::Identification(identification_of(local))];
+        payloads.extend(proof);
+        payloads.extend(certificate_requests(cx, transcript.method, Role::Responder));
+        if self.initiation.contact == Contact::Initial && self.initiation.connection.unique != Unique::Never {
             payloads.push(initial_contact(self.spis));
         }
         let iv = channel.phase_1_iv().clone();
         let (message, next_iv) = channel.seal(cx, ExchangeType::V1_IDENTITY_PROTECTION, 0, &iv, &payloads)?;
         channel.move_phase_1_on(next_iv);
-        self.path = floated;
-        self.send(cx, floated, message);
-        let lifetime = chosen.lifetime;
-        self.sent = Sent::Proof(Box::new(Proving { channel, transcript, local, lifetime }));
+        self.send(cx, self.path, message);
+        self.sent = Sent::Proof(secured);
         Ok(())
     }
 
@@ -272,31 +276,33 @@ impl Initiating {
         path: Path,
         datagram: &Datagram<'_>,
         ciphertext: &[u8],
-    ) -> Result<(DeviceAuthenticated, Iv), Error> {
-        let Sent::Proof(proving) = &self.sent else {
+    ) -> Result<(Belief, Iv), Error> {
+        let Sent::Proof(secured) = &self.sent else {
             return Err(Misbehaviour::Other("an encrypted message before there is a key").into());
         };
-        let Proving { channel, transcript, local, .. } = &**proving;
+        let Secured { channel, transcript, local, .. } = &**secured;
         let opened = channel
             .open(channel.phase_1_iv(), ciphertext)
             .ok_or(Misbehaviour::Other("message 6 is not whole blocks of the cipher"))?;
-        let chain = opened.payloads(datagram.header.next_payload).map_err(|_| keys_differ(6))?;
+        let chain =
+            opened.payloads(datagram.header.next_payload).map_err(|_| keys_differ(transcript.method, 6))?;
         trace_received(cx, path, datagram, &chain);
         let contents = Contents::new(NAME, chain);
         let (identification, body) = contents.identification()?;
         let remote = identity_of(identification);
-        let wanted = &self.initiation.connection.remote_identity;
+        let connection = &self.initiation.connection;
+        let wanted = &connection.remote_identity;
         if !wanted.matches(&remote) {
             return Err(Error::AuthenticationFailed(format!("the peer is {remote}; configured is {wanted}")));
         }
-        let peer = transcript.verify(Role::Initiator, local, &remote, body, contents.hash()?)?;
-        Ok((peer, opened.next_iv.clone()))
+        let belief = transcript.judge(Role::Initiator, connection, local, (&remote, body), &contents)?;
+        Ok((belief, opened.next_iv.clone()))
     }
 
     fn establish(self: Box<Self>, cx: &mut Context, peer: DeviceAuthenticated, next_iv: Iv) -> Option<Sa> {
         let Initiating { initiation, peer: abilities, begun_at, sent, .. } = *self;
-        let Sent::Proof(proving) = sent else { return None };
-        let Proving { mut channel, lifetime, .. } = *proving;
+        let Sent::Proof(secured) = sent else { return None };
+        let Secured { mut channel, lifetime, .. } = *secured;
         channel.move_phase_1_on(next_iv);
         let outcome = Outcome {
             channel,
@@ -311,61 +317,9 @@ impl Initiating {
         };
         outcome.conclude(cx)
     }
-
-    fn send(&mut self, cx: &mut Context, path: Path, message: Vec<Vec<u8>>) {
-        cx.transmit(path, &message);
-        self.repeating.replace(cx.now, message);
-        self.refused = None;
-    }
-
-    pub(crate) fn handle_timeout(mut self: Box<Self>, cx: &mut Context) -> Option<Sa> {
-        let path = self.path;
-        match self.repeating.repeat(cx.now) {
-            Retransmission::NotDue => return Some(Sa::Initiating(self)),
-            Retransmission::Send { datagrams, .. } if self.refused.is_none() => {
-                cx.transmit(path, datagrams);
-                return Some(Sa::Initiating(self));
-            }
-            Retransmission::Send { .. } | Retransmission::GiveUp => {}
-        }
-        end_attempt(cx, self.initiation, path, NAME, self.begun_at, self.refused);
-        None
-    }
 }
 
 // --- Responder -----------------------------------------------------------------------------------------------------
-
-/// A stranger began; we answered message 1 or 3.
-pub(crate) struct Responding {
-    id: IkeSaId,
-    spis: IkeSpis,
-    sa_body: Vec<u8>,
-    peer: PeerAbilities,
-    chosen: ChosenPhase1,
-    /// The last message that we answered, and the answer.
-    last: Repeated,
-    begun_at: Instant,
-    until: Instant,
-    /// Where it began: what half-open SAs are counted by.
-    origin: IpAddr,
-    answered: Answered,
-}
-
-/// Which message we answered last.
-enum Answered {
-    /// Message 1.
-    Sa,
-    /// Message 3.
-    Key(Box<Awaiting>),
-}
-
-/// All that the last two messages need.
-struct Awaiting {
-    channel: Channel,
-    transcript: Transcript,
-    /// Whether a message 5 that could not be read was told of already.
-    complained: bool,
-}
 
 /// HDR(CKY-I,0), SA, VID … -->
 ///
@@ -440,17 +394,15 @@ impl Responding {
         };
         match result {
             Ok(None) => Some(Sa::Responding(self)),
-            Ok(Some(judgement)) => self.establish(cx, path, datagram, judgement),
+            Ok(Some((judgement, Belief::Proven(peer)))) => self.admit(cx, judgement, peer),
+            Ok(Some((judgement, Belief::Depends(request, claim)))) => {
+                Some(Sa::Responding(self.await_trust(cx, judgement, request, claim)))
+            }
             Err(fault) => {
                 self.complain(cx, path, fault);
                 Some(Sa::Responding(self))
             }
         }
-    }
-
-    /// Answers a first message that comes once more.
-    pub(crate) fn repeat_first(&self, cx: &mut Context, path: Path, datagram: &Datagram<'_>) {
-        self.last.repeat(cx, path, datagram.bytes);
     }
 
     /// HDR, KE, Ni, NAT-D, NAT-D -->
@@ -467,20 +419,23 @@ impl Responding {
         let contents = Contents::new(NAME, chain);
         let (public_i, nonce_i) = (contents.key_exchange()?.to_vec(), contents.nonce()?.to_vec());
         let suite = self.chosen.suite;
-        let (connection, secret) = find_secret(cx, path, &self.chosen)?;
+        let method = self.chosen.method;
+        let Source { connection, secret } = find_key_source(cx, path, &self.chosen)?;
         let (public_r, shared) = (suite.key_exchange.key_exchange.respond(&public_i))
             .map_err(|fault| Misbehaviour::PublicValue(fault.to_string()))?;
         self.peer.note(&contents);
         let nonce_r = cx.next_nonce();
         let nat = find_nat(&suite, self.spis, path, &contents);
         let mut payloads = vec![Payload::KeyExchange(public_r.clone()), Payload::Nonce(nonce_r.clone())];
+        payloads.extend(certificate_requests(cx, method, Role::Initiator));
         payloads.extend(discovery(&suite, self.peer.traversal, self.spis, path, &connection));
         let material = Material {
             id: self.id,
             mode: Phase1Mode::Main,
             role: Role::Responder,
             spis: self.spis,
-            secret: &secret,
+            method,
+            source: KeySource::of(secret.as_ref()),
             shared: &shared,
             nonces: Nonces { initiator: &nonce_i, responder: &nonce_r },
             public_i,
@@ -491,7 +446,9 @@ impl Responding {
         let answer = encode(cx, Phase1Mode::Main, self.spis, path, channel.cutting, &payloads)?;
         cx.transmit(path, &answer);
         self.last = Repeated::new(datagram.bytes, answer);
-        self.answered = Answered::Key(Box::new(Awaiting { channel, transcript, complained: false }));
+        let authorities = contents.authorities();
+        self.answered =
+            Answered::Key(Box::new(Awaiting { channel, transcript, authorities, complained: false }));
         Ok(())
     }
 
@@ -502,7 +459,7 @@ impl Responding {
         path: Path,
         datagram: &Datagram<'_>,
         ciphertext: &[u8],
-    ) -> Result<Judgement, Error> {
+    ) -> Result<(Judgement, Belief), Error> {
         let Answered::Key(awaiting) = &self.answered else {
             return Err(Misbehaviour::Other("an encrypted message before there is a key").into());
         };
@@ -510,37 +467,67 @@ impl Responding {
         let opened = channel
             .open(channel.phase_1_iv(), ciphertext)
             .ok_or(Misbehaviour::Other("message 5 is not whole blocks of the cipher"))?;
-        let chain = opened.payloads(datagram.header.next_payload).map_err(|_| keys_differ(5))?;
+        let chain =
+            opened.payloads(datagram.header.next_payload).map_err(|_| keys_differ(transcript.method, 5))?;
         trace_received(cx, path, datagram, &chain);
         let contents = Contents::new(NAME, chain);
         let (identification, body) = contents.identification()?;
         let remote = identity_of(identification);
         let connection = find_connection(cx, path, &remote, &self.chosen)?;
         let local = connection.own_identity(path);
-        let peer = transcript.verify(Role::Responder, &local, &remote, body, contents.hash()?)?;
-        let contact = contact_of(&contents);
-        peer.check_unique(cx, &connection, contact)?;
-        Ok(Judgement { connection, peer, contact, next_iv: opened.next_iv.clone() })
+        let belief = transcript.judge(Role::Responder, &connection, &local, (&remote, body), &contents)?;
+        let judgement = Judgement {
+            connection,
+            contact: contact_of(&contents),
+            authorities: contents.authorities(),
+            next_iv: opened.next_iv.clone(),
+            message: Seen::new(datagram.bytes),
+            path,
+        };
+        Ok((judgement, belief))
+    }
+
+    /// The initiator is who it says: proves who we are, or has that done.
+    fn admit(
+        mut self: Box<Self>,
+        cx: &mut Context,
+        judgement: Judgement,
+        peer: DeviceAuthenticated,
+    ) -> Option<Sa> {
+        let Judgement { connection, contact, path, .. } = &judgement;
+        if let Err(fault) = peer.check_unique(cx, connection, *contact) {
+            self.complain(cx, *path, fault);
+            return Some(Sa::Responding(self));
+        }
+        let Answered::Key(awaiting) = &self.answered else { return None };
+        let body = identification_of(peer.local()).to_body();
+        let authorities = awaiting.authorities.clone().or(judgement.authorities.clone());
+        let ours = (peer.local(), body.as_slice());
+        match awaiting.transcript.prove(Role::Responder, connection, ours, authorities) {
+            Proving::Ready(proof) => self.establish(cx, judgement, peer, proof),
+            Proving::Wanted(request) => {
+                Some(Sa::Responding(self.await_signature(cx, judgement, peer, request)))
+            }
+        }
     }
 
     /// <-- HDR*, IDir, HASH_R
     fn establish(
         self: Box<Self>,
         cx: &mut Context,
-        path: Path,
-        datagram: &Datagram<'_>,
         judgement: Judgement,
+        peer: DeviceAuthenticated,
+        proof: Vec<Payload>,
     ) -> Option<Sa> {
         let Responding { peer: abilities, chosen, begun_at, answered, .. } = *self;
         let Answered::Key(awaiting) = answered else { return None };
-        let Awaiting { mut channel, transcript, .. } = *awaiting;
-        let Judgement { connection, peer, contact, next_iv } = judgement;
+        let Awaiting { mut channel, .. } = *awaiting;
+        let Judgement { connection, contact, next_iv, message, path, .. } = judgement;
         // The initiator may have floated to port 4500 (RFC 3947 §4).
         channel.path = path;
         channel.move_phase_1_on(next_iv);
-        let identification = identification_of(peer.local());
-        let proof = transcript.proof(Role::Responder, &identification.to_body());
-        let payloads = [Payload::Identification(identification), Payload::Hash(proof.as_slice().to_vec())];
+        let mut payloads = vec![Payload::Identification(identification_of(peer.local()))];
+        payloads.extend(proof);
         let iv = channel.phase_1_iv().clone();
         let sealed = channel.seal(cx, ExchangeType::V1_IDENTITY_PROTECTION, 0, &iv, &payloads);
         let (answer, next_iv) = match sealed {
@@ -552,7 +539,7 @@ impl Responding {
         };
         channel.move_phase_1_on(next_iv);
         cx.transmit(path, &answer);
-        let answered = Some(Repeated::new(datagram.bytes, answer));
+        let answered = Some(Repeated::of(message, answer));
         let outcome = Outcome {
             channel,
             connection,
@@ -566,26 +553,4 @@ impl Responding {
         };
         outcome.conclude(cx)
     }
-
-    /// Tells the peer what is wrong, and people once: a message that is not authenticated may come a thousand times.
-    fn complain(&mut self, cx: &mut Context, path: Path, fault: Error) {
-        let is_told = match &mut self.answered {
-            Answered::Sa => false,
-            Answered::Key(awaiting) => std::mem::replace(&mut awaiting.complained, true),
-        };
-        refuse(cx, self.spis, path, &fault);
-        if is_told {
-            cx.forged += 1;
-        } else {
-            cx.fail(&[], None, Some(path), fault.into());
-        }
-    }
-}
-
-/// Who the initiator is, and under which connection.
-struct Judgement {
-    connection: Arc<Connection>,
-    peer: DeviceAuthenticated,
-    contact: Contact,
-    next_iv: Iv,
 }

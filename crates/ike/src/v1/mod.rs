@@ -8,15 +8,14 @@
 //!               Called     ──aggressive mode──► Established
 //! ```
 //!
-//! What version 2 calls an IKE SA is an ISAKMP SA here, and a Child SA is what quick mode makes. Only pre-shared keys
-//! prove identities yet.
+//! What version 2 calls an IKE SA is an ISAKMP SA here, and a Child SA is what quick mode makes.
 
 mod abilities;
 mod aggressive_mode;
 pub(crate) mod channel;
 mod child;
 mod closed;
-mod contents;
+pub(crate) mod contents;
 mod dpd;
 mod expiry;
 pub(crate) mod fragmentation;
@@ -24,6 +23,7 @@ pub(crate) mod ike_sa;
 mod informational;
 mod keys;
 mod main_mode;
+pub(crate) mod method;
 mod mode_config;
 mod nat;
 mod negotiation;
@@ -47,7 +47,7 @@ use crate::context::{Context, Initiation};
 use crate::established::Established;
 pub(crate) use phase_1::check_unique;
 
-use crate::io::{Path, TimeoutReason};
+use crate::io::{Answer, Path, QueryId, TimeoutReason};
 use crate::status::{IkeSaStatus, Phase1Mode};
 
 /// An ISAKMP SA in one of its states.
@@ -116,6 +116,17 @@ impl Sa {
         }
     }
 
+    /// Goes on with what the outside has found out; `None` means that the SA is gone.
+    pub(crate) fn handle_answer(self, cx: &mut Context, query: QueryId, answer: Answer) -> Option<Sa> {
+        match self {
+            Sa::Initiating(sa) => sa.handle_answer(cx, query, answer),
+            Sa::Responding(sa) => sa.handle_answer(cx, query, answer),
+            Sa::Calling(sa) => sa.handle_answer(cx, query, answer),
+            Sa::Called(sa) => sa.handle_answer(cx, query, answer),
+            other @ (Sa::Introducing(_) | Sa::Established(_) | Sa::Closed(_)) => Some(other),
+        }
+    }
+
     /// Does what is due; `None` means that the SA is gone.
     pub(crate) fn handle_timeout(self, cx: &mut Context) -> Option<Sa> {
         match self {
@@ -136,9 +147,9 @@ impl Sa {
     pub(crate) fn deadline(&self, cx: &Context) -> Option<(Instant, TimeoutReason)> {
         match self {
             Sa::Initiating(sa) => Some(sa.deadline()),
-            Sa::Responding(sa) => Some((sa.until(), TimeoutReason::HalfOpen)),
+            Sa::Responding(sa) => Some(sa.deadline()),
             Sa::Calling(sa) => Some(sa.deadline()),
-            Sa::Called(sa) => Some((sa.until(), TimeoutReason::HalfOpen)),
+            Sa::Called(sa) => Some(sa.deadline()),
             Sa::Introducing(sa) => Some(sa.deadline()),
             Sa::Established(sa) => sa.next_timeout(cx),
             Sa::Closed(sa) => Some((sa.until(), TimeoutReason::HalfOpen)),

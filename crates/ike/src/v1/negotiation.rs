@@ -57,7 +57,7 @@ enum Lack {
     NoCompressionOurs,
     NoCompressionTheirs,
     CompressionAlgorithm,
-    Method { theirs: AuthenticationMethod, ours: AuthenticationMethod },
+    Method(AuthenticationMethod),
 }
 
 impl fmt::Display for Lack {
@@ -81,7 +81,7 @@ impl fmt::Display for Lack {
             Lack::NoCompressionOurs => f.write_str("compression, which we do not want"),
             Lack::NoCompressionTheirs => f.write_str("no compression"),
             Lack::CompressionAlgorithm => f.write_str("no common compression algorithm"),
-            Lack::Method { theirs, ours } => write!(f, "authentication by {theirs} where we want {ours}"),
+            Lack::Method(theirs) => write!(f, "authentication by {theirs}"),
         }
     }
 }
@@ -97,8 +97,16 @@ mod tests {
     use super::phase_1::phase_1_suites;
     use super::*;
     use crate::v1::expiry::{Expiry, Phase};
+    use crate::v1::method::Method;
 
-    const PSK: AuthenticationMethod = AuthenticationMethod::PRE_SHARED_KEY;
+    fn methods(numbers: &[AuthenticationMethod]) -> Vec<&'static Method> {
+        numbers.iter().map(|number| Method::find(*number).expect("it is there")).collect()
+    }
+
+    fn psk() -> Vec<&'static Method> {
+        methods(&[AuthenticationMethod::PRE_SHARED_KEY])
+    }
+
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn ike(texts: &[&str]) -> Vec<Proposal> {
@@ -108,20 +116,21 @@ mod tests {
 
     #[test]
     fn the_responders_order_decides_and_its_answer_is_the_offer_unchanged() {
-        let offer = offer_phase_1(&ike(&["aes128-aes256-sha256-modp2048-ecp256"]), PSK, HOUR);
+        let offer = offer_phase_1(&ike(&["aes128-aes256-sha256-modp2048-ecp256"]), &psk(), HOUR);
         assert_eq!(offer[0].transforms.len(), 4);
-        let chosen = choose_phase_1(&ike(&["aes256-sha256-ecp256"]), PSK, &offer).expect("they meet");
+        let chosen = choose_phase_1(&ike(&["aes256-sha256-ecp256"]), &psk(), &offer).expect("they meet");
         assert_eq!(chosen.suite.to_string(), "aes256-sha256-prfsha256-ecp256");
         assert_eq!(chosen.lifetime, Expiry::new(HOUR, u64::MAX));
         assert_eq!(chosen.answer.transforms, [offer[0].transforms[3].clone()]);
-        let accepted = accept_phase_1(&ike(&["aes128-aes256-sha256-modp2048-ecp256"]), PSK, &[chosen.answer]);
+        let accepted =
+            accept_phase_1(&ike(&["aes128-aes256-sha256-modp2048-ecp256"]), &psk(), &[chosen.answer]);
         assert_eq!(accepted.expect("it was offered").suite, chosen.suite);
     }
 
     #[test]
     fn attributes_mean_the_same_in_any_order_and_either_form() {
         let ours = ike(&["aes256-sha512-modp2048"]);
-        let mut offer = offer_phase_1(&ours, PSK, HOUR);
+        let mut offer = offer_phase_1(&ours, &psk(), HOUR);
         let attributes = &mut offer[0].transforms[0].attributes;
         let limit = Expiry { time: Some(HOUR), kilobytes: Some(70_000) };
         attributes.extend(Expiry { time: None, ..limit }.attributes(Phase::One));
@@ -130,16 +139,16 @@ mod tests {
             let number = attribute.as_number().expect("a number");
             *attribute = Attribute::octets(attribute.attribute_type, number.to_be_bytes());
         }
-        let chosen = choose_phase_1(&ours, PSK, &offer).expect("they meet");
+        let chosen = choose_phase_1(&ours, &psk(), &offer).expect("they meet");
         assert_eq!(chosen.lifetime, limit);
         assert_eq!(chosen.answer, offer[0]);
     }
 
     #[test]
     fn a_refusal_names_both_sides() {
-        let mut offer = offer_phase_1(&ike(&["aes128-sha256-modp2048"]), PSK, HOUR);
+        let mut offer = offer_phase_1(&ike(&["aes128-sha256-modp2048"]), &psk(), HOUR);
         let fault =
-            choose_phase_1(&ike(&["aes256-sha256-modp3072"]), PSK, &offer).expect_err("they do not meet");
+            choose_phase_1(&ike(&["aes256-sha256-modp3072"]), &psk(), &offer).expect_err("they do not meet");
         assert_eq!(
             fault.to_string(),
             "the peer offers aes128-sha256-modp2048; we allow aes256-sha256-modp3072: no common encryption \
@@ -149,16 +158,36 @@ mod tests {
         let attributes = &mut offer[0].transforms[0].attributes;
         attributes.retain(|attribute| attribute.attribute_type != method);
         attributes.push(Attribute::number(method, 3));
-        let fault = choose_phase_1(&ike(&["aes128-sha256-modp2048"]), PSK, &offer).expect_err("RSA");
+        let fault = choose_phase_1(&ike(&["aes128-sha256-modp2048"]), &psk(), &offer).expect_err("RSA");
         assert_eq!(fault.lacking, "authentication by RSA signatures (3) where we want pre-shared key (1)");
+    }
+
+    #[test]
+    fn of_several_methods_the_responders_first_is_taken() {
+        use AuthenticationMethod as Number;
+        let ours = ike(&["aes128-sha256-modp2048"]);
+        let both = methods(&[Number::ECDSA_SHA256_P256, Number::RSA_SIGNATURES]);
+        let offer = offer_phase_1(&ours, &both, HOUR);
+        assert_eq!(offer[0].transforms.len(), 2);
+        let turned = methods(&[Number::RSA_SIGNATURES, Number::ECDSA_SHA256_P256]);
+        let chosen = choose_phase_1(&ours, &turned, &offer).expect("they meet");
+        assert_eq!(chosen.method.number, Number::RSA_SIGNATURES);
+        let accepted = accept_phase_1(&ours, &both, &[chosen.answer]).expect("it was offered");
+        assert_eq!(accepted.method.number, Number::RSA_SIGNATURES);
+        let fault = choose_phase_1(&ours, &both, &offer_phase_1(&ours, &psk(), HOUR)).expect_err("a secret");
+        assert_eq!(
+            fault.lacking,
+            "authentication by pre-shared key (1) where we want ECDSA with SHA-256 on the P-256 curve (9), RSA \
+             signatures (3)"
+        );
     }
 
     #[test]
     fn an_unknown_attribute_spoils_its_combination_only() {
         let ours = ike(&["aes128-aes256-sha256-modp2048"]);
-        let mut offer = offer_phase_1(&ours, PSK, HOUR);
+        let mut offer = offer_phase_1(&ours, &psk(), HOUR);
         offer[0].transforms[0].attributes.push(Attribute::number(0x4000, 1));
-        let chosen = choose_phase_1(&ours, PSK, &offer).expect("the second");
+        let chosen = choose_phase_1(&ours, &psk(), &offer).expect("the second");
         assert_eq!(chosen.answer.transforms[0].number, 2);
     }
 

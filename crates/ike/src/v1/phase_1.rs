@@ -1,6 +1,7 @@
 //! What the ways through phase 1 have in common: whom a connection is for, the keys, and messages in the clear.
 
 mod attempt;
+mod awaited;
 mod outcome;
 
 use std::sync::Arc;
@@ -8,15 +9,16 @@ use std::sync::Arc;
 use crypto::Secret;
 use sa::{IkeSuite, Proposal};
 use wire::isakmp::{Flags, IkeSpi, Version};
-use wire::registry::v1::{AuthenticationMethod, NotifyType, ProtocolId};
-use wire::registry::{ExchangeType, IdType};
-use wire::v1::{DOI_IPSEC, HeaderFields, Identification, Notification, Payload, VendorId};
+use wire::registry::v1::{NotifyType, ProtocolId};
+use wire::registry::{CertificateEncoding, ExchangeType, IdType};
+use wire::v1::{Certificate, DOI_IPSEC, HeaderFields, Identification, Notification, Payload, VendorId};
 
 use super::abilities::PeerAbilities;
 use super::channel::{Channel, ChannelParts, hash_of, trace};
 use super::contents::Contents;
 use super::fragmentation::Cutting;
-use super::keys::Phase1Keys;
+use super::keys::{KeySource, Phase1Keys};
+use super::method::{Keying, Means, Method, methods_of};
 use super::nat::{self, Traversal};
 use super::negotiation::{self, ChosenPhase1};
 use crate::authentication::v1::Transcript;
@@ -28,24 +30,11 @@ use crate::io::{IkeSaId, Path};
 use crate::nat_detection::NatFinding;
 use crate::status::Phase1Mode;
 use crate::v2::ike_sa_init::allows;
-use crate::{Connection, Fragmentation, Identity, Role, Unique, Xauth};
+use crate::{Connection, Fragmentation, Identity, Role, Unique, Xauth, limits};
 
 pub(crate) use attempt::{connecting, end_attempt, refusal_in};
+pub(crate) use awaited::Awaited;
 pub(crate) use outcome::{LastMessage, Outcome};
-
-/// Gives how the two ends of a connection prove themselves, by the role that we have in phase 1: XAuth is named by the
-/// role of the end that gives a password.
-pub(crate) fn method_of(connection: &Connection, role: Role) -> AuthenticationMethod {
-    match (&connection.xauth, role) {
-        (Xauth::None, _) => AuthenticationMethod::PRE_SHARED_KEY,
-        (Xauth::Ours(_), Role::Initiator) | (Xauth::Theirs, Role::Responder) => {
-            AuthenticationMethod::XAUTH_INIT_PRE_SHARED
-        }
-        (Xauth::Ours(_), Role::Responder) | (Xauth::Theirs, Role::Initiator) => {
-            AuthenticationMethod::XAUTH_RESP_PRE_SHARED
-        }
-    }
-}
 
 /// Agrees, as responder of main mode, with the first connection that fits the path and allows anything on offer.
 pub(crate) fn agree(
@@ -55,13 +44,9 @@ pub(crate) fn agree(
 ) -> Result<(Arc<Connection>, ChosenPhase1), Error> {
     let (fitting, mut fault) = connections_for(cx, path, Phase1Mode::Main);
     for connection in fitting {
-        match negotiation::choose_phase_1(
-            &connection.proposals,
-            method_of(&connection, Role::Responder),
-            offer,
-        ) {
+        match choose(cx, &connection, offer) {
             Ok(chosen) => return Ok((connection, chosen)),
-            Err(disagreement) => fault = disagreement.into(),
+            Err(disagreement) => fault = disagreement,
         }
     }
     Err(fault)
@@ -84,16 +69,24 @@ pub(crate) fn offer_by_identity(
     // The best path comes first, and stays first among equal identities.
     matching.sort_by_key(|connection| std::cmp::Reverse(connection.remote_identity.specificity()));
     for connection in matching {
-        match negotiation::choose_phase_1(
-            &connection.proposals,
-            method_of(&connection, Role::Responder),
-            offer,
-        ) {
+        match choose(cx, &connection, offer) {
             Ok(chosen) => return Ok((connection, chosen)),
-            Err(disagreement) => fault = disagreement.into(),
+            Err(disagreement) => fault = disagreement,
         }
     }
     Err(fault)
+}
+
+fn choose(
+    cx: &Context,
+    connection: &Connection,
+    offer: &[wire::v1::Proposal],
+) -> Result<ChosenPhase1, Error> {
+    let methods = methods_of(cx, connection, Role::Responder);
+    if methods.is_empty() {
+        return Err(without_key(connection));
+    }
+    Ok(negotiation::choose_phase_1(&connection.proposals, &methods, offer)?)
 }
 
 /// Finds the connections of a mode that fit a path, the best first; with the fault that it is if there are none.
@@ -127,23 +120,29 @@ pub(crate) fn check_unique(
     Ok(())
 }
 
-/// Finds the pre-shared key of whoever is at an address: all that is known of the initiator yet (RFC 2409 §5.4).
-pub(crate) fn find_secret(
-    cx: &Context,
-    path: Path,
-    chosen: &ChosenPhase1,
-) -> Result<(Arc<Connection>, Secret<Vec<u8>>), Error> {
+/// What the responder of main mode makes its keys from, and under which connection as far as that is known.
+pub(crate) struct Source {
+    pub(crate) connection: Arc<Connection>,
+    /// The pre-shared key, where there is one.
+    pub(crate) secret: Option<Secret<Vec<u8>>>,
+}
+
+/// Finds what the responder of main mode makes its keys from, before it knows more of the initiator than its address: the
+/// pre-shared key of whoever is there (RFC 2409 §5.4), where there is to be one.
+pub(crate) fn find_key_source(cx: &Context, path: Path, chosen: &ChosenPhase1) -> Result<Source, Error> {
     let (fitting, fault) = connections_for(cx, path, Phase1Mode::Main);
-    let mut fitting = fitting.into_iter().filter(|connection| is_for(connection, chosen)).peekable();
-    if fitting.peek().is_none() {
-        return Err(fault);
+    let mut fitting = fitting.into_iter().filter(|connection| is_for(cx, connection, chosen)).peekable();
+    let Some(first) = fitting.peek() else { return Err(fault) };
+    match chosen.method.keying() {
+        Keying::PreSharedKey => {}
+        Keying::Signature => return Ok(Source { connection: Arc::clone(first), secret: None }),
     }
     let with_secret = fitting.find_map(|connection| {
         let (own, expected) = (connection.own_identity(path), connection.expected_identity(path));
         let by_address = Identity::from(path.remote.ip());
         let secret = cx.shared_secret(&own, &expected).or_else(|| cx.shared_secret(&own, &by_address));
         let secret = secret.cloned();
-        secret.map(|secret| (connection, secret))
+        secret.map(|secret| Source { connection, secret: Some(secret) })
     });
     with_secret.ok_or_else(|| {
         let sentence = format!("no pre-shared key is configured for the peer at {}", path.remote.ip());
@@ -158,7 +157,7 @@ pub(crate) fn find_connection(
     chosen: &ChosenPhase1,
 ) -> Result<Arc<Connection>, Error> {
     let (fitting, _) = connections_for(cx, path, Phase1Mode::Main);
-    let allowing = fitting.iter().filter(|connection| is_for(connection, chosen));
+    let allowing = fitting.iter().filter(|connection| is_for(cx, connection, chosen));
     // The best path comes first: of equal identities the first wins.
     let matching = allowing.filter(|connection| connection.remote_identity.matches(remote)).enumerate();
     let best = matching.max_by_key(|(order, connection)| {
@@ -168,8 +167,9 @@ pub(crate) fn find_connection(
 }
 
 /// Tells whether a connection allows what was agreed on before it was known.
-fn is_for(connection: &Connection, chosen: &ChosenPhase1) -> bool {
-    method_of(connection, Role::Responder) == chosen.method && allows(&connection.proposals, &chosen.suite)
+fn is_for(cx: &Context, connection: &Connection, chosen: &ChosenPhase1) -> bool {
+    methods_of(cx, connection, Role::Responder).contains(&chosen.method)
+        && allows(&connection.proposals, &chosen.suite)
 }
 
 fn other_identity(remote: &Identity, fitting: &[Arc<Connection>]) -> Error {
@@ -217,7 +217,8 @@ pub(crate) struct Material<'a> {
     pub(crate) mode: Phase1Mode,
     pub(crate) role: Role,
     pub(crate) spis: IkeSpis,
-    pub(crate) secret: &'a Secret<Vec<u8>>,
+    pub(crate) method: &'static Method,
+    pub(crate) source: KeySource<'a>,
     pub(crate) shared: &'a Secret<Vec<u8>>,
     pub(crate) nonces: Nonces<'a>,
     pub(crate) public_i: Vec<u8>,
@@ -235,12 +236,14 @@ impl Material<'_> {
         peer: PeerAbilities,
         connection: &Connection,
     ) -> Result<(Channel, Transcript), Error> {
-        let Material { id, mode, role, spis, secret, shared, nonces, public_i, public_r, sa_body } = self;
-        let keys = Phase1Keys::derive(suite.prf.prf, secret, shared, nonces, spis);
+        let Material { id, mode, role, spis, method, source, shared, nonces, public_i, public_r, sa_body } =
+            self;
+        let keys = Phase1Keys::derive(suite.prf.prf, source, shared, nonces, spis);
         let parts = ChannelParts {
             id,
             mode,
             role,
+            method,
             spis,
             path,
             nat,
@@ -253,22 +256,32 @@ impl Material<'_> {
         };
         let channel = Channel::new(cx, parts)?;
         let Phase1Keys { skeyid, .. } = keys;
-        Ok((channel, Transcript { prf: suite.prf.prf, skeyid, spis, public_i, public_r, sa_body }))
+        let prf = method.hashing(suite.prf.prf);
+        Ok((channel, Transcript { method, prf, skeyid, spis, public_i, public_r, sa_body }))
     }
 }
 
 /// Whoever cannot read a message of phase 1 most likely has another pre-shared key.
-pub(crate) fn keys_differ(message: u8) -> Error {
-    Error::AuthenticationFailed(format!("pre-shared keys differ, or message {message} was damaged"))
+pub(crate) fn keys_differ(method: &Method, message: u8) -> Error {
+    Error::AuthenticationFailed(match method.keying() {
+        Keying::PreSharedKey => format!("pre-shared keys differ, or message {message} was damaged"),
+        Keying::Signature => format!("message {message} was damaged, or was made with other keys"),
+    })
 }
 
 /// Gives our SA payload: these of the connection's proposals, as far as IKEv1 has numbers for them.
 ///
 /// # Errors
 /// It has none for any of them.
-pub(crate) fn offer_of(connection: &Connection, proposals: &[Proposal]) -> Result<Payload, Error> {
-    let method = method_of(connection, Role::Initiator);
-    let offer = negotiation::offer_phase_1(proposals, method, connection.lifetimes.expire);
+pub(crate) fn offer_of(
+    connection: &Connection,
+    methods: &[&'static Method],
+    proposals: &[Proposal],
+) -> Result<Payload, Error> {
+    if methods.is_empty() {
+        return Err(without_key(connection));
+    }
+    let offer = negotiation::offer_phase_1(proposals, methods, connection.lifetimes.expire);
     if offer.iter().all(|proposal| proposal.transforms.is_empty()) {
         return Err(without_numbers(connection));
     }
@@ -278,6 +291,32 @@ pub(crate) fn offer_of(connection: &Connection, proposals: &[Proposal]) -> Resul
 /// Says that nothing of what a connection offers can be said in IKEv1.
 pub(crate) fn without_numbers(connection: &Connection) -> Error {
     Error::Local(format!("connection {} offers nothing that IKEv1 has a number for", connection.name))
+}
+
+fn without_key(connection: &Connection) -> Error {
+    let which = match connection.xauth {
+        Xauth::None => "RSA, or ECDSA on P-256, P-384 or P-521",
+        Xauth::Ours(_) | Xauth::Theirs => "RSA only beside a user's password",
+    };
+    let name = &connection.name;
+    Error::Local(format!("connection {name} has no private key that can sign in IKEv1, which takes {which}"))
+}
+
+/// Asks for certificates of the CAs that we trust, a payload for each, if the peer proves itself by a signature (RFC 2408
+/// §3.10).
+pub(crate) fn certificate_requests(cx: &Context, method: &Method, their_role: Role) -> Vec<Payload> {
+    let request = |data: Vec<u8>| {
+        let encoding = CertificateEncoding::X509_SIGNATURE;
+        Payload::CertificateRequest(Certificate { encoding, data })
+    };
+    match method.means(their_role) {
+        Means::Secret | Means::User => Vec::new(),
+        // One without a name asks for any.
+        Means::Signature(_) if cx.authorities.len() > limits::AUTHORITIES_NAMED => vec![request(Vec::new())],
+        Means::Signature(_) => {
+            cx.authorities.iter().map(|authority| request(authority.subject.to_der().to_vec())).collect()
+        }
+    }
 }
 
 /// Gives the vendor IDs by which we say what we can beyond RFC 2409.

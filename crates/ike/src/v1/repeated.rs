@@ -24,7 +24,12 @@ pub(crate) struct Repeated {
 impl Repeated {
     /// Notes the answer to a message.
     pub(crate) fn new(message: &[u8], answer: Vec<Vec<u8>>) -> Repeated {
-        Repeated { message: Seen::new(message), answer }
+        Repeated::of(Seen::new(message), answer)
+    }
+
+    /// The same for a message that was dealt with before its answer was known.
+    pub(crate) fn of(message: Seen, answer: Vec<Vec<u8>>) -> Repeated {
+        Repeated { message, answer }
     }
 
     /// Sends the answer again if this is the message once more; tells whether it is.

@@ -428,6 +428,7 @@ impl Introducing {
             role: channel.role,
             local_identity: Some(peer.local().clone()),
             remote_identity: Some(peer.remote().clone()),
+            method: Some(channel.method.number),
             suite: Some(channel.suite),
             nat: channel.nat(),
             tasks_active: vec!["XAUTH"],

@@ -51,13 +51,14 @@ pub(crate) fn certificate_request<'a>(
 ) -> Option<Payload> {
     let is_signature = |authentication: &Authentication| match authentication {
         Authentication::Signature(_) => true,
-        Authentication::PreSharedKey => false,
+        Authentication::PreSharedKey | Authentication::User => false,
     };
     let signs = |connection: &Connection| connection.peer_authentications().any(is_signature);
     if cx.authorities.is_empty() || !connections.into_iter().any(signs) {
         return None;
     }
-    let authorities = cx.authorities.iter().take(limits::AUTHORITIES_NAMED).flatten().copied().collect();
+    let authorities = cx.authorities.iter().take(limits::AUTHORITIES_NAMED);
+    let authorities = authorities.flat_map(|authority| authority.key_id).collect();
     Some(Payload::CertificateRequest(CertificateRequest {
         encoding: CertificateEncoding::X509_SIGNATURE,
         authorities,

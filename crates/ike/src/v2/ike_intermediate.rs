@@ -227,6 +227,7 @@ impl Exchanging {
             remote_user: None,
             mobile: None,
             ppk: None,
+            method: None,
             inside: Default::default(),
             suite: Some(self.channel.suite),
             nat: self.channel.nat(),

@@ -371,6 +371,7 @@ impl IkeSa {
             remote_user: None,
             mobile: self.mobility.as_ref().map(|mobility| mobility.peer_addresses.clone()),
             ppk: self.channel.ppk.name().cloned(),
+            method: None,
             inside: Default::default(),
             suite: Some(self.channel.suite),
             nat: self.channel.nat(),

@@ -334,6 +334,7 @@ impl Initiating {
             remote_user: None,
             mobile: None,
             ppk: None,
+            method: None,
             inside: Default::default(),
             suite: None,
             nat: Nat::default(),

@@ -116,7 +116,8 @@ fn render_ike(text: &mut String, ike: &IkeSa) {
     let role = if ike.is_initiator { "initiator" } else { "responder" };
     let mut head = format!("{} #{}, {}, {role}", ike.name, ike.id, ike.state.to_lowercase());
     if let Some(mode) = &ike.phase_1 {
-        write!(head, ", IKEv{} ({mode} mode)", ike.version).expect("writing to a String does not fail");
+        let by = ike.phase_1_method.as_ref().map(|method| format!(", {method}")).unwrap_or_default();
+        write!(head, ", IKEv{} ({mode} mode{by})", ike.version).expect("writing to a String does not fail");
     }
     if let Some(seconds) = ike.established {
         write!(head, ", up {}", duration(seconds)).expect("writing to a String does not fail");

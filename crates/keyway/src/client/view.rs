@@ -15,6 +15,7 @@ pub(super) struct IkeSa {
     pub(super) version: u64,
     /// How phase 1 went, in version 1.
     pub(super) phase_1: Option<String>,
+    pub(super) phase_1_method: Option<String>,
     pub(super) state: String,
     pub(super) is_initiator: bool,
     pub(super) initiator_spi: String,
@@ -139,6 +140,7 @@ impl IkeSa {
             state: text(tree, "state"),
             version: number(tree, "version").unwrap_or_default(),
             phase_1: tree.text("phase-1").map(str::to_owned),
+            phase_1_method: tree.text("phase-1-auth").map(str::to_owned),
             is_initiator: flag(tree, "initiator"),
             initiator_spi: text(tree, "initiator-spi"),
             responder_spi: text(tree, "responder-spi"),
@@ -162,6 +164,7 @@ impl IkeSa {
             "id": self.id,
             "version": self.version,
             "phase_1": self.phase_1,
+            "phase_1_auth": self.phase_1_method,
             "user": self.user,
             "mobile": self.mobile,
             "virtual_addresses": { "local": self.virtual_addresses[0], "remote": self.virtual_addresses[1] },

@@ -337,6 +337,7 @@ impl EngineLoop {
             | Command::UnloadSecret(_)
             | Command::TrustAuthorities(_)
             | Command::HostChanged(_)
+            | Command::OwnKeys(_)
             | Command::Initiate { .. }
             | Command::RekeyIke { .. }
             | Command::RekeyChild { .. }
@@ -384,6 +385,7 @@ impl EngineLoop {
         let wishes = Arc::clone(&connection.wishes);
         Arc::make_mut(&mut self.credentials).connections.insert(name.clone(), wishes);
         self.loaded.connections.insert(name.clone(), connection);
+        self.tell_own_keys();
         self.command(Command::Load(engine));
         for sentence in renewal.refused {
             tracing::error!(connection = name, "{sentence}");
@@ -414,6 +416,16 @@ impl EngineLoop {
         let wishes = self.loaded.connections.iter().map(|(name, loaded)| (name, &loaded.wishes));
         self.credentials = Arc::new(self.keyring.credentials(wishes));
         self.command(Command::TrustAuthorities(self.credentials.authorities()));
+        self.tell_own_keys();
+    }
+
+    /// Tells the engine of which kinds our private keys are: version 1 offers what they can sign.
+    fn tell_own_keys(&mut self) {
+        let connections = self.loaded.connections.iter();
+        let kinds =
+            connections.map(|(name, loaded)| (name.clone(), self.credentials.key_kinds(&loaded.engine)));
+        let kinds = kinds.collect();
+        self.command(Command::OwnKeys(kinds));
     }
 
     fn change_keyring(&mut self, change: KeyringChange) -> Outcome {

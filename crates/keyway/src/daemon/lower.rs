@@ -207,6 +207,7 @@ fn authentication(config: &config::Authentication) -> ike::Authentication {
     match config {
         config::Authentication::PreSharedKey => ike::Authentication::PreSharedKey,
         config::Authentication::Signature(terms) => ike::Authentication::Signature(terms.clone()),
+        config::Authentication::User => ike::Authentication::User,
     }
 }
 

@@ -164,6 +164,10 @@ pub(crate) fn ike_sa(now: Instant, ike: &IkeSaStatus) -> Tree {
         // A key of ours: charon has none for it.
         tree.push_value("phase-1", mode.to_string());
     }
+    if let Some(method) = ike.method {
+        // The same.
+        tree.push_value("phase-1-auth", method.name().map_or_else(|| method.to_string(), str::to_owned));
+    }
     tree
 }
 

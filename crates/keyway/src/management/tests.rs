@@ -121,6 +121,7 @@ fn ike_sa(now: Instant) -> IkeSaStatus {
         remote_user: None,
         mobile: None,
         ppk: None,
+        method: None,
         inside: Default::default(),
         suite: Some(IkeSuite {
             protection: aead,

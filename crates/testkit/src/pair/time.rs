@@ -297,8 +297,10 @@ impl Pair {
                 None => self.faults.push(format!("{side} finished {ticket:?}, which nobody gave")),
             }
         }
-        if !matches!(event, Event::Message(_)) {
-            self.node_mut(side).events.push(event);
+        let node = self.node_mut(side);
+        match event {
+            Event::Message(trace) => node.traces.push(trace),
+            other => node.events.push(other),
         }
     }
 

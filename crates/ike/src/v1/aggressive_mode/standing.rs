@@ -4,13 +4,15 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use wire::isakmp::IkeSpi;
+use wire::v1::Datagram;
 
-use super::{Initiating, Responding};
+use super::{Called, Initiating, NAME, Responding};
 use crate::context::{Context, Initiation};
 use crate::io::{Path, TimeoutReason};
+use crate::retransmission::Retransmission;
 use crate::status::{IkeSaStatus, Phase1Mode};
 use crate::v1::Sa;
-use crate::v1::phase_1::connecting;
+use crate::v1::phase_1::{connecting, end_attempt};
 
 impl Initiating {
     /// Says what we asked for, for a refusal.
@@ -21,7 +23,28 @@ impl Initiating {
     }
 
     pub(crate) fn deadline(&self) -> (Instant, TimeoutReason) {
-        (self.repeating.deadline(), TimeoutReason::Retransmission)
+        match self.awaited() {
+            Some(awaited) => (awaited.until, TimeoutReason::Outside),
+            None => (self.repeating.deadline(), TimeoutReason::Retransmission),
+        }
+    }
+
+    /// Repeats message 1, ends the attempt, or stops waiting for somebody outside, if that is due.
+    pub(crate) fn handle_timeout(mut self: Box<Self>, cx: &mut Context) -> Option<Sa> {
+        let path = self.path;
+        if let Some(awaited) = self.awaited() {
+            return if awaited.is_over(cx) { self.stop_waiting(cx) } else { Some(Sa::Calling(self)) };
+        }
+        match self.repeating.repeat(cx.now) {
+            Retransmission::NotDue => return Some(Sa::Calling(self)),
+            Retransmission::Send { datagrams, .. } if self.refused.is_none() => {
+                cx.transmit(path, datagrams);
+                return Some(Sa::Calling(self));
+            }
+            Retransmission::Send { .. } | Retransmission::GiveUp => {}
+        }
+        end_attempt(cx, self.initiation, path, NAME, self.begun_at, self.refused);
+        None
     }
 
     pub(crate) fn our_spi(&self) -> IkeSpi {
@@ -46,13 +69,30 @@ impl Initiating {
 }
 
 impl Responding {
-    /// A half-open SA whose time is over is forgotten.
-    pub(crate) fn handle_timeout(self: Box<Self>, cx: &Context) -> Option<Sa> {
-        (cx.now < self.until).then_some(Sa::Called(self))
+    /// Answers a first message that comes once more.
+    pub(crate) fn repeat_first(&self, cx: &mut Context, path: Path, datagram: &Datagram<'_>) {
+        match &self.stage {
+            Called::Answered(last) | Called::Claimed(last, ..) => {
+                last.repeat(cx, path, datagram.bytes);
+            }
+            Called::Unsigned(..) => {}
+        }
     }
 
-    pub(crate) fn until(&self) -> Instant {
-        self.until
+    /// A half-open SA whose time is over is forgotten; somebody outside may take longer.
+    pub(crate) fn handle_timeout(self: Box<Self>, cx: &mut Context) -> Option<Sa> {
+        match self.awaited() {
+            Some(awaited) if awaited.is_over(cx) => self.stop_waiting(cx),
+            Some(_) => Some(Sa::Called(self)),
+            None => (cx.now < self.until).then_some(Sa::Called(self)),
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> (Instant, TimeoutReason) {
+        match self.awaited() {
+            Some(awaited) => (awaited.until, TimeoutReason::Outside),
+            None => (self.until, TimeoutReason::HalfOpen),
+        }
     }
 
     pub(crate) fn our_spi(&self) -> IkeSpi {

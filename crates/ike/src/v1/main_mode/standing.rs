@@ -4,22 +4,32 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use wire::isakmp::IkeSpi;
+use wire::v1::Datagram;
 
-use super::{Initiating, Responding, Sent};
+use super::{Answered, Initiating, NAME, Responding, Sent};
 use crate::context::{Context, Initiation};
+use crate::error::Error;
 use crate::io::{Path, TimeoutReason};
+use crate::retransmission::Retransmission;
 use crate::status::{IkeSaStatus, Nat, Phase1Mode};
 use crate::v1::Sa;
-use crate::v1::phase_1::connecting;
+use crate::v1::phase_1::{connecting, end_attempt, refuse};
 
 impl Initiating {
+    /// Sends a message, and has it repeated until the next one comes.
+    pub(super) fn send(&mut self, cx: &mut Context, path: Path, message: Vec<Vec<u8>>) {
+        cx.transmit(path, &message);
+        self.repeating.replace(cx.now, message);
+        self.refused = None;
+    }
+
     /// Says what we asked for, for a refusal.
     pub(super) fn in_words(&self) -> String {
         let connection = &self.initiation.connection;
         let proposals = connection.proposals.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         match &self.sent {
             Sent::Sa => format!("we offered {proposals}"),
-            Sent::Key { .. } | Sent::Proof(_) => format!(
+            Sent::Key { .. } | Sent::Unsigned(..) | Sent::Proof(_) | Sent::Claimed(..) => format!(
                 "we are {} and want {}",
                 connection.own_identity(self.path),
                 connection.remote_identity
@@ -28,7 +38,28 @@ impl Initiating {
     }
 
     pub(crate) fn deadline(&self) -> (Instant, TimeoutReason) {
-        (self.repeating.deadline(), TimeoutReason::Retransmission)
+        match self.awaited() {
+            Some(awaited) => (awaited.until, TimeoutReason::Outside),
+            None => (self.repeating.deadline(), TimeoutReason::Retransmission),
+        }
+    }
+
+    /// Repeats our last message, ends the attempt, or stops waiting for somebody outside, if that is due.
+    pub(crate) fn handle_timeout(mut self: Box<Self>, cx: &mut Context) -> Option<Sa> {
+        let path = self.path;
+        if let Some(awaited) = self.awaited() {
+            return if awaited.is_over(cx) { self.stop_waiting(cx) } else { Some(Sa::Initiating(self)) };
+        }
+        match self.repeating.repeat(cx.now) {
+            Retransmission::NotDue => return Some(Sa::Initiating(self)),
+            Retransmission::Send { datagrams, .. } if self.refused.is_none() => {
+                cx.transmit(path, datagrams);
+                return Some(Sa::Initiating(self));
+            }
+            Retransmission::Send { .. } | Retransmission::GiveUp => {}
+        }
+        end_attempt(cx, self.initiation, path, NAME, self.begun_at, self.refused);
+        None
     }
 
     pub(crate) fn our_spi(&self) -> IkeSpi {
@@ -44,17 +75,19 @@ impl Initiating {
     }
 
     pub(crate) fn status(&self) -> IkeSaStatus {
-        let (suite, nat, local_identity) = match &self.sent {
+        let (chosen, nat, local_identity) = match &self.sent {
             Sent::Sa => (None, Nat::default(), None),
-            Sent::Key { chosen, .. } => (Some(chosen.suite), Nat::default(), None),
-            Sent::Proof(proving) => {
-                (Some(proving.channel.suite), proving.channel.nat(), Some(proving.local.clone()))
+            Sent::Key { chosen, .. } => (Some((chosen.suite, chosen.method)), Nat::default(), None),
+            Sent::Unsigned(secured, _) | Sent::Proof(secured) | Sent::Claimed(secured, _) => {
+                let channel = &secured.channel;
+                (Some((channel.suite, channel.method)), channel.nat(), Some(secured.local.clone()))
             }
         };
         let connection = self.initiation.connection.name.clone();
         IkeSaStatus {
             local_identity,
-            suite,
+            method: chosen.map(|(_, method)| method.number),
+            suite: chosen.map(|(suite, _)| suite),
             nat,
             ..connecting(self.id, connection, Phase1Mode::Main, self.spis, self.path)
         }
@@ -62,13 +95,41 @@ impl Initiating {
 }
 
 impl Responding {
-    /// A half-open SA whose time is over is forgotten.
-    pub(crate) fn handle_timeout(self: Box<Self>, cx: &Context) -> Option<Sa> {
-        (cx.now < self.until).then_some(Sa::Responding(self))
+    /// Answers a first message that comes once more.
+    pub(crate) fn repeat_first(&self, cx: &mut Context, path: Path, datagram: &Datagram<'_>) {
+        self.last.repeat(cx, path, datagram.bytes);
     }
 
-    pub(crate) fn until(&self) -> Instant {
-        self.until
+    /// Tells the peer what is wrong, and people once: a message that is not authenticated may come a thousand times.
+    pub(super) fn complain(&mut self, cx: &mut Context, path: Path, fault: Error) {
+        let is_told = match &mut self.answered {
+            Answered::Sa => false,
+            Answered::Key(awaiting) | Answered::Claimed(awaiting, _) | Answered::Unsigned(awaiting, _) => {
+                std::mem::replace(&mut awaiting.complained, true)
+            }
+        };
+        refuse(cx, self.spis, path, &fault);
+        if is_told {
+            cx.forged += 1;
+        } else {
+            cx.fail(&[], None, Some(path), fault.into());
+        }
+    }
+
+    /// A half-open SA whose time is over is forgotten; nobody outside is waited for longer than that takes.
+    pub(crate) fn handle_timeout(self: Box<Self>, cx: &mut Context) -> Option<Sa> {
+        match self.awaited() {
+            Some(awaited) if awaited.is_over(cx) => self.stop_waiting(cx),
+            Some(_) => Some(Sa::Responding(self)),
+            None => (cx.now < self.until).then_some(Sa::Responding(self)),
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> (Instant, TimeoutReason) {
+        match self.awaited() {
+            Some(awaited) => (awaited.until, TimeoutReason::Outside),
+            None => (self.until, TimeoutReason::HalfOpen),
+        }
     }
 
     pub(crate) fn our_spi(&self) -> IkeSpi {

@@ -15,6 +15,7 @@ use super::{Lack, only_transform};
 use crate::NoAgreement;
 use crate::negotiation::{Unacceptable, in_words};
 use crate::v1::expiry::{Expiry, Phase};
+use crate::v1::method::{self, Method};
 
 /// KEY_IKE: the only transform of phase 1 (RFC 2407 §4.4.2).
 const KEY_IKE: u8 = 1;
@@ -23,7 +24,7 @@ const KEY_IKE: u8 = 1;
 #[derive(Clone, Debug)]
 pub(crate) struct ChosenPhase1 {
     pub(crate) suite: IkeSuite,
-    pub(crate) method: AuthenticationMethod,
+    pub(crate) method: &'static Method,
     /// How long it lives and what it carries at most.
     pub(crate) lifetime: Expiry,
     /// The responder's answer.
@@ -39,13 +40,16 @@ pub(crate) fn with_one_group(proposals: &[Proposal]) -> Option<(&'static Group, 
     Some((group, kept.collect()))
 }
 
-/// Lays out what we offer for an ISAKMP SA whose ends prove themselves so, and that we let live so long; zero is for ever.
+/// Lays out what we offer for an ISAKMP SA whose ends prove themselves in one of these ways, and that we let live so long;
+/// zero is for ever.
 pub(crate) fn offer_phase_1(
     proposals: &[Proposal],
-    method: AuthenticationMethod,
+    methods: &[&'static Method],
     lifetime: Duration,
 ) -> Vec<wire::v1::Proposal> {
-    let transforms = (1..=u8::MAX).zip(phase_1_suites(proposals)).filter_map(|(number, suite)| {
+    let suites = phase_1_suites(proposals);
+    let combinations = suites.flat_map(|suite| methods.iter().map(move |method| (suite, method.number)));
+    let transforms = (1..=u8::MAX).zip(combinations).filter_map(|(number, (suite, method))| {
         Some(Transform { number, id: KEY_IKE, attributes: phase_1_attributes(&suite, method, lifetime)? })
     });
     let transforms = transforms.collect();
@@ -58,7 +62,7 @@ pub(crate) fn offer_phase_1(
 /// Nothing offered is allowed.
 pub(crate) fn choose_phase_1(
     ours: &[Proposal],
-    method: AuthenticationMethod,
+    methods: &[&'static Method],
     offer: &[wire::v1::Proposal],
 ) -> Result<ChosenPhase1, NoAgreement> {
     let offered = || {
@@ -66,9 +70,10 @@ pub(crate) fn choose_phase_1(
         proposals.flat_map(|proposal| proposal.transforms.iter().map(move |transform| (proposal, transform)))
     };
     let mut closest = Lack::Proposal;
-    for suite in phase_1_suites(ours) {
+    let suites = phase_1_suites(ours);
+    for (suite, method) in suites.flat_map(|suite| methods.iter().map(move |method| (suite, *method))) {
         for (proposal, transform) in offered() {
-            match Phase1Terms::read(transform).meets(&suite, method) {
+            match Phase1Terms::read(transform).meets(&suite, method.number) {
                 Ok(lifetime) => {
                     let transforms = vec![transform.clone()];
                     let answer = wire::v1::Proposal { transforms, ..proposal.clone() };
@@ -78,11 +83,13 @@ pub(crate) fn choose_phase_1(
             }
         }
     }
-    Err(NoAgreement {
-        ours: suites_in_words(ours),
-        theirs: phase_1_in_words(offer),
-        lacking: closest.to_string(),
-    })
+    let lacking = match closest {
+        Lack::Method(theirs) => {
+            format!("authentication by {theirs} where we want {}", method::in_words(methods))
+        }
+        other => other.to_string(),
+    };
+    Err(NoAgreement { ours: suites_in_words(ours), theirs: phase_1_in_words(offer), lacking })
 }
 
 /// Checks, as initiator, the answer to what [`offer_phase_1`] made of these proposals.
@@ -91,7 +98,7 @@ pub(crate) fn choose_phase_1(
 /// It is not one of the combinations.
 pub(crate) fn accept_phase_1(
     offered: &[Proposal],
-    method: AuthenticationMethod,
+    methods: &[&'static Method],
     answer: &[wire::v1::Proposal],
 ) -> Result<ChosenPhase1, Unacceptable> {
     let unacceptable = |reason: String| Unacceptable {
@@ -100,7 +107,7 @@ pub(crate) fn accept_phase_1(
         reason,
     };
     only_transform(answer).map_err(unacceptable)?;
-    choose_phase_1(offered, method, answer).map_err(|fault| unacceptable(fault.lacking))
+    choose_phase_1(offered, methods, answer).map_err(|fault| unacceptable(fault.lacking))
 }
 
 pub(super) fn phase_1_suites(proposals: &[Proposal]) -> impl Iterator<Item = IkeSuite> {
@@ -205,10 +212,7 @@ impl Phase1Terms {
         }
         match self.method {
             Some(theirs) if theirs == method => Ok(self.lifetime),
-            theirs => {
-                let theirs = theirs.unwrap_or(AuthenticationMethod(0));
-                Err(Lack::Method { theirs, ours: method })
-            }
+            theirs => Err(Lack::Method(theirs.unwrap_or(AuthenticationMethod(0)))),
         }
     }
 }

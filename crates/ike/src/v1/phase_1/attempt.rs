@@ -68,6 +68,7 @@ pub(crate) fn connecting(
         remote_user: None,
         mobile: None,
         ppk: None,
+        method: None,
         inside: Default::default(),
         suite: None,
         nat: Nat::default(),

@@ -78,6 +78,7 @@ impl Attempt {
             remote_user: None,
             mobile: None,
             ppk: None,
+            method: None,
             inside: Default::default(),
             suite: Some(channel.suite),
             nat: channel.nat(),

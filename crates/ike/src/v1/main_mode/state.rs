@@ -1,0 +1,142 @@
+//! What is known in main mode at each moment.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crypto::KeyExchangePrivate;
+
+use crate::authentication::v1::{Claim, DeviceAuthenticated, Transcript};
+use crate::context::{Contact, Initiation};
+use crate::credentials::AuthorityName;
+use crate::error::Failure;
+use crate::exchange::IkeSpis;
+use crate::io::{IkeSaId, Path};
+use crate::retransmission::Repeating;
+use crate::v1::abilities::PeerAbilities;
+use crate::v1::channel::{Channel, Iv};
+use crate::v1::expiry::Expiry;
+use crate::v1::method::Method;
+use crate::v1::negotiation::ChosenPhase1;
+use crate::v1::phase_1::Awaited;
+use crate::v1::repeated::{Repeated, Seen};
+use crate::{Connection, Identity};
+
+// --- Initiator -----------------------------------------------------------------------------------------------------
+
+/// We began, and wait for message 2, 4 or 6.
+pub(crate) struct Initiating {
+    pub(super) id: IkeSaId,
+    pub(super) initiation: Initiation,
+    pub(super) path: Path,
+    pub(super) spis: IkeSpis,
+    /// What we offered: how the ends are to prove who they are.
+    pub(super) methods: Vec<&'static Method>,
+    /// The body of our SA payload, which the proofs cover.
+    pub(super) sa_body: Vec<u8>,
+    pub(super) peer: PeerAbilities,
+    /// The CAs of which the peer would like a certificate.
+    pub(super) authorities: Option<Vec<AuthorityName>>,
+    /// The peer's last message, once there is one.
+    pub(super) last: Option<Seen>,
+    /// Our last message.
+    pub(super) repeating: Repeating,
+    pub(super) begun_at: Instant,
+    /// What an answer that nobody authenticated said against us. A better one may yet come, until our message would be
+    /// repeated.
+    pub(super) refused: Option<Failure>,
+    pub(super) sent: Sent,
+}
+
+/// Which message we sent last.
+pub(super) enum Sent {
+    /// Message 1.
+    Sa,
+    /// Message 3.
+    Key { chosen: ChosenPhase1, nonce: Vec<u8>, private: Box<dyn KeyExchangePrivate> },
+    /// The same, and message 5 waits for our signature.
+    Unsigned(Box<Secured>, Awaited),
+    /// Message 5.
+    Proof(Box<Secured>),
+    /// The same, and the responder's signature in message 6 waits for its key.
+    Claimed(Box<Secured>, Box<Claimed>),
+}
+
+/// All that the last two messages need.
+pub(super) struct Secured {
+    pub(super) channel: Channel,
+    pub(super) transcript: Transcript,
+    pub(super) local: Identity,
+    pub(super) lifetime: Expiry,
+}
+
+/// The responder's signature, and the IV after the message that it came in.
+pub(super) struct Claimed {
+    pub(super) awaited: Awaited,
+    pub(super) claim: Box<Claim>,
+    pub(super) next_iv: Iv,
+}
+
+// --- Responder -----------------------------------------------------------------------------------------------------
+
+/// A stranger began; we answered message 1 or 3.
+pub(crate) struct Responding {
+    pub(super) id: IkeSaId,
+    pub(super) spis: IkeSpis,
+    pub(super) sa_body: Vec<u8>,
+    pub(super) peer: PeerAbilities,
+    pub(super) chosen: ChosenPhase1,
+    /// The last message that we answered, and the answer.
+    pub(super) last: Repeated,
+    pub(super) begun_at: Instant,
+    pub(super) until: Instant,
+    /// Where it began: what half-open SAs are counted by.
+    pub(super) origin: IpAddr,
+    pub(super) answered: Answered,
+}
+
+/// Which message we answered last.
+pub(super) enum Answered {
+    /// Message 1.
+    Sa,
+    /// Message 3.
+    Key(Box<Awaiting>),
+    /// The same, and the initiator's signature in message 5 waits for its key.
+    Claimed(Box<Awaiting>, Box<Unbelieved>),
+    /// The same, and message 6 waits for our signature.
+    Unsigned(Box<Awaiting>, Box<Believed>),
+}
+
+/// All that the last two messages need.
+pub(super) struct Awaiting {
+    pub(super) channel: Channel,
+    pub(super) transcript: Transcript,
+    /// The CAs of which the initiator would like a certificate.
+    pub(super) authorities: Option<Vec<AuthorityName>>,
+    /// Whether a message 5 that could not be read was told of already.
+    pub(super) complained: bool,
+}
+
+/// Under which connection the initiator comes, and what its message 5 said besides who it is.
+pub(super) struct Judgement {
+    pub(super) connection: Arc<Connection>,
+    pub(super) contact: Contact,
+    pub(super) authorities: Option<Vec<AuthorityName>>,
+    pub(super) next_iv: Iv,
+    pub(super) message: Seen,
+    pub(super) path: Path,
+}
+
+/// The initiator's signature.
+pub(super) struct Unbelieved {
+    pub(super) awaited: Awaited,
+    pub(super) claim: Box<Claim>,
+    pub(super) judgement: Judgement,
+}
+
+/// The initiator is who it says.
+pub(super) struct Believed {
+    pub(super) awaited: Awaited,
+    pub(super) peer: DeviceAuthenticated,
+    pub(super) judgement: Judgement,
+}
