@@ -56,5 +56,5 @@ pub use error::{DeviceError, StartError};
 pub use event::{Delivery, IkeDatagram, PlaneEvent};
 pub use ipsec::SpisExhausted;
 pub use plane::{Dataplane, Usage, blocks, sweep, unblock};
-pub use settings::{DEFAULT_TUN_MTU, HoldBounds, Listen, Settings};
+pub use settings::{DEFAULT_TUN_MTU, HoldBounds, Listen, NameServices, Settings};
 pub use tunnel_device::{Persistence, TunnelDevice};

@@ -91,3 +91,6 @@ pub const AUDIT_BURST: u32 = 5;
 
 /// How long until it gives them another line.
 pub const AUDIT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Name servers that this host is told of at once; few resolvers read more than three.
+pub const NAME_SERVERS: usize = 8;

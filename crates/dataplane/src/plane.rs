@@ -219,6 +219,22 @@ impl Dataplane {
         }
     }
 
+    /// Has this host ask name servers, in place of those that came by the same connection before.
+    pub fn take_name_servers(&self, connection: String, servers: Vec<IpAddr>, domain: Option<String>) {
+        let mut control = self.control();
+        if let Some(host) = &mut control.host {
+            tell_faults(&self.shared, host.take_name_servers(connection, servers, domain));
+        }
+    }
+
+    /// Has it ask those no more that came by this connection.
+    pub fn drop_name_servers(&self, connection: &str) {
+        let mut control = self.control();
+        if let Some(host) = &mut control.host {
+            tell_faults(&self.shared, host.drop_name_servers(connection));
+        }
+    }
+
     /// Makes a tunnel device, or takes over one of its name that nobody reads; one that runs already gets its new addresses,
     /// MTU and master.
     ///

@@ -30,10 +30,23 @@ pub struct Settings {
     pub rule_priority: u32,
     /// The file that lists what we changed on this host, for [`sweep`](crate::sweep) after a crash.
     pub journal: PathBuf,
+    /// Where the name servers go that peers give.
+    pub name_servers: NameServices,
     /// How many worker threads to run; `None` is one for each processor.
     pub workers: Option<NonZeroUsize>,
     /// Bounds on the packets that wait for an SA.
     pub hold: HoldBounds,
+}
+
+/// Where the name servers go that peers give with a virtual address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameServices {
+    /// To whoever manages /etc/resolv.conf, or else into that file.
+    Found,
+    /// Into this file.
+    File(PathBuf),
+    /// Nowhere.
+    LeftAlone,
 }
 
 /// The local addresses that a data plane listens on.
@@ -83,6 +96,7 @@ impl Default for Settings {
             routing_table: DEFAULT_HOST_NUMBER,
             rule_priority: DEFAULT_HOST_NUMBER,
             journal: PathBuf::from("/run/keyway/dataplane.journal"),
+            name_servers: NameServices::Found,
             workers: None,
             hold: HoldBounds::default(),
         }

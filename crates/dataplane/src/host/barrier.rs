@@ -50,7 +50,7 @@ impl LeftBlocks {
                 Entry::Blocks(name) if stands(&name) => left.tables.push(name),
                 Entry::Blocks(_) => {}
                 Entry::Policy(policy) => left.policies.push(policy),
-                Entry::Device(_) | Entry::Table(_) | Entry::Rule(_) => others.push(entry),
+                Entry::Names(_) | Entry::Device(_) | Entry::Table(_) | Entry::Rule(_) => others.push(entry),
             }
         }
         if left.tables.is_empty() {

@@ -4,6 +4,7 @@
 //!   keyway data plane, process 4711; removed when it ends, swept by the next one if it crashed
 //!   blocks keyway0
 //!   device vpn0 namespace red
+//!   names file /etc/resolv.conf
 //!   table 4500 protocol 50
 //!   rule IPv4 priority 4500 mark 4500 table 4500 protocol 50
 //!   rule IPv6 priority 4500 mark 4500 table 4500 protocol 50
@@ -29,6 +30,7 @@ use std::str::FromStr;
 
 use sa::{Family, PolicyAction, PolicyId, PolicySpec, SelectorPair};
 
+use super::inside::NamesPlace;
 use crate::StartError;
 
 /// The `rtm_protocol` of our routes and rules: the IP protocol number of ESP, which no routing daemon has.
@@ -43,6 +45,8 @@ pub(crate) enum Entry {
     Policy(PolicySpec),
     /// This device is ours, and outlasts us.
     Device(DeviceEntry),
+    /// Name servers that a peer gave stand there.
+    Names(NamesPlace),
     /// Routes of this table with this protocol are ours.
     Table(TableEntry),
     /// This rule is ours.
@@ -269,6 +273,9 @@ impl fmt::Display for Entry {
             Entry::Device(DeviceEntry { name, namespace: Some(namespace) }) => {
                 write!(f, "device {name} namespace {namespace}")
             }
+            Entry::Names(NamesPlace::File(path)) => write!(f, "names file {}", path.display()),
+            Entry::Names(NamesPlace::Resolvconf(record)) => write!(f, "names resolvconf {record}"),
+            Entry::Names(NamesPlace::Resolved(link)) => write!(f, "names resolved {link}"),
             Entry::Table(TableEntry { table, protocol }) => write!(f, "table {table} protocol {protocol}"),
             Entry::Rule(RuleEntry { family, priority, action, protocol }) => {
                 write!(f, "rule {family} priority {priority} ")?;
@@ -292,6 +299,11 @@ impl FromStr for Entry {
         let protocol = |word: &str| word.parse::<u8>().map_err(|_| ErrorKind::InvalidData);
         match words[..] {
             ["blocks", table] => Ok(Entry::Blocks(table.to_owned())),
+            ["names", "file", ref path @ ..] if !path.is_empty() => {
+                Ok(Entry::Names(NamesPlace::File(path.join(" ").into())))
+            }
+            ["names", "resolvconf", record] => Ok(Entry::Names(NamesPlace::Resolvconf(record.to_owned()))),
+            ["names", "resolved", link] => Ok(Entry::Names(NamesPlace::Resolved(link.to_owned()))),
             ["device", name] => Ok(Entry::Device(DeviceEntry { name: name.to_owned(), namespace: None })),
             ["device", name, "namespace", namespace] => {
                 let namespace = Some(namespace.to_owned());
@@ -477,6 +489,14 @@ mod tests {
             {
                 let rule = Entry::Rule(RuleEntry { family, priority, action, protocol });
                 prop_assert_eq!(rule.to_string().parse::<Entry>().ok(), Some(rule));
+            }
+            for place in [
+                NamesPlace::File("/etc/resolv.conf".into()),
+                NamesPlace::Resolvconf("keyway0.ike".to_owned()),
+                NamesPlace::Resolved("keyway0".to_owned()),
+            ] {
+                let names = Entry::Names(place);
+                prop_assert_eq!(names.to_string().parse::<Entry>().ok(), Some(names));
             }
             let table = Entry::Table(TableEntry { table, protocol });
             prop_assert_eq!(table.to_string().parse::<Entry>().ok(), Some(table));

@@ -30,6 +30,7 @@
 mod barrier;
 mod blocks;
 mod devices;
+mod inside;
 mod journal;
 mod link_mtu;
 mod marks;
@@ -42,7 +43,6 @@ mod watch;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
 use std::path::Path;
 
 use sa::{DeviceId, Family, PolicyId, PolicySpec, SaId};
@@ -50,6 +50,7 @@ use sa::{DeviceId, Family, PolicyId, PolicySpec, SaId};
 use self::barrier::{Barrier, LeftBlocks, NoBarrier};
 use self::blocks::Exempt;
 use self::devices::Devices;
+use self::inside::Names;
 use self::journal::{Entry, Journal, Origin, ROUTE_PROTOCOL, RuleAction, RuleEntry, TableEntry};
 pub(crate) use self::link_mtu::link_mtu;
 use self::marks::Marks;
@@ -75,6 +76,7 @@ pub(crate) struct Host {
     barrier: Option<Barrier>,
     devices: Devices,
     marks: Marks,
+    names: Names,
     is_winding_down: bool,
 }
 
@@ -165,6 +167,7 @@ impl SweptHost {
             barrier,
             devices: self.devices.beside(&settings.tun_name),
             marks,
+            names: Names::of(&settings.name_servers, &settings.tun_name),
             is_winding_down: false,
         };
         match host.make_all(settings) {
@@ -230,23 +233,6 @@ impl Host {
         );
         self.trim_journal();
         refusals
-    }
-
-    /// Gives the TUN device a virtual address; gives a sentence if the kernel refuses.
-    pub(crate) fn take_address(&mut self, address: IpAddr) -> Vec<String> {
-        let result = self.netlink.add_address(self.device, address, Family::of(address).bits());
-        result
-            .err()
-            .map(|error| format!("cannot take the virtual address {address}: {error}"))
-            .into_iter()
-            .collect()
-    }
-
-    /// Takes a virtual address from the TUN device; gives a sentence if the kernel refuses.
-    pub(crate) fn drop_address(&mut self, address: IpAddr) -> Vec<String> {
-        let result = self.netlink.remove_address(self.device, address, Family::of(address).bits());
-        let sentence = |error| format!("cannot give the virtual address {address} up: {error}");
-        result.err().map(sentence).into_iter().collect()
     }
 
     /// Looks whether what is ours still stands, and puts back what another hand has taken away; gives a sentence for each.
@@ -428,6 +414,7 @@ impl Host {
             // The unreachable routes stand for blocks, and are of no use without the rules.
             stays.append(&mut self.made);
         }
+        stays.extend(self.names.undo());
         // The rules before the table: without them no packet consults it.
         for entry in self.made.into_iter().rev() {
             if let Err(error) = undo(&mut self.netlink, &entry, TunRoutes::Of(self.device)) {
@@ -492,7 +479,13 @@ impl Host {
 
     fn entries(&self) -> Vec<Entry> {
         let blocks = self.barrier.iter().flat_map(Barrier::entries);
-        self.made.iter().cloned().chain(self.devices.entries()).chain(blocks).collect()
+        self.made
+            .iter()
+            .cloned()
+            .chain(self.names.entries())
+            .chain(self.devices.entries())
+            .chain(blocks)
+            .collect()
     }
 
     fn trim_journal(&mut self) {
@@ -569,6 +562,10 @@ enum RuleIs {
 
 fn undo(netlink: &mut Netlink, entry: &Entry, tun_routes: TunRoutes) -> Result<(), StartError> {
     match *entry {
+        Entry::Names(ref place) => {
+            place.sweep();
+            Ok(())
+        }
         Entry::Blocks(_) | Entry::Policy(_) | Entry::Device(_) => Ok(()),
         Entry::Table(table) => netlink
             .remove_all_routes(table, tun_routes)
