@@ -49,6 +49,8 @@ pub struct Connection {
     pub virtual_addresses: Vec<IpAddr>,
     /// The pools out of which the peer gets virtual addresses.
     pub pools: Vec<String>,
+    /// What the networks mean that a peer names as those behind it.
+    pub split_networks: SplitNetworks,
     /// Which end begins to speak of virtual addresses.
     pub configuration: ConfigurationMode,
     /// The certificates and keys that we prove ourselves by.
@@ -201,6 +203,15 @@ pub enum ConfigurationMode {
     Push,
 }
 
+/// What the networks mean that a peer names as those behind it, when it gives us a virtual address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SplitNetworks {
+    /// Nothing.
+    Ignored,
+    /// Nothing else is sent through the tunnel.
+    Followed,
+}
+
 /// The certificates and keys that we prove ourselves by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnCredentials {
@@ -350,6 +361,11 @@ pub(crate) const CHILDLESS: Shape<Childless> = Shape {
         ];
         choice(text, &words)
     },
+};
+
+pub(crate) const SPLIT: Shape<SplitNetworks> = Shape {
+    words: "yes or no",
+    read: |text| yes_or_no(text, SplitNetworks::Followed, SplitNetworks::Ignored),
 };
 
 pub(crate) const ENCAP: Shape<Encap> =

@@ -50,12 +50,12 @@ pub use child::{Child, CloseAction, Compress, StartAction, Treatment, Truncation
 pub use connection::{
     Authentication, Childless, ConfigurationMode, Connection, Encap, Fragmentation, Lifetimes, Mobike,
     OwnCredentials, OwnRound, PathProbing, PeerCredentials, PeerRound, Phase1Mode, PpkNeed, PpkTerms,
-    Revocation, Unique, Versions, Xauth,
+    Revocation, SplitNetworks, Unique, Versions, Xauth,
 };
 pub use fault::{Fault, Place, Severity};
 pub use handling::Handling;
 pub use interface::Interface;
-pub use load::{Loaded, Syntax, load_connections, load_file, load_shared, load_text};
+pub use load::{Loaded, Syntax, load_connections, load_file, load_pools, load_shared, load_text};
 pub use manual_keying::{BothWays, ManualKeys, ManualSa};
 pub use material::{Authority, KeyMaterial, Material, Materials};
 pub use pool::Pool;

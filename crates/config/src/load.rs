@@ -156,6 +156,19 @@ pub fn load_connections(message: &Tree) -> Loaded {
     Loaded { config: Config { connections, ..Config::default() }, faults: faults.into_vec() }
 }
 
+/// Loads the message of a `load-pool` command: pools by name.
+pub fn load_pools(message: &Tree) -> Loaded {
+    let sources = Sources::default();
+    let faults = Faults::new(&sources);
+    let path = "pools".to_owned();
+    let root = Reader { tree: message, path, span: Span::NOWHERE, faults: &faults, folders: &Nowhere };
+    for entry in message.entries.iter().filter(|entry| !matches!(entry.node, Node::Section(_))) {
+        faults.error(entry.span, &entry.name, "a pool must be a section", "");
+    }
+    let pools = root.sections("").iter().filter_map(read::audited_pool).collect();
+    Loaded { config: Config { pools, ..Config::default() }, faults: faults.into_vec() }
+}
+
 /// Loads the message of a `load-shared` command: `type`, `data`, `owners` and perhaps `id`.
 ///
 /// # Errors

@@ -21,12 +21,22 @@ pub struct Pool {
     pub dns: Vec<IpAddr>,
     /// Name servers of NetBIOS.
     pub nbns: Vec<Ipv4Addr>,
-    /// The networks that clients send through the tunnel; none is all.
+    /// DHCP servers.
+    pub dhcp: Vec<IpAddr>,
+    /// Servers of another kind, which some clients ask for.
+    pub servers: Vec<IpAddr>,
+    /// The networks behind us that clients are told.
+    pub subnets: Vec<AddressRange>,
+    /// The networks that clients with Unity attributes send through the tunnel; none is all.
     pub split_include: Vec<AddressRange>,
+    /// Those that they do not send through it.
+    pub split_exclude: Vec<AddressRange>,
     /// The domain of names without a dot.
     pub domain: Option<String>,
     /// What is shown to the user.
     pub banner: Option<String>,
+    /// Attributes by their number.
+    pub numbered: Vec<(u16, String)>,
     /// Where its name stands.
     pub span: Span,
 }

@@ -4,6 +4,7 @@ mod authentication;
 mod interface;
 mod manual_keying;
 mod materials;
+mod pool;
 mod version_1;
 
 use std::time::Duration;
@@ -25,13 +26,11 @@ use crate::schema::{Key, ListKey, OptionalKey, Row};
 use crate::secret::{SecretKind, SharedSecret};
 use crate::table::child::*;
 use crate::table::connection::*;
-use crate::table::credentials::{
-    POOL_ADDRESSES, POOL_BANNER, POOL_DNS, POOL_DOMAIN, POOL_NBNS, POOL_NETMASK, POOL_SPLIT, PPK_VALUE,
-    SECRET_ID, SECRET_VALUE,
-};
+use crate::table::credentials::{PPK_VALUE, SECRET_ID, SECRET_VALUE};
 use crate::table::handling::*;
-use crate::{Config, Pool, Selector};
+use crate::{Config, Selector};
 use materials::inside;
+pub(crate) use pool::audited_pool;
 
 /// Reads a whole configuration. What has an error is left out.
 pub(crate) fn config(tree: &Tree, faults: &Faults<'_>, folders: &dyn Folders) -> Config {
@@ -43,7 +42,7 @@ pub(crate) fn config(tree: &Tree, faults: &Faults<'_>, folders: &dyn Folders) ->
             .flat_map(|kind| inside(&root, "secrets", kind))
             .filter_map(|secret| shared_secret(&secret))
             .collect(),
-        pools: inside(&root, "pools", "").iter().filter_map(pool).collect(),
+        pools: inside(&root, "pools", "").iter().filter_map(pool::pool).collect(),
         manual: inside(&root, "manual", "").iter().filter_map(manual_keying::manual_sa).collect(),
         materials: materials::all(&root),
     }
@@ -73,6 +72,7 @@ fn connection(reader: &Reader<'_>) -> Option<Connection> {
         remote_authentication: remote.authentication,
         virtual_addresses: reader.many(&VIPS),
         pools: reader.many(&POOLS),
+        split_networks: reader.one(&SPLIT_NETWORKS),
         configuration: reader.one(&CONFIGURATION),
         further_own,
         further_peer,
@@ -360,24 +360,6 @@ fn check_reach(reader: &Reader<'_>, connection: &Connection) {
         );
         reader.error(&REMOTE_ADDRS.row, message, "name the peer's address, or leave out `start_action`");
     }
-}
-
-fn pool(reader: &Reader<'_>) -> Option<Pool> {
-    if !reader.has(&POOL_ADDRESSES.row) {
-        reader.section_error(format!("`{}` has no addresses", reader.name()), "add `addrs = 10.3.0.0/24`");
-    }
-    let pool = Pool {
-        name: reader.name().to_owned(),
-        addresses: reader.maybe(&POOL_ADDRESSES)?,
-        netmask: reader.maybe(&POOL_NETMASK),
-        dns: reader.many(&POOL_DNS),
-        nbns: reader.many(&POOL_NBNS),
-        split_include: reader.many(&POOL_SPLIT),
-        domain: reader.maybe(&POOL_DOMAIN),
-        banner: reader.maybe(&POOL_BANNER),
-        span: reader.span,
-    };
-    (!reader.faults.has_error_in(&reader.path)).then_some(pool)
 }
 
 /// Both ends call a post-quantum pre-shared key by its name, and half of its bits are lost to a quantum computer.

@@ -45,7 +45,7 @@ impl Name {
 
 /// One key: a row of the table.
 pub(crate) struct Row {
-    /// Its name; one that ends in `*` may have more behind it, to tell several apart.
+    /// Its name; one that ends in `*` may have more behind it, to tell several apart, and [`NUMBER`] is any number.
     pub(crate) name: &'static str,
     /// What its value looks like, in words.
     pub(crate) shape: &'static str,
@@ -63,6 +63,7 @@ impl Row {
     /// Tells whether the row is about a key of this name.
     pub(crate) fn fits(&self, name: &str) -> bool {
         match self.name.strip_suffix('*') {
+            _ if self.name == NUMBER => !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_digit()),
             Some(prefix) => name.starts_with(prefix),
             None => name == self.name,
         }
@@ -92,6 +93,9 @@ impl Row {
         Row { name, shape, arity: Arity::Any, absent: Absent::Nothing, doc: "", status }
     }
 }
+
+/// The name of a key whose name is a number.
+pub(crate) const NUMBER: &str = "<number>";
 
 /// How many values a key takes.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -50,6 +50,8 @@ pub struct Connection {
     pub virtual_addresses: Vec<IpAddr>,
     /// The pools out of which the peer gets virtual addresses, the best first.
     pub pools: Vec<String>,
+    /// What the networks that a peer names as those behind it mean.
+    pub split_networks: SplitNetworks,
     /// Which end begins Mode Config, in version 1.
     pub configuration: ConfigurationMode,
     /// What we offer and accept for the IKE SA, best first.
@@ -311,6 +313,15 @@ pub enum ConfigurationMode {
     Push,
 }
 
+/// What it means that a peer gives us a virtual address and names the networks behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SplitNetworks {
+    /// Nothing: the selectors say what goes to the peer.
+    Ignored,
+    /// Of what the selectors allow, only what is for these networks goes to the peer.
+    Followed,
+}
+
 /// What a secret is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretKind {
@@ -473,18 +484,21 @@ pub enum Truncation {
 pub enum SelectorTemplate {
     /// As it stands.
     Fixed(TrafficSelector),
-    /// The end's own address on the path, with this protocol and these ports.
+    /// The end's virtual addresses or, if it has none, its own address on the path, with this protocol and these ports.
     Dynamic(IpProtocol, PortRange),
 }
 
 impl SelectorTemplate {
     /// Fills in the end's own address.
     pub fn resolve(&self, own: IpAddr) -> TrafficSelector {
+        self.resolve_to(AddressRange::host(own))
+    }
+
+    /// Fills in what stands for the end's own address.
+    pub(crate) fn resolve_to(&self, own: AddressRange) -> TrafficSelector {
         match *self {
             SelectorTemplate::Fixed(selector) => selector,
-            SelectorTemplate::Dynamic(protocol, ports) => {
-                TrafficSelector { addresses: AddressRange::host(own), protocol, ports }
-            }
+            SelectorTemplate::Dynamic(protocol, ports) => TrafficSelector { addresses: own, protocol, ports },
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::guard::{GuardKind, Guards, Origin, Unguarded};
 use crate::io::{ChildSaId, IkeSaId, Output, Path, Query, QueryId, Ticket};
 use crate::retransmission::{Repeating, Retransmission};
 use crate::v2::ike_sa::{IkeSa, Inheritance};
-use crate::virtual_addresses::{Assumed, Inside, Leases};
+use crate::virtual_addresses::{Assumed, Inside, Leases, NameServers};
 use crate::{
     ChildConfig, Connection, Failure, Identity, IdentityPattern, IkeSaStatus, SecretKind, SharedSecret,
     limits,
@@ -233,7 +233,10 @@ impl Context {
     }
 
     pub(crate) fn poll_output(&mut self) -> Option<Output> {
-        self.output.pop_front()
+        match self.leases.poll_change() {
+            Some(change) => Some(Output::Lease(change)),
+            None => self.output.pop_front(),
+        }
     }
 
     pub(crate) fn transmit(&mut self, path: Path, datagrams: &[Vec<u8>]) {
@@ -260,9 +263,34 @@ impl Context {
         }
     }
 
+    /// An IKE SA takes over from another that has these virtual addresses, and holds them, too.
+    pub(crate) fn share_addresses(&mut self, inside: &Inside, connection: &str, holder: IkeSpi) {
+        for address in &inside.local {
+            self.take_address(*address, connection, holder);
+        }
+        for address in &inside.remote {
+            self.leases.share(*address, holder);
+        }
+        self.take_name_servers(inside, connection, holder);
+    }
+
+    /// Notes the name servers that a peer told; its connection's first, or other ones, come to this host.
+    pub(crate) fn take_name_servers(&mut self, inside: &Inside, connection: &str, holder: IkeSpi) {
+        if inside.dns.is_empty() || inside.local.is_empty() {
+            return;
+        }
+        let (servers, domain) = (inside.dns.clone(), inside.domain.clone());
+        let told = NameServers { connection: connection.to_owned(), servers, domain };
+        if self.assumed.take_name_servers(&told, holder) {
+            self.output.push_back(Output::TakeNameServers(told));
+        }
+    }
+
     /// An IKE SA no longer holds the virtual addresses of its ends.
     pub(crate) fn release_addresses(&mut self, inside: &Inside, holder: IkeSpi) {
         self.leases.release(&inside.remote, holder);
+        let gone = self.assumed.release_name_servers(holder);
+        self.output.extend(gone.into_iter().map(Output::DropNameServers));
         for address in &inside.local {
             if self.assumed.release(*address, holder) {
                 self.output.push_back(Output::DropAddress(*address));

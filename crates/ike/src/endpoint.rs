@@ -30,7 +30,7 @@ use crate::status::IkeSaStatus;
 use crate::v1::fragmentation::Collection;
 use crate::v2::ike_sa::Inheritance;
 use crate::v2::ike_sa_init::{self, Demand};
-use crate::{Connection, Failure, v1, v2};
+use crate::{Connection, Failure, PoolStatus, v1, v2};
 
 /// What holds for every connection.
 #[derive(Clone, Debug)]
@@ -165,9 +165,10 @@ impl Endpoint {
             }
             Command::TrustAuthorities(authorities) => self.cx.authorities = authorities,
             Command::OwnKeys(own_keys) => self.cx.own_keys = own_keys,
-            Command::LoadPool(pool) => self.cx.leases.load(pool),
+            Command::LoadPool(pool) => self.cx.leases.load(*pool),
             Command::UnloadPool(name) => self.cx.leases.unload(&name),
             Command::HostChanged(addresses) => self.host_changed(addresses),
+            Command::RestoreLeases { pool, leases } => self.cx.leases.restore(&pool, leases),
             Command::Initiate { connection, child, ticket } => {
                 self.command_initiate(&connection, child, ticket)
             }
@@ -283,6 +284,11 @@ impl Endpoint {
     /// Gives the connections that are loaded, by name.
     pub fn connections(&self) -> impl Iterator<Item = &Arc<Connection>> {
         self.cx.connections.values()
+    }
+
+    /// Describes the pools of virtual addresses and what they have given.
+    pub fn pools(&self) -> Vec<PoolStatus> {
+        self.cx.leases.status()
     }
 
     /// Gives the trap policies: connection, child and policy.

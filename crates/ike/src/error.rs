@@ -76,6 +76,12 @@ pub enum Error {
     /// The peer wants a Child SA of another kind than the configured one.
     #[error("{0}")]
     Unsuitable(String),
+    /// No virtual address is free for the peer.
+    #[error("{0}")]
+    NoAddress(String),
+    /// The peer must ask for a virtual address, and does not.
+    #[error("{0}")]
+    ShouldHaveAsked(String),
     /// What the peer asks is not to be had here.
     #[error("{0}")]
     NotAllowed(&'static str),
@@ -152,6 +158,10 @@ impl fmt::Display for Refusal {
             NotifyType::TEMPORARY_FAILURE => "it is busy",
             NotifyType::STATE_NOT_FOUND => "it does not know of the exchange any more",
             NotifyType::CHILD_SA_NOT_FOUND => "it does not have that Child SA",
+            NotifyType::INTERNAL_ADDRESS_FAILURE => "it has no virtual address for us",
+            NotifyType::FAILED_CP_REQUIRED => {
+                "it wants to be asked for a virtual address, with `vips = 0.0.0.0` or `::`"
+            }
             NotifyType::NO_ADDITIONAL_SAS => "it takes no more Child SAs",
             _ => "it gave no reason",
         };
@@ -268,6 +278,8 @@ impl Error {
             Error::ChildSaNotFound { .. } => Some(NotifyType::CHILD_SA_NOT_FOUND),
             Error::StateNotFound => Some(NotifyType::STATE_NOT_FOUND),
             Error::Busy | Error::Local(_) => Some(NotifyType::TEMPORARY_FAILURE),
+            Error::NoAddress(_) => Some(NotifyType::INTERNAL_ADDRESS_FAILURE),
+            Error::ShouldHaveAsked(_) => Some(NotifyType::FAILED_CP_REQUIRED),
             Error::NotAllowed(_) => Some(NotifyType::NO_ADDITIONAL_SAS),
             Error::UnsupportedCriticalPayload(_) => Some(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD),
             Error::Refused(_) | Error::RefusedV1(_) => None,
@@ -291,6 +303,8 @@ impl Error {
             Error::ChildSaNotFound { .. }
             | Error::StateNotFound
             | Error::Busy
+            | Error::NoAddress(_)
+            | Error::ShouldHaveAsked(_)
             | Error::Local(_)
             | Error::Refused(_)
             | Error::RefusedV1(_) => None,

@@ -10,7 +10,7 @@ use crypto::signature::KeyKind;
 use sa::{SaId, SaOp};
 
 use crate::credentials::{Authority, SignRequest, Signed, TrustRequest, TrustedKey};
-use crate::{Connection, Event, Pool, SharedSecret};
+use crate::{Connection, Event, Identity, LeaseChange, NameServers, Pool, SharedSecret};
 
 /// The two ends of a datagram's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,11 +77,18 @@ pub enum Command {
     /// version 1 that decides what is offered. One that is not named is offered with all kinds.
     OwnKeys(BTreeMap<String, Vec<KeyKind>>),
     /// Adds a pool of virtual addresses, or replaces the one of the same name; leases of the same addresses live on.
-    LoadPool(Pool),
+    LoadPool(Box<Pool>),
     /// Forgets the pool of this name.
     UnloadPool(String),
     /// Says which addresses this host has now, and that its routes may be others than before.
     HostChanged(Vec<IpAddr>),
+    /// Keeps the addresses of a pool for the clients that had them before a restart, the longest unused first.
+    RestoreLeases {
+        /// The pool's name.
+        pool: String,
+        /// The addresses and their clients.
+        leases: Vec<(IpAddr, Identity)>,
+    },
     /// Brings a connection up, and of its children this one.
     Initiate {
         /// The connection's name.
@@ -228,6 +235,12 @@ pub enum Output {
     TakeAddress(IpAddr),
     /// Take it away again.
     DropAddress(IpAddr),
+    /// Have this host ask these name servers, in place of those that came by the same connection before.
+    TakeNameServers(NameServers),
+    /// Have it ask those no more that came by this connection.
+    DropNameServers(String),
+    /// Keep in mind, if leases are to outlive a restart, what a pool has given or got back.
+    Lease(LeaseChange),
     /// Order the data plane.
     Sa(SaOp),
     /// Find something out, and come back with [`Endpoint::handle_answer`](crate::Endpoint::handle_answer).

@@ -19,6 +19,7 @@
 
 mod authentication;
 mod child;
+mod configuration;
 mod connection;
 mod context;
 mod cookie;
@@ -45,7 +46,7 @@ mod virtual_addresses;
 pub use connection::{
     Authentication, ChildConfig, Childless, CloseAction, Compress, ConfigurationMode, Connection, Encap,
     Fragmentation, Mobike, OwnRound, PathProbing, PeerAddresses, PeerRound, PpkNeed, PpkTerms, SecretKind,
-    SelectorTemplate, SharedSecret, StartAction, Truncation, Unique, Versions, Xauth,
+    SelectorTemplate, SharedSecret, SplitNetworks, StartAction, Truncation, Unique, Versions, Xauth,
 };
 pub use credentials::{
     Authority, AuthorityId, AuthorityName, NoScheme, SignRequest, SignatureForm, Signed, TrustRequest,
@@ -66,7 +67,7 @@ pub use sa::{Identity, IdentityPattern, InvalidIdentity};
 pub use status::{
     ChildSaStatus, ChildState, IkeSaStatus, IkeState, IkeVersion, Nat, Phase1Mode, WrapperStatus,
 };
-pub use virtual_addresses::{Inside, Pool};
+pub use virtual_addresses::{Inside, LeaseChange, LeaseStatus, NameServers, Pool, PoolStatus};
 pub use wire::v2::Certificate;
 
 /// Which part this end plays in one IKE SA; it never changes while the SA lives (RFC 7296 §2.2).

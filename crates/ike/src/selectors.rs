@@ -114,6 +114,15 @@ pub(crate) fn resolve(templates: &[SelectorTemplate], own: IpAddr) -> Vec<Traffi
     templates.iter().map(|template| template.resolve(own)).collect()
 }
 
+/// The same where an end has several addresses of its own: each in the place of a selector that stands for them.
+pub(crate) fn resolve_all(templates: &[SelectorTemplate], own: &[AddressRange]) -> Vec<TrafficSelector> {
+    let resolved = templates.iter().flat_map(|template| match template {
+        SelectorTemplate::Fixed(selector) => vec![*selector],
+        SelectorTemplate::Dynamic(..) => own.iter().map(|own| template.resolve_to(*own)).collect(),
+    });
+    resolved.collect()
+}
+
 /// Names selectors for people.
 pub(crate) fn list(selectors: &[TrafficSelector]) -> String {
     match selectors {

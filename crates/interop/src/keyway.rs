@@ -139,7 +139,7 @@ impl Gateway for Keyway {
         let _ = fs::remove_file(&socket);
         let script = format!(
             "mkdir -p {0}/run/netns && mount --rbind /run/netns {0}/run/netns && mount --rbind {0}/run /run && \
-             exec {1} run --config {0}/swanctl.conf --socket {0}/vici \"$@\"",
+             exec {1} run --config {0}/swanctl.conf --socket {0}/vici --resolv-conf {0}/resolv.conf \"$@\"",
             self.directory.display(),
             self.program.display()
         );

@@ -8,6 +8,9 @@ use clap_complete::Shell;
 /// Where the daemon listens for its clients.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/keyway/keyway.vici";
 
+/// Where a daemon with the default socket keeps the leases of its pools.
+pub(crate) const DEFAULT_LEASES: &str = "/var/lib/keyway/keyway.leases";
+
 /// Where the daemon looks for its configuration, in this order.
 pub(crate) const DEFAULT_CONFIGURATIONS: [&str; 2] = ["/etc/keyway/keyway.toml", "/etc/keyway/swanctl.conf"];
 
@@ -47,6 +50,8 @@ pub(crate) enum Command {
     Rekey(Rekey),
     /// Show the IKE SAs and their Child SAs, and what is blocked without them
     Status(Status),
+    /// Show the pools of virtual addresses, and who has which
+    Pools(Pools),
     /// Let pass unprotected what is blocked since its Child SA is not up, or since the daemon has ended
     Unblock(Unblock),
     /// Show what the daemon logs, as it happens
@@ -96,6 +101,14 @@ pub(crate) struct Run {
     /// [default: keyway.journal beside the socket]
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
+    /// The file in which the leases of virtual addresses outlive a restart [default: /var/lib/keyway/keyway.leases or, with
+    /// another socket, keyway.leases beside it]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) leases: Option<PathBuf>,
+    /// Where the name servers go that a peer gives with a virtual address: a file of the form of resolv.conf, or `none`
+    /// [default: to systemd-resolved or resolvconf where /etc/resolv.conf is theirs, or else into that file]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) resolv_conf: Option<PathBuf>,
     /// How long the first answer to an IKE request may take before the request is repeated
     #[arg(long, value_name = "SECONDS", value_parser = positive, default_value = "4")]
     pub retransmit_timeout: f64,
@@ -256,6 +269,18 @@ pub(crate) struct Status {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub(crate) journal: Journal,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(crate) daemon: Daemon,
+}
+
+/// `keyway pools`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  keyway pools\n  keyway pools --json | jq '.[].leases[].identity'")]
+pub(crate) struct Pools {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub(crate) daemon: Daemon,

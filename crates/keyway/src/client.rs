@@ -3,6 +3,7 @@
 mod blocks;
 mod control;
 mod log;
+mod pools;
 mod status;
 mod units;
 mod view;
@@ -10,6 +11,7 @@ mod view;
 pub(crate) use blocks::unblock;
 pub(crate) use control::{down, rekey, reload, up, version};
 pub(crate) use log::log;
+pub(crate) use pools::pools;
 pub(crate) use status::status;
 
 use std::io;

@@ -16,6 +16,8 @@ pub(crate) mod handle;
 mod hardening;
 pub(crate) mod interfaces;
 pub(crate) mod keyring;
+mod lease_store;
+mod leases;
 pub(crate) mod limits;
 pub(crate) mod loaded;
 mod logging;
@@ -30,13 +32,13 @@ mod throttle;
 mod trace_file;
 mod wireshark;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use dataplane::{Dataplane, Listen};
+use dataplane::{Dataplane, Listen, NameServices};
 use ike::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
@@ -44,11 +46,12 @@ use tokio::time::timeout;
 use self::announce::Announcer;
 use self::engine::{EngineLoop, Inputs, PlaneInputs};
 use self::handle::Engine;
+use self::leases::Leases;
 use self::notices::Notices;
 use self::resolve::OwnSockets;
 use self::trace_file::TraceFile;
 use self::wireshark::KeyTables;
-use crate::cli::Run;
+use crate::cli::{DEFAULT_LEASES, Run};
 use crate::management::{self, Constants, Management};
 
 /// Runs the daemon until a signal ends it.
@@ -102,9 +105,16 @@ fn serve(arguments: &Run, notices: Notices) -> Result<(), String> {
         let plane = Dataplane::start(settings, deliver).map_err(|error| error.to_string())?;
         let plane = Arc::new(plane);
 
+        let leases = Leases::at(lease_file(arguments));
         let (engine, orders) = Engine::channel();
-        let engine_loop =
-            EngineLoop::new(engine_settings(arguments), Arc::clone(&plane), own, usual_mtu, announcer);
+        let engine_loop = EngineLoop::new(
+            engine_settings(arguments),
+            Arc::clone(&plane),
+            own,
+            usual_mtu,
+            leases,
+            announcer,
+        );
         let management = Management { engine: engine.clone(), notices, daemon: Arc::new(constants) };
         let inputs = Inputs { orders, plane: plane_inputs };
         let lived = tokio::join!(engine_loop.run(inputs), async {
@@ -226,6 +236,13 @@ fn announcer(arguments: &Run, notices: Notices) -> Result<Announcer, String> {
     Ok(Announcer::new(notices, trace.transpose()?, keys.transpose()?))
 }
 
+/// What outlives a restart of the host does not belong where sockets are.
+fn lease_file(arguments: &Run) -> PathBuf {
+    let beside = |socket: &PathBuf| socket.with_file_name("keyway.leases");
+    let usual = || arguments.socket.as_ref().map_or_else(|| PathBuf::from(DEFAULT_LEASES), beside);
+    arguments.leases.clone().unwrap_or_else(usual)
+}
+
 fn plane_settings(arguments: &Run) -> dataplane::Settings {
     let defaults = dataplane::Settings::default();
     let beside_socket = || arguments.socket().with_file_name("keyway.journal");
@@ -238,6 +255,11 @@ fn plane_settings(arguments: &Run) -> dataplane::Settings {
         tun_mtu: arguments.mtu.unwrap_or(defaults.tun_mtu),
         journal: arguments.journal.clone().unwrap_or_else(beside_socket),
         workers: arguments.workers,
+        name_servers: match arguments.resolv_conf.as_deref() {
+            None => NameServices::Found,
+            Some(path) if path == Path::new("none") => NameServices::LeftAlone,
+            Some(path) => NameServices::File(path.to_owned()),
+        },
         ..defaults
     }
 }

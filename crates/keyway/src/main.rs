@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Command::Rekey(arguments) => client::rekey(&arguments),
         Command::Status(arguments) => client::status(&arguments),
         Command::Unblock(arguments) => client::unblock(&arguments),
+        Command::Pools(arguments) => client::pools(&arguments),
         Command::Log(arguments) => client::log(&arguments),
         Command::Reload(arguments) => client::reload(&arguments),
         Command::Version(arguments) => client::version(&arguments),

@@ -1,7 +1,7 @@
 //! The vici server: strongSwan's management protocol on a Unix socket, for `keyway`, `swanctl` and the rest.
 //!
 //! ```text
-//!   client ⇄ session ── commands ──► about · connections · secrets · control · sas · blocks
+//!   client ⇄ session ── commands ──► about · connections · secrets · pools · control · sas
 //!               ▲                            │ orders
 //!               └── events ── notices        ▼
 //!                                        engine task
@@ -16,6 +16,7 @@ mod connections;
 mod control;
 mod credentials;
 mod events;
+mod pools;
 pub(crate) mod sas;
 mod secrets;
 mod server;

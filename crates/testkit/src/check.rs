@@ -83,6 +83,7 @@ impl Pair {
         let mut left = self.faults_so_far();
         left.extend(self.ike_sas(side).iter().map(|ike| format!("{side} still has IKE SA {}", ike.id)));
         left.extend(self.plane(side).sas().keys().map(|sa| format!("{side} still has {}", name(sa))));
+        left.extend(self.plane(side).name_servers().map(|told| format!("{side} still has {told:?}")));
         left.extend(self.plane(side).addresses().map(|address| format!("{side} still has {address}")));
         left.extend(self.unguarding(side).map(|policy| format!("{side} still has policy {policy}")));
         left.extend(self.wake_time(side).map(|(_, reason)| format!("{side} still waits for {reason:?}")));

@@ -340,7 +340,7 @@ impl Pair {
         node.plane = plane;
         node.endpoint = Some(endpoint);
         self.command(side, Command::HostChanged(addresses));
-        pools.into_iter().for_each(|pool| self.command(side, Command::LoadPool(pool)));
+        pools.into_iter().for_each(|pool| self.command(side, Command::LoadPool(Box::new(pool))));
         secrets.into_iter().for_each(|secret| self.command(side, Command::LoadSecret(secret)));
         self.command(side, Command::TrustAuthorities(authorities));
         self.command(side, Command::OwnKeys(own_keys));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use ike::NameServers;
 use sa::{
     Direction, Encapsulation, ExpiryCause, Hardness, Lifetime, Mode, Outer, PolicyAction, PolicyId,
     PolicySpec, SaEvent, SaId, SaOp, SaSpec, Spi,
@@ -24,6 +25,8 @@ pub struct Plane {
     path_mtus: BTreeMap<IpAddr, usize>,
     /// Virtual addresses.
     addresses: BTreeSet<IpAddr>,
+    /// By the connection that they came by.
+    name_servers: BTreeMap<String, NameServers>,
     events: VecDeque<SaEvent>,
     faults: Vec<String>,
 }
@@ -102,6 +105,7 @@ impl Plane {
             sas: BTreeMap::new(),
             path_mtus: BTreeMap::new(),
             addresses: BTreeSet::new(),
+            name_servers: BTreeMap::new(),
             events: VecDeque::new(),
             faults: Vec::new(),
         }
@@ -129,6 +133,23 @@ impl Plane {
     /// Gives the virtual addresses.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.addresses.iter().copied()
+    }
+
+    /// Gives the side name servers.
+    pub fn take_name_servers(&mut self, told: NameServers) {
+        self.name_servers.insert(told.connection.clone(), told);
+    }
+
+    /// Takes the name servers of a connection away.
+    pub fn drop_name_servers(&mut self, connection: &str) {
+        if self.name_servers.remove(connection).is_none() {
+            self.faults.push(format!("name servers of {connection} were not there"));
+        }
+    }
+
+    /// Gives the name servers.
+    pub fn name_servers(&self) -> impl Iterator<Item = &NameServers> {
+        self.name_servers.values()
     }
 
     /// Carries out an order.

@@ -10,8 +10,8 @@ use crypto::Secret;
 use ike::{
     Authentication, ChildConfig, Childless, CloseAction, Compress, ConfigurationMode, Connection, Encap,
     Fragmentation, Identity, IdentityPattern, Lifetimes, Mobike, PathProbing, PeerAddresses, Phase1Mode,
-    Pool, SecretKind, SelectorTemplate, Settings, SharedSecret, StartAction, Truncation, Unique, Versions,
-    Xauth,
+    Pool, SecretKind, SelectorTemplate, Settings, SharedSecret, SplitNetworks, StartAction, Truncation,
+    Unique, Versions, Xauth,
 };
 use sa::{
     AddressRange, Handling, IpProtocol, Lifetime, Mode, PortRange, Proposal, ProposalProtocol,
@@ -186,7 +186,12 @@ impl Scenario {
             netmask: None,
             dns: vec![IpAddr::from([10, 2, 0, 53])],
             nbns: Vec::new(),
+            dhcp: Vec::new(),
+            servers: Vec::new(),
+            subnets: Vec::new(),
             split_include: Vec::new(),
+            split_exclude: Vec::new(),
+            numbered: Vec::new(),
             domain: Some("corp.example".to_owned()),
             banner: None,
         };
@@ -233,6 +238,7 @@ impl Gateway {
                 xauth: Xauth::None,
                 virtual_addresses: Vec::new(),
                 pools: Vec::new(),
+                split_networks: SplitNetworks::Ignored,
                 configuration: ConfigurationMode::Pull,
                 proposals: vec![ike_proposal("aes128gcm16-prfsha256-x25519")],
                 encap: Encap::WhenNat,

@@ -10,7 +10,7 @@ use crate::connection::{Connection, Fragmentation, Phase1Mode, Versions, WeakAlg
 use crate::reader::Reader;
 use crate::schema::ListKey;
 use crate::table::child::{BUNDLE, LOCAL_TS, MODE, REMOTE_TS};
-use crate::table::connection::{AGGRESSIVE, FRAGMENTED, POOLS, PPK_ID, PROPOSALS, VIPS};
+use crate::table::connection::{AGGRESSIVE, FRAGMENTED, PPK_ID, PROPOSALS};
 
 /// Reads how phase 1 goes. Aggressive mode with a pre-shared key is a decision like that for a weak algorithm.
 pub(super) fn phase_1(
@@ -52,12 +52,6 @@ const DECIDE: &str = "leave it out, or write `allow_weak = yes`, a key of Keyway
 
 /// Complains about everything that a connection asks for and cannot have in its version.
 pub(super) fn check(reader: &Reader<'_>, connection: &Connection) {
-    if connection.versions != Versions::V1 {
-        for row in [&VIPS.row, &POOLS.row].into_iter().filter(|row| reader.has(row)) {
-            let message = format!("`{}` is not supported in IKEv2 yet", row.name);
-            reader.error(row, message, "write `version = 1`, or leave it out");
-        }
-    }
     match connection.versions {
         Versions::V1 => check_version_1(reader, connection),
         Versions::V2 if connection.fragmentation == Fragmentation::Force => {

@@ -9,8 +9,8 @@ use super::authentication::{LOCAL, REMOTE};
 use super::child::CHILDREN;
 use crate::address::ADDRESS;
 use crate::connection::{
-    CHILDLESS, ENCAP, FRAGMENTATION, MOBILITY, PATH_PROBING, PHASE_1, PPK_NEED, PULL, UNIQUE, VERSION, WEAK,
-    WeakAlgorithms,
+    CHILDLESS, ENCAP, FRAGMENTATION, MOBILITY, PATH_PROBING, PHASE_1, PPK_NEED, PULL, SPLIT, UNIQUE, VERSION,
+    WEAK, WeakAlgorithms,
 };
 use crate::identity::PATTERN;
 use crate::pool::IP;
@@ -18,7 +18,7 @@ use crate::schema::{Absent, Key, ListKey, Name, OptionalKey, Row, Status, sectio
 use crate::value::{COUNT, NAME, PORT, TIME};
 use crate::{
     AddressSpec, Childless, ConfigurationMode, Encap, Fragmentation, Mobike, PathProbing, Phase1Mode,
-    PpkNeed, Unique, Versions,
+    PpkNeed, SplitNetworks, Unique, Versions,
 };
 
 section! {
@@ -55,14 +55,20 @@ section! {
         VIPS: ListKey<IpAddr> = ListKey::new(
             "vips", IP, "",
             "The virtual addresses that we want of the peer: 0.0.0.0 or :: is any of its family. With one, dynamic in local_ts \
-             stands for it. So far in IKEv1 only.",
+             stands for it. What the peer gives is put in place on this host, with its name servers, as long as the IKE SA lasts.",
             "",
         );
         POOLS: ListKey<String> = ListKey::new(
             "pools", NAME, "",
-            "The pools out of which the peer gets virtual addresses. With one, dynamic in remote_ts stands for it. So far in \
-             IKEv1 only.",
+            "The pools out of which the peer gets virtual addresses. With one, dynamic in remote_ts stands for it. In IKEv2 \
+             a peer that asks for none gets no Child SA, unless one has a fixed remote_ts.",
             "",
+        );
+        SPLIT_NETWORKS: Key<SplitNetworks> = Key::new(
+            "split_networks", SPLIT, "no",
+            "Whether of what remote_ts allows only the traffic goes through the tunnel that is for the networks which the peer \
+             names with our virtual address; in IKEv2. Keyway's own key.",
+            "remote_ts says what is to be protected; the peer's word could only take from that.",
         );
         CONFIGURATION: Key<ConfigurationMode> = Key::new(
             "pull", PULL, "yes",

@@ -7,7 +7,7 @@ use sa::{AddressRange, IdentityPattern};
 
 use crate::identity::PATTERN;
 use crate::pool::{IP, IPV4, RANGE};
-use crate::schema::{Absent, ListKey, Name, OptionalKey, Row, Section, Status, section};
+use crate::schema::{Absent, ListKey, NUMBER, Name, OptionalKey, Row, Section, Status, section};
 use crate::secret::SECRET;
 use crate::value::NAME;
 
@@ -105,31 +105,53 @@ section! {
             "addrs", RANGE, Absent::Nothing,
             "The addresses: a network, whose first and last address stay free, or a range.",
         );
-        POOL_NETMASK: OptionalKey<Ipv4Addr> = OptionalKey::new(
-            "netmask", IPV4, Absent::Nothing,
-            "The mask that clients are told.",
+        POOL_NETMASK: ListKey<Ipv4Addr> = ListKey::new(
+            "netmask", IPV4, "",
+            "The mask that clients of IKEv1 are told.",
+            "",
         );
         POOL_DNS: ListKey<IpAddr> = ListKey::new("dns", IP, "", "Name servers.", "");
         POOL_NBNS: ListKey<Ipv4Addr> = ListKey::new("nbns", IPV4, "", "Name servers of NetBIOS.", "");
+        POOL_DHCP: ListKey<IpAddr> = ListKey::new("dhcp", IP, "", "DHCP servers.", "");
+        POOL_SERVER: ListKey<IpAddr> = ListKey::new(
+            "server", IP, "",
+            "Servers of the kind that clients with Microsoft's attributes ask for.",
+            "",
+        );
+        POOL_SUBNET: ListKey<AddressRange> = ListKey::new(
+            "subnet", RANGE, "",
+            "The networks behind this gateway that clients are told (RFC 7296 §3.15.1). A client of Keyway's leads these through \
+             the tunnel, as far as its remote_ts allows.",
+            "",
+        );
+        POOL_EXCLUDE: ListKey<AddressRange> = ListKey::new(
+            "split_exclude", RANGE, "",
+            "The networks that clients with Cisco's Unity attributes do not send through the tunnel.",
+            "",
+        );
         POOL_SPLIT: ListKey<AddressRange> = ListKey::new(
             "split_include", RANGE, "",
             "The networks that clients with Cisco's Unity attributes send through the tunnel; without it all.",
             "",
         );
-        POOL_DOMAIN: OptionalKey<String> = OptionalKey::new(
-            "domain", NAME, Absent::Nothing,
-            "The domain of names without a dot, for clients with Unity attributes. Keyway's own key.",
+        POOL_DOMAIN: ListKey<String> = ListKey::new(
+            "domain", NAME, "",
+            "The domain of names without a dot, for clients with Unity attributes. Keyway's own key; 28674 is the same.",
+            "",
         );
-        POOL_BANNER: OptionalKey<String> = OptionalKey::new(
-            "banner", NAME, Absent::Nothing,
-            "What clients with Unity attributes show to their users. Keyway's own key.",
+        POOL_BANNER: ListKey<String> = ListKey::new(
+            "banner", NAME, "",
+            "What clients with Unity attributes show to their users. Keyway's own key; 28672 is the same.",
+            "",
+        );
+        POOL_NUMBERED: ListKey<String> = ListKey::new(
+            NUMBER, NAME, "",
+            "An attribute by its number, with a text as its value.",
+            "",
         );
     }
     others [
-        Row::ignored("dhcp", "addresses", &[], "clients are told no DHCP server"),
-        Row::ignored("server", "addresses", &[], "clients are told no server"),
-        Row::ignored("subnet", "networks", &[], "clients are told networks by split_include"),
-        Row::ignored("split_exclude", "networks", &[], "clients are told no networks to leave out"),
+        Row::ignored("address", "addresses", &[], "clients are given the addresses of `addrs`"),
     ]
     sections []
 }

@@ -527,15 +527,13 @@ impl IkeSa {
 
     /// Holds the virtual addresses of the ISAKMP SA that it takes over from: its Child SAs are for them.
     fn share(&mut self, cx: &mut Context, inside: Inside) {
-        let our_spi = self.channel.our_spi();
+        cx.share_addresses(&inside, &self.connection.name, self.channel.our_spi());
         for address in inside.local {
-            cx.take_address(address, &self.connection.name, our_spi);
             if !self.inside.local.contains(&address) {
                 self.inside.local.push(address);
             }
         }
         for address in inside.remote {
-            cx.leases.share(address, our_spi);
             if !self.inside.remote.contains(&address) {
                 self.inside.remote.push(address);
             }

@@ -13,16 +13,18 @@
 //! Where our connection wants virtual addresses, no Child SA is begun before they are there: a selector may stand for
 //! one.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
-use sa::{AddressRange, Family};
+use sa::Family;
 use wire::registry::v1::{ConfigurationAttributeType as Type, ConfigurationType};
 use wire::v1::{Attribute, Attributes, Datagram};
 
 use super::channel::Iv;
 use super::ike_sa::IkeSa;
 use super::transaction::{self, Begun};
+use crate::configuration::{self, Lessor};
 use crate::context::{Context, Initiation};
 use crate::error::Error;
 use crate::event::DownReason;
@@ -30,8 +32,6 @@ use crate::io::{Path, TimeoutReason};
 use crate::{ConfigurationMode, limits};
 
 const NAME: &str = "Mode Config";
-/// What we say that we are.
-const APPLICATION: &str = "Keyway";
 
 /// What an ISAKMP SA has under way.
 #[derive(Debug, Default)]
@@ -97,31 +97,19 @@ pub(crate) fn before(sa: &mut IkeSa, cx: &mut Context, initiation: Initiation) -
 
 /// ATTR(REQUEST: …) -->
 fn pull(sa: &mut IkeSa, cx: &mut Context) {
-    let ask = |asked: Type| Attribute::octets(asked.0, []);
-    let mut attributes = Vec::new();
-    for address in &sa.connection.virtual_addresses {
-        let before = cx.assumed.of(&sa.connection.name, Family::of(*address));
-        match before.unwrap_or(*address) {
-            IpAddr::V4(wanted) => {
-                let octets = if wanted.is_unspecified() { Vec::new() } else { wanted.octets().to_vec() };
-                attributes.push(Attribute::octets(Type::INTERNAL_IP4_ADDRESS.0, octets));
-                attributes.extend([Type::INTERNAL_IP4_NETMASK, Type::INTERNAL_IP4_DNS].map(ask));
-            }
-            IpAddr::V6(wanted) => {
-                let octets = if wanted.is_unspecified() {
-                    Vec::new()
-                } else {
-                    [&wanted.octets()[..], &[128]].concat()
-                };
-                attributes.push(Attribute::octets(Type::INTERNAL_IP6_ADDRESS.0, octets));
-                attributes.push(ask(Type::INTERNAL_IP6_DNS));
-            }
-        }
+    let mut asked = Vec::new();
+    for address in configuration::addresses_asked(cx, &sa.connection) {
+        let belongs = match configuration::family_asked(address.about) {
+            Some(Family::V4) | None => &[Type::INTERNAL_IP4_NETMASK, Type::INTERNAL_IP4_DNS][..],
+            Some(Family::V6) => &[Type::INTERNAL_IP6_DNS],
+        };
+        asked.push(address);
+        asked.extend(belongs.iter().map(|about| configuration::Attribute::new(*about, [])));
     }
-    let unity = [Type::UNITY_BANNER, Type::UNITY_DEFAULT_DOMAIN];
-    attributes.extend(unity.map(ask));
-    attributes.push(Attribute::octets(Type::APPLICATION_VERSION.0, APPLICATION));
-    match transaction::begin(&mut sa.channel, cx, ConfigurationType::REQUEST, attributes) {
+    let unity = [Type::UNITY_BANNER, Type::UNITY_DEFAULT_DOMAIN, Type::UNITY_SPLIT_INCLUDE];
+    asked.extend(unity.map(|about| configuration::Attribute::new(about, [])));
+    asked.push(configuration::Attribute::new(Type::APPLICATION_VERSION, configuration::APPLICATION));
+    match transaction::begin(&mut sa.channel, cx, ConfigurationType::REQUEST, to_wire(asked)) {
         Ok(begun) => sa.configuring.begun = Some(begun),
         Err(fault) => give_up(sa, cx, fault),
     }
@@ -129,31 +117,11 @@ fn pull(sa: &mut IkeSa, cx: &mut Context) {
 
 /// <-- ATTR(REPLY or SET: IP4-ADDRESS = …, DNS = …)
 fn accept(sa: &mut IkeSa, cx: &mut Context, given: &Attributes) {
-    for attribute in &given.attributes {
-        let octets = attribute.to_octets();
-        let text = || String::from_utf8_lossy(&octets).trim_end_matches('\0').to_owned();
-        match Type(attribute.attribute_type) {
-            Type::INTERNAL_IP4_ADDRESS | Type::INTERNAL_IP6_ADDRESS => {
-                if let Some(address) = address_in(&octets).filter(|address| !address.is_unspecified())
-                    && sa.inside.local.len() < limits::VIRTUAL_ADDRESSES
-                    && !sa.inside.local.contains(&address)
-                {
-                    sa.inside.local.push(address);
-                    cx.take_address(address, &sa.connection.name, sa.channel.our_spi());
-                }
-            }
-            Type::INTERNAL_IP4_DNS | Type::INTERNAL_IP6_DNS => {
-                let room = sa.inside.dns.len() < limits::VIRTUAL_ADDRESSES;
-                sa.inside.dns.extend(address_in(&octets).filter(|_| room));
-            }
-            Type::UNITY_DEFAULT_DOMAIN => sa.inside.domain = Some(text()),
-            Type::UNITY_BANNER => sa.inside.banner = Some(text()),
-            _ => {}
-        }
-    }
+    let connection = Arc::clone(&sa.connection);
+    configuration::take(cx, &connection, sa.channel.our_spi(), &mut sa.inside, from_wire(given));
     if sa.inside.local.is_empty() {
-        let wanted: Vec<_> = sa.connection.virtual_addresses.iter().map(ToString::to_string).collect();
-        let sentence = format!("the peer gave no virtual address; we want {}", wanted.join(", "));
+        let wanted = configuration::wanted_in_words(&connection);
+        let sentence = format!("the peer gave no virtual address; we want {wanted}");
         return give_up(sa, cx, Error::Unsuitable(sentence));
     }
     for initiation in sa.configuring.take_waiting() {
@@ -181,19 +149,23 @@ pub(crate) fn push(sa: &mut IkeSa, cx: &mut Context) {
     if sa.connection.pools.is_empty() || sa.connection.configuration == ConfigurationMode::Pull {
         return;
     }
-    let mut attributes = Vec::new();
-    for (family, asked) in [
-        (Family::V4, &[Type::INTERNAL_IP4_ADDRESS, Type::INTERNAL_IP4_DNS, Type::INTERNAL_IP4_NBNS][..]),
-        (Family::V6, &[Type::INTERNAL_IP6_ADDRESS, Type::INTERNAL_IP6_DNS][..]),
-    ] {
+    let families = [
+        (Family::V4, &[Type::INTERNAL_IP4_DNS, Type::INTERNAL_IP4_NBNS][..]),
+        (Family::V6, &[Type::INTERNAL_IP6_DNS][..]),
+    ];
+    let mut asked = Vec::new();
+    let mut addresses = Vec::new();
+    for (family, belongs) in families {
         let has_pool = cx.leases.pools(&sa.connection.pools).any(|pool| pool.addresses.family() == family);
         if has_pool {
-            // Nobody says which address it had: an older ISAKMP SA with this client is about to be replaced.
-            let before = cx.leases.of(&sa.connection.pools, family, sa.peer.remote());
-            attributes.extend(asked.iter().flat_map(|asked| values(sa, cx, *asked, before)));
+            addresses.push((family, None));
+            asked.extend(belongs);
         }
     }
-    match transaction::begin(&mut sa.channel, cx, ConfigurationType::SET, attributes) {
+    // Nobody says which address it had: an older ISAKMP SA with this client is about to be replaced.
+    let mut attributes = lease(sa, cx, &addresses, true);
+    attributes.extend(asked.iter().flat_map(|about| configuration::told(cx, &sa.connection, *about)));
+    match transaction::begin(&mut sa.channel, cx, ConfigurationType::SET, to_wire(attributes)) {
         Ok(begun) => sa.configuring.begun = Some(begun),
         Err(fault) => sa.report(cx, fault),
     }
@@ -203,81 +175,45 @@ pub(crate) fn push(sa: &mut IkeSa, cx: &mut Context) {
 ///
 /// <-- ATTR(REPLY: …)
 fn reply(sa: &mut IkeSa, cx: &mut Context, asked: &Attributes) -> Vec<Attribute> {
-    let asked = asked.attributes.iter().take(limits::CONFIGURATION_ATTRIBUTES);
-    asked
-        .flat_map(|attribute| {
-            let wanted = address_in(&attribute.to_octets()).filter(|address| !address.is_unspecified());
-            values(sa, cx, Type(attribute.attribute_type), wanted)
-        })
-        .collect()
+    let asked: Vec<_> = from_wire(asked).take(limits::CONFIGURATION_ATTRIBUTES).collect();
+    let addresses = asked.iter().filter_map(|asked| {
+        let wanted = configuration::address_in(&asked.value).filter(|address| !address.is_unspecified());
+        Some((configuration::family_asked(asked.about)?, wanted))
+    });
+    let mut given = lease(sa, cx, &addresses.collect::<Vec<_>>(), false);
+    given.extend(asked.iter().flat_map(|asked| configuration::told(cx, &sa.connection, asked.about)));
+    given.extend(configuration::told_by_number(cx, &sa.connection));
+    to_wire(given)
 }
 
-/// Gives what there is of a kind: none, one or several attributes.
-fn values(sa: &mut IkeSa, cx: &mut Context, asked: Type, wanted: Option<IpAddr>) -> Vec<Attribute> {
-    let pools = || cx.leases.pools(&sa.connection.pools);
-    let octets: Vec<Vec<u8>> = match asked {
-        Type::INTERNAL_IP4_ADDRESS => lease(sa, cx, Family::V4, wanted).map(octets_of).into_iter().collect(),
-        Type::INTERNAL_IP6_ADDRESS => {
-            let with_length = |address| [octets_of(address), vec![128]].concat();
-            lease(sa, cx, Family::V6, wanted).map(with_length).into_iter().collect()
-        }
-        Type::INTERNAL_IP4_NETMASK => {
-            pools().find_map(|pool| pool.netmask).map(|mask| mask.octets().to_vec()).into_iter().collect()
-        }
-        Type::INTERNAL_IP4_DNS => {
-            pools().flat_map(|pool| &pool.dns).filter(|dns| dns.is_ipv4()).copied().map(octets_of).collect()
-        }
-        Type::INTERNAL_IP6_DNS => {
-            pools().flat_map(|pool| &pool.dns).filter(|dns| dns.is_ipv6()).copied().map(octets_of).collect()
-        }
-        Type::INTERNAL_IP4_NBNS => {
-            pools().flat_map(|pool| &pool.nbns).map(|nbns| nbns.octets().to_vec()).collect()
-        }
-        Type::UNITY_SPLIT_INCLUDE => {
-            let networks: Vec<u8> =
-                pools().flat_map(|pool| &pool.split_include).filter_map(unity_network).flatten().collect();
-            if networks.is_empty() { Vec::new() } else { vec![networks] }
-        }
-        Type::UNITY_DEFAULT_DOMAIN => pools()
-            .find_map(|pool| pool.domain.as_ref())
-            .map(|text| text.as_bytes().to_vec())
-            .into_iter()
-            .collect(),
-        Type::UNITY_BANNER => pools()
-            .find_map(|pool| pool.banner.as_ref())
-            .map(|text| text.as_bytes().to_vec())
-            .into_iter()
-            .collect(),
-        Type::APPLICATION_VERSION => vec![APPLICATION.as_bytes().to_vec()],
-        _ => Vec::new(),
-    };
-    octets.into_iter().map(|octets| Attribute::octets(asked.0, octets)).collect()
-}
-
-/// Leases the peer an address of a family, if it has none yet.
-fn lease(sa: &mut IkeSa, cx: &mut Context, family: Family, wanted: Option<IpAddr>) -> Option<IpAddr> {
-    let of_family = |address: &&IpAddr| Family::of(**address) == family;
-    if let Some(address) = sa.inside.remote.iter().find(of_family) {
-        return Some(*address);
+/// Leases the peer the addresses that it asks for, and complains where there is none.
+fn lease(
+    sa: &mut IkeSa,
+    cx: &mut Context,
+    asked: &[(Family, Option<IpAddr>)],
+    succeeds: bool,
+) -> Vec<configuration::Attribute> {
+    let connection = Arc::clone(&sa.connection);
+    let holder = sa.channel.our_spi();
+    let lessor = Lessor { connection: &connection, client: sa.peer.remote(), holder, succeeds };
+    let leased = configuration::lease(cx, &lessor, &mut sa.inside, asked);
+    let is_leased = |family| leased.iter().any(|address| Family::of(*address) == family);
+    let missing = asked.iter().map(|(family, _)| *family).find(|family| !is_leased(*family));
+    if let Some(family) = missing.filter(|_| !connection.pools.is_empty()) {
+        sa.report(cx, Error::Local(configuration::none_free(&connection, family)));
     }
-    let pools = &sa.connection.pools;
-    let leased = cx.leases.lease(pools, family, sa.peer.remote(), wanted, sa.channel.our_spi());
-    match leased {
-        Some(address) => sa.inside.remote.push(address),
-        None if !pools.is_empty() => {
-            let sentence = format!("no {family} address is free in the pools {}", pools.join(", "));
-            sa.report(cx, Error::Local(sentence));
-        }
-        None => {}
-    }
-    leased
+    leased.into_iter().map(configuration::address_attribute).collect()
 }
 
-/// A network as Unity writes it: address, mask, then protocol and ports, which are none.
-fn unity_network(network: &AddressRange) -> Option<Vec<u8>> {
-    let (IpAddr::V4(address), length) = network.as_prefix()? else { return None };
-    let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or_default();
-    Some([&address.octets()[..], &Ipv4Addr::from(mask).octets(), &[0; 6]].concat())
+fn to_wire(attributes: Vec<configuration::Attribute>) -> Vec<Attribute> {
+    let attributes = attributes.into_iter();
+    attributes.map(|attribute| Attribute::octets(attribute.about.0, attribute.value)).collect()
+}
+
+fn from_wire(attributes: &Attributes) -> impl Iterator<Item = configuration::Attribute> + use<'_> {
+    let attributes = attributes.attributes.iter();
+    attributes
+        .map(|attribute| configuration::Attribute::new(Type(attribute.attribute_type), attribute.to_octets()))
 }
 
 // --- Both ----------------------------------------------------------------------------------------------------------
@@ -348,20 +284,4 @@ pub(crate) fn keep(sa: &mut IkeSa, cx: &mut Context) {
         cx.retry_or_fail(initiation, path, failure.clone());
     }
     sa.give_up(cx, failure);
-}
-
-fn octets_of(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
-}
-
-/// Reads an address; one of IPv6 may have the length of its prefix behind it.
-fn address_in(octets: &[u8]) -> Option<IpAddr> {
-    match octets.len() {
-        4 => <[u8; 4]>::try_from(octets).ok().map(IpAddr::from),
-        16 | 17 => <[u8; 16]>::try_from(octets.get(..16)?).ok().map(IpAddr::from),
-        _ => None,
-    }
 }

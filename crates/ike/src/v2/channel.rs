@@ -144,7 +144,7 @@ impl Channel {
 
     /// Gives where the two ends are.
     pub(crate) fn ends(&self) -> Ends {
-        Ends { path: self.path, nat: self.nat }
+        Ends::between(self.path, self.nat)
     }
 
     /// Takes note of who is behind a NAT now, and of what Child SAs need therefore.

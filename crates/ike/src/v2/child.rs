@@ -25,14 +25,22 @@ use crate::context::{ChildRequest, Context};
 use crate::error::Error;
 use crate::nat_detection::{Behind, NatFinding};
 use crate::negotiation::{self, ChosenChild, Groups};
-use crate::selectors::{self, list, resolve};
+use crate::selectors::{self, list, resolve, resolve_all};
 use crate::{ChildConfig, Connection, Misbehaviour, Path, Role, SelectorTemplate};
 
 /// Where the two ends are, as we see it, and what lies between them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ends {
     pub path: Path,
     pub nat: NatFinding,
+    /// What a selector of ours stands for that is our own address.
+    pub local: Vec<AddressRange>,
+    /// The same of the peer.
+    pub remote: Vec<AddressRange>,
+    /// The networks that are all that the peer is sent to; empty is no such limit.
+    pub within: Vec<AddressRange>,
+    /// Whether we do not know yet which of `local` will be ours.
+    pub are_open: bool,
 }
 
 /// What each end may say: ours, then the peer's.
@@ -48,6 +56,8 @@ pub(crate) struct ChildOffer {
     wish: Wish,
     local: Vec<TrafficSelector>,
     remote: Vec<TrafficSelector>,
+    /// Whether it was made before our virtual addresses were known.
+    is_open: bool,
 }
 
 impl ChildOffer {
@@ -58,15 +68,16 @@ impl ChildOffer {
     pub(crate) fn new(
         cx: &mut Context,
         request: &ChildRequest,
-        ends: Ends,
+        ends: &Ends,
         groups: Groups,
     ) -> Result<ChildOffer, Error> {
         let config = Arc::clone(&request.config);
         let (mut local, mut remote) = ends.configured(&config);
         if local.is_empty() || remote.is_empty() {
-            return Err(ends.outside_transport(&config));
+            return Err(ends.outside(&config));
         }
-        if let Some(flow) = request.flow {
+        // The packet's source is not one that we are about to get.
+        if let Some(flow) = request.flow.filter(|_| !ends.are_open) {
             let ports = flow
                 .ports
                 .map(|(source, destination)| (PortRange::single(source), PortRange::single(destination)));
@@ -86,7 +97,7 @@ impl ChildOffer {
     ///
     /// # Errors
     /// A NAT has come between the ends that the child cannot live with.
-    pub(crate) fn replacing(cx: &mut Context, old: &ChildSa, ends: Ends) -> Result<ChildOffer, Error> {
+    pub(crate) fn replacing(cx: &mut Context, old: &ChildSa, ends: &Ends) -> Result<ChildOffer, Error> {
         let traffic = (old.agreed.local.clone(), old.agreed.remote.clone());
         ChildOffer::of(cx, Arc::clone(&old.config), ends, Groups::Offer, traffic)
     }
@@ -94,13 +105,14 @@ impl ChildOffer {
     fn of(
         cx: &mut Context,
         config: Arc<ChildConfig>,
-        ends: Ends,
+        ends: &Ends,
         groups: Groups,
         (local, remote): Traffic,
     ) -> Result<ChildOffer, Error> {
         let proposals = ends.usable(&config)?;
         let (our_spi, wish) = (cx.next_spi(), Wish::new(cx, &config));
-        Ok(ChildOffer { config, our_spi, groups, proposals, wish, local, remote })
+        let is_open = ends.are_open;
+        Ok(ChildOffer { config, our_spi, groups, proposals, wish, local, remote, is_open })
     }
 
     pub(crate) fn our_spi(&self) -> Spi {
@@ -128,7 +140,7 @@ impl ChildOffer {
     }
 
     /// Reads the peer's answer: one proposal of ours, and selectors within ours.
-    pub(crate) fn accept(&self, contents: &Contents, ends: Ends) -> Result<Agreed, Error> {
+    pub(crate) fn accept(&self, contents: &Contents, ends: &Ends) -> Result<Agreed, Error> {
         if let Some(refusal) = contents.refusal(&self.in_words()) {
             return Err(Error::Refused(refusal));
         }
@@ -138,10 +150,26 @@ impl ChildOffer {
         let terms = self.wish.accept(contents)?;
         let answered_local = selectors::from_wire(contents.selectors(Role::Initiator)?);
         let answered_remote = selectors::from_wire(contents.selectors(Role::Responder)?);
-        let ((local, remote), original) = ends.as_seen_here(terms.mode, (answered_local, answered_remote));
+        let ((mut local, mut remote), original) =
+            ends.as_seen_here(terms.mode, (answered_local, answered_remote));
         for (answered, offered) in [(&local, &self.local), (&remote, &self.remote)] {
             if answered.is_empty() || !selectors::is_within(answered, offered) {
                 let words = format!("traffic selectors {} for {}", list(answered), list(offered));
+                return Err(Misbehaviour::NotOffered(words).into());
+            }
+        }
+        if self.is_open {
+            // What is more than our own we were granted for want of knowing better.
+            let answered = (local, remote);
+            (local, remote) = narrow(&ends.configured(&self.config), &answered);
+            if local.is_empty() || remote.is_empty() {
+                let (answered_local, answered_remote) = answered;
+                let words = format!(
+                    "traffic selectors {} <-> {}, and ours are {}",
+                    list(&answered_local),
+                    list(&answered_remote),
+                    ends.in_words(&self.config)
+                );
                 return Err(Misbehaviour::NotOffered(words).into());
             }
         }
@@ -169,7 +197,7 @@ impl ChildAnswer {
         cx: &mut Context,
         connection: &Connection,
         peer: &PeerAuthenticated,
-        ends: Ends,
+        ends: &Ends,
         contents: &Contents,
         groups: Groups,
     ) -> Result<ChildAnswer, Error> {
@@ -178,8 +206,8 @@ impl ChildAnswer {
         let mut fault = Error::SelectorsDoNotMeet {
             theirs_local: list(&proposed.0),
             theirs_remote: list(&proposed.1),
-            ours_local: configured(connection, |child| &child.local_selectors, ends.path.local.ip()),
-            ours_remote: configured(connection, |child| &child.remote_selectors, ends.path.remote.ip()),
+            ours_local: configured(connection, |child| &child.local_selectors, &ends.local),
+            ours_remote: configured(connection, |child| &child.remote_selectors, &ends.remote),
         };
         for config in &connection.children {
             // Where both want transport mode, what counts is the addresses that the packets will have here.
@@ -202,7 +230,7 @@ impl ChildAnswer {
     pub(crate) fn replacing(
         cx: &mut Context,
         old: &ChildSa,
-        ends: Ends,
+        ends: &Ends,
         contents: &Contents,
     ) -> Result<ChildAnswer, Error> {
         let proposed = proposed(contents)?;
@@ -223,7 +251,7 @@ impl ChildAnswer {
     fn agree(
         cx: &mut Context,
         config: &Arc<ChildConfig>,
-        ends: Ends,
+        ends: &Ends,
         contents: &Contents,
         groups: Groups,
         (traffic, original): (Traffic, Option<OriginalAddresses>),
@@ -292,35 +320,56 @@ fn narrow(allowed: &Traffic, proposed: &Traffic) -> Traffic {
 fn configured(
     connection: &Connection,
     which: fn(&ChildConfig) -> &Vec<SelectorTemplate>,
-    own: IpAddr,
+    own: &[AddressRange],
 ) -> String {
-    let all: Vec<_> = connection.children.iter().flat_map(|child| resolve(which(child), own)).collect();
+    let all: Vec<_> = connection.children.iter().flat_map(|child| resolve_all(which(child), own)).collect();
     list(&all)
 }
 
 // --- Between the two ends ------------------------------------------------------------------------------------------
 
 impl Ends {
-    /// Gives what a child is configured to carry. Transport mode carries only what the two ends say themselves.
-    fn configured(&self, config: &ChildConfig) -> Traffic {
-        let resolved = |templates: &[SelectorTemplate], own| {
-            let selectors = resolve(templates, own);
-            match config.mode {
-                Mode::Tunnel | Mode::Beet => selectors,
-                Mode::Transport => {
-                    let own = TrafficSelector::all_of(AddressRange::host(own));
-                    selectors.iter().filter_map(|selector| selector.intersection(&own)).collect()
-                }
-            }
-        };
-        let (local, remote) = (self.path.local.ip(), self.path.remote.ip());
-        (resolved(&config.local_selectors, local), resolved(&config.remote_selectors, remote))
+    /// Two ends that have no addresses but those on the path.
+    pub(crate) fn between(path: Path, nat: NatFinding) -> Ends {
+        let own = |address: std::net::SocketAddr| vec![AddressRange::host(address.ip())];
+        let (local, remote) = (own(path.local), own(path.remote));
+        Ends { path, nat, local, remote, within: Vec::new(), are_open: false }
     }
 
-    fn outside_transport(&self, config: &ChildConfig) -> Error {
+    /// Gives what a child is configured to carry. Transport mode carries only what the two ends say themselves.
+    fn configured(&self, config: &ChildConfig) -> Traffic {
+        let (local, remote) = (&config.local_selectors, &config.remote_selectors);
+        match config.mode {
+            Mode::Tunnel | Mode::Beet => {
+                let remote = resolve_all(remote, &self.remote);
+                (resolve_all(local, &self.local), only_within(remote, &self.within))
+            }
+            Mode::Transport => {
+                let said_by = |templates: &[SelectorTemplate], own| {
+                    only_within(resolve(templates, own), &[AddressRange::host(own)])
+                };
+                (said_by(local, self.path.local.ip()), said_by(remote, self.path.remote.ip()))
+            }
+        }
+    }
+
+    fn in_words(&self, config: &ChildConfig) -> String {
+        let (local, remote) = self.configured(config);
+        format!("{} <-> {}", list(&local), list(&remote))
+    }
+
+    /// Nothing of what a child is configured for can be carried between these ends.
+    fn outside(&self, config: &ChildConfig) -> Error {
         let (local, remote) = (self.path.local.ip(), self.path.remote.ip());
+        let limit = match config.mode {
+            Mode::Transport => format!("transport mode carries what {local} and {remote} say themselves"),
+            Mode::Tunnel | Mode::Beet => {
+                let within: Vec<_> = self.within.iter().map(ToString::to_string).collect();
+                format!("the peer has only {} behind it", within.join(", "))
+            }
+        };
         Error::Local(format!(
-            "transport mode carries what {local} and {remote} say themselves, and {} is configured for {} <-> {}",
+            "{limit}, and {} is configured for {} <-> {}",
             config.name,
             list(&resolve(&config.local_selectors, local)),
             list(&resolve(&config.remote_selectors, remote)),
@@ -369,6 +418,17 @@ impl Ends {
         }
         Ok(usable)
     }
+}
+
+/// Keeps of selectors what lies in these ranges; no range is no limit.
+fn only_within(selectors: Vec<TrafficSelector>, ranges: &[AddressRange]) -> Vec<TrafficSelector> {
+    if ranges.is_empty() {
+        return selectors;
+    }
+    let ranges = ranges.iter().copied().map(TrafficSelector::all_of);
+    ranges
+        .flat_map(|range| selectors.iter().filter_map(move |selector| selector.intersection(&range)))
+        .collect()
 }
 
 /// Gives the address of a selector that has only one.

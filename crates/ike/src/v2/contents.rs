@@ -2,8 +2,8 @@
 
 use wire::registry::{CertificateEncoding, NotifyType};
 use wire::v2::{
-    Authentication, Certificate, Delete, Identification, KeyExchange, Notify, Payload, Proposal,
-    TrafficSelector,
+    Authentication, Certificate, Configuration, Delete, Identification, KeyExchange, Notify, Payload,
+    Proposal, TrafficSelector,
 };
 
 use crate::credentials::{AuthorityId, authorities_of};
@@ -74,6 +74,14 @@ impl Contents {
     single!(
         /// TSr.
         selectors_responder, optional_selectors_responder: TrafficSelectorsResponder(Vec<TrafficSelector>) as "TSr");
+
+    /// CP, if it is there.
+    pub(crate) fn optional_configuration(&self) -> Result<Option<&Configuration>, Error> {
+        self.at_most_one("CP", |payload| match payload {
+            Payload::Configuration(configuration) => Some(configuration),
+            _ => None,
+        })
+    }
 
     /// The traffic selectors of one end of the exchange.
     pub(crate) fn selectors(&self, end: Role) -> Result<&[TrafficSelector], Error> {

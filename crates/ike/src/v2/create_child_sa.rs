@@ -98,7 +98,7 @@ fn initiate_with(
             return None;
         }
     };
-    let offer = match ChildOffer::new(cx, &request, sa.channel.ends(), Groups::Offer) {
+    let offer = match ChildOffer::new(cx, &request, &sa.ends(), Groups::Offer) {
         Ok(offer) => offer,
         Err(fault) => {
             cx.fail(&tickets, Some(&sa.connection.name), Some(sa.channel.path), fault.into());
@@ -177,8 +177,7 @@ fn respond(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> Result<Vec<P
         return Err(Error::NotAllowed("the IKE SA has as many Child SAs as it may have"));
     }
     let nonce_i = request.nonce()?;
-    let answer =
-        ChildAnswer::choose(cx, &sa.connection, &sa.peer, sa.channel.ends(), request, Groups::Offer)?;
+    let answer = ChildAnswer::choose(cx, &sa.connection, &sa.peer, &sa.ends(), request, Groups::Offer)?;
     if is_ours_to_make(sa, &answer.config.name) {
         return Err(Error::Busy);
     }
@@ -319,7 +318,7 @@ pub(super) fn after_first(
     key: OwnKey,
     response: &Contents,
 ) -> Result<Step<Agreed>, Error> {
-    let agreed = offer.accept(response, sa.channel.ends())?;
+    let agreed = offer.accept(response, &sa.ends())?;
     let shared = key.finish(agreed.suite.key_exchange, response)?;
     let material = Material::new(Nonces { initiator: nonce, responder: response.nonce()? }, shared);
     let additional = agreed.suite.additional;

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use sa::{PolicyId, Protocol, Spi};
+use sa::{AddressRange, PolicyId, Protocol, Spi};
 use wire::isakmp::IkeSpi;
 
 use super::Sa;
@@ -38,7 +38,8 @@ use crate::event::{DownReason, Event};
 use crate::io::ChildSaId;
 use crate::lifetime::Schedule;
 use crate::status::{IkeSaStatus, IkeState, IkeVersion};
-use crate::{CloseAction, Connection, limits};
+use crate::virtual_addresses::Inside;
+use crate::{CloseAction, Connection, SplitNetworks, limits};
 
 use probes::Knowledge;
 use tasks::Queued;
@@ -50,6 +51,8 @@ pub(crate) struct IkeSa {
     pub connection: Arc<Connection>,
     pub peer: PeerAuthenticated,
     pub children: BTreeMap<ChildSaId, ChildSa>,
+    /// The virtual addresses of the two ends.
+    pub inside: Inside,
     pub active: Option<Active>,
     pub life: Life,
     /// What MOBIKE knows, if both ends speak it.
@@ -102,6 +105,7 @@ impl IkeSa {
             connection,
             peer,
             children: BTreeMap::new(),
+            inside: Inside::default(),
             active: None,
             life: Life::Current,
             mobility: None,
@@ -159,6 +163,7 @@ impl IkeSa {
         for id in self.children.keys().copied().collect::<Vec<_>>() {
             self.drop_child(cx, id, reason.clone());
         }
+        cx.release_addresses(&self.inside, self.channel.our_spi());
         self.life = Life::Over;
         self.forget_path(cx, self.channel.path.remote.ip());
         if was_current {
@@ -229,7 +234,11 @@ impl IkeSa {
 
     /// Takes a Child SA in.
     pub(crate) fn adopt(&mut self, cx: &mut Context, child: ChildSa) {
-        cx.guard_child(&self.connection, &child.config, self.channel.path.local.ip());
+        // Where only the networks that the peer names are led to it, the rest of what is configured is nobody's to keep.
+        if self.ends().within.is_empty() {
+            let own = self.inside.local.first().copied();
+            cx.guard_child(&self.connection, &child.config, own.unwrap_or(self.channel.path.local.ip()));
+        }
         self.take_in(cx, child);
         let newest = self.children.values().next_back().map(ChildSa::status);
         if let Some(child) = newest {
@@ -259,6 +268,21 @@ impl IkeSa {
     /// Gives what a Child SA's packets travel in.
     pub(crate) fn carriage(&self) -> Carriage {
         Carriage { path: self.channel.path, encapsulation: self.channel.encapsulation }
+    }
+
+    /// Gives where the two ends are, and their virtual addresses.
+    pub(crate) fn ends(&self) -> Ends {
+        let mut ends = self.channel.ends();
+        for (own, inside) in [(&mut ends.local, &self.inside.local), (&mut ends.remote, &self.inside.remote)]
+        {
+            if !inside.is_empty() {
+                *own = inside.iter().copied().map(AddressRange::host).collect();
+            }
+        }
+        if self.connection.split_networks == SplitNetworks::Followed {
+            ends.within.clone_from(&self.inside.subnets);
+        }
+        ends
     }
 
     /// Finds the Child SA that the peer calls by this SPI of a protocol.
@@ -295,13 +319,16 @@ impl IkeSa {
         let knowledge = std::mem::take(&mut self.knowledge).inherited();
         let children = std::mem::take(&mut self.children).into_values().collect();
         let (ends, mobility) = (self.channel.ends(), self.mobility.clone());
-        Inheritance { children, tasks, knowledge, ends, mobility }
+        let inside = self.inside.clone();
+        Inheritance { children, inside, tasks, knowledge, ends, mobility }
     }
 
     /// Takes over what a replaced IKE SA had.
     pub(crate) fn inherit(&mut self, cx: &mut Context, inheritance: Inheritance) {
         self.life = Life::Current;
         self.knowledge = inheritance.knowledge;
+        cx.share_addresses(&inheritance.inside, &self.connection.name, self.channel.our_spi());
+        self.inside = inheritance.inside;
         for child in inheritance.children {
             self.take_in(cx, child);
         }
@@ -320,6 +347,7 @@ impl IkeSa {
 #[derive(Debug)]
 pub(crate) struct Inheritance {
     children: Vec<ChildSa>,
+    inside: Inside,
     tasks: VecDeque<Queued>,
     knowledge: Knowledge,
     ends: Ends,
@@ -372,7 +400,7 @@ impl IkeSa {
             mobile: self.mobility.as_ref().map(|mobility| mobility.peer_addresses.clone()),
             ppk: self.channel.ppk.name().cloned(),
             method: None,
-            inside: Default::default(),
+            inside: self.inside.clone(),
             suite: Some(self.channel.suite),
             nat: self.channel.nat(),
             established_at: Some(self.established_at),

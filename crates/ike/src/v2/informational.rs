@@ -21,6 +21,7 @@ use sa::{Protocol, Spi};
 use wire::registry::{ExchangeType, NotifyType, ProtocolId};
 use wire::v2::{Delete, Payload};
 
+use super::configuration;
 use super::contents::Contents;
 use super::ike_sa::{Active, IkeSa, Life, Request, Task};
 use super::{mobike, rekey_child, rekey_ike};
@@ -131,6 +132,7 @@ pub(crate) fn respond(
         return Ok(Vec::new());
     }
     let mut answers = mobike::respond(sa, cx, path, request);
+    answers.extend(configuration::answer_informational(request)?);
     for delete in request.deletes() {
         let Some(protocol) = child_protocol(delete.protocol) else { continue };
         let named = delete.spis.iter();

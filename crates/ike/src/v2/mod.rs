@@ -11,6 +11,7 @@ pub(crate) mod channel;
 pub(crate) mod child;
 mod closed;
 mod collision;
+mod configuration;
 mod contents;
 mod create_child_sa;
 mod fragmentation;

@@ -81,6 +81,7 @@ fn initiate_with(
     tickets: Vec<Ticket>,
     group: Option<&'static sa::transform::Group>,
 ) -> Option<Request> {
+    let ends = sa.ends();
     let Some(old) = sa.children.get_mut(&id).filter(|old| old.state == ChildState::Installed) else {
         cx.finish(
             &tickets,
@@ -95,7 +96,7 @@ fn initiate_with(
             return None;
         }
     };
-    let offer = match ChildOffer::replacing(cx, old, sa.channel.ends()) {
+    let offer = match ChildOffer::replacing(cx, old, &ends) {
         Ok(offer) => offer,
         Err(fault) => {
             cx.fail(&tickets, Some(&sa.connection.name), Some(sa.channel.path), fault.into());
@@ -379,7 +380,7 @@ pub(crate) fn respond(
 ) -> Result<Vec<Payload>, Error> {
     let old_id = replaceable(sa, protocol, spi)?;
     let old = &sa.children[&old_id];
-    let answer = ChildAnswer::replacing(cx, old, sa.channel.ends(), request)?;
+    let answer = ChildAnswer::replacing(cx, old, &sa.ends(), request)?;
     let (key_payload, shared) = answer_key_exchange(answer.group(), request)?;
     let (nonce_i, nonce_r) = (request.nonce()?, cx.next_nonce());
     let mut payloads = vec![answer.security_association(), Payload::Nonce(nonce_r.clone())];

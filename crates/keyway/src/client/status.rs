@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use vici::{Client, ClientError, Tree};
 
-use super::blocks;
 use super::units::{bytes, count, duration, rate};
 use super::view::{Carried, ChildSa, Device, End, IkeSa, Limits, ManualSa};
 use super::{Failure, connect};
+use super::{blocks, pools};
 use crate::cli::Status;
 
 /// Shows the IKE SAs and their Child SAs.
@@ -48,7 +48,7 @@ pub(crate) fn status(arguments: &Status) -> Result<(), Failure> {
                 ([], manual) => render_manual(manual, &rates),
                 (ike_sas, manual) => render_manual(manual, &rates) + &render(ike_sas, &rates),
             };
-            sas + &blocks::blocked(&mut client)?
+            sas + &pools::in_short(&mut client)? + &blocks::blocked(&mut client)?
         };
         if !arguments.watch {
             return Ok(write!(io::stdout(), "{text}")?);

@@ -251,6 +251,7 @@ fn kind(failure: &Failure) -> &'static str {
             Error::StateNotFound => "state not found",
             Error::Busy => "busy",
             Error::Unsuitable(_) => "unsuitable",
+            Error::NoAddress(_) | Error::ShouldHaveAsked(_) => "virtual address",
             Error::NotAllowed(_) => "not allowed",
             Error::UnsupportedCriticalPayload(_) => "unsupported critical payload",
             Error::Local(_) => "local",

@@ -64,7 +64,7 @@ pub(crate) async fn apply(engine: &Engine, config: Config) -> Result<Changes, St
     let wanted = Wanted {
         connections: connections.clone(),
         secrets,
-        pools: config.pools.into_iter().map(lower::pool).collect(),
+        pools: config.pools.into_iter().map(|pool| lower::pool(pool, Source::File)).collect(),
         manual: config.manual,
         ring,
     };

@@ -19,8 +19,7 @@ use credentials::Credentials;
 use crypto::SystemRandom;
 use dataplane::{Dataplane, Delivery, IkeDatagram, PlaneEvent};
 use ike::{
-    Answer, Command, Connection, Datagram, Endpoint, Failure, Output, Path, Pool, Query, QueryId, SpiSource,
-    Ticket,
+    Answer, Command, Connection, Datagram, Endpoint, Failure, Output, Path, Query, QueryId, SpiSource, Ticket,
 };
 use sa::{PolicyId, SaId, SaOp, Spi};
 use tokio::sync::{mpsc, oneshot};
@@ -30,8 +29,9 @@ use super::announce::Announcer;
 use super::handle::{Changes, Order, Outcome, PlaneStatus, Snapshot};
 use super::interfaces::Interfaces;
 use super::keyring::{Keyring, KeyringChange};
+use super::leases::Leases;
 use super::limits;
-use super::loaded::{Loaded, LoadedConnection, LoadedSecret, Wanted};
+use super::loaded::{Loaded, LoadedConnection, LoadedPool, LoadedSecret, Wanted};
 use super::lower;
 use super::manual_keying::ManualSas;
 use super::resolve::{self, OwnSockets};
@@ -82,6 +82,7 @@ pub(crate) struct EngineLoop {
     keyring: Keyring,
     /// All of the keyring together, with what connections want of it.
     credentials: Arc<Credentials>,
+    leases: Leases,
     announcer: Announcer,
     waiting: BTreeMap<Ticket, oneshot::Sender<Outcome>>,
     /// What was to be told of SAs when they were removed, until the event that says so has been told.
@@ -97,6 +98,7 @@ impl EngineLoop {
         plane: Arc<Dataplane>,
         own: OwnSockets,
         usual_mtu: u16,
+        leases: Leases,
         announcer: Announcer,
     ) -> EngineLoop {
         let spis = PlaneSpis { plane: Arc::clone(&plane) };
@@ -111,6 +113,7 @@ impl EngineLoop {
             manual: ManualSas::default(),
             keyring: Keyring::default(),
             credentials: Arc::default(),
+            leases,
             announcer,
             waiting: BTreeMap::new(),
             last_status: BTreeMap::new(),
@@ -168,6 +171,11 @@ impl EngineLoop {
                 Output::Keepalive(path) => self.plane.send_keepalive(path.local, path.remote),
                 Output::TakeAddress(address) => self.plane.take_address(address),
                 Output::DropAddress(address) => self.plane.drop_address(address),
+                Output::TakeNameServers(told) => {
+                    self.plane.take_name_servers(told.connection, told.servers, told.domain);
+                }
+                Output::DropNameServers(connection) => self.plane.drop_name_servers(&connection),
+                Output::Lease(change) => self.leases.note(change),
                 Output::Sa(op) => self.order_plane(op),
                 Output::Query { id, query: Query::Path(connection) } => self.find_path(id, connection),
                 Output::Query { id, query: Query::Route { connection, remotes } } => {
@@ -260,6 +268,12 @@ impl EngineLoop {
                 give(done, Ok(()));
             }
             Order::UnloadSecret(name, done) => give(done, self.unload_secret(&name)),
+            Order::Pools(answer) => give(answer, self.endpoint.pools()),
+            Order::LoadPool(pool, done) => {
+                self.load_pool(*pool);
+                give(done, Ok(()));
+            }
+            Order::UnloadPool(name, done) => give(done, self.unload_pool(&name)),
             Order::ClearSecrets(done) => {
                 while let Some(name) = self.loaded.secrets.keys().next().cloned() {
                     self.forget_secret(&name);
@@ -333,6 +347,7 @@ impl EngineLoop {
             | Command::Unload(_)
             | Command::LoadPool(_)
             | Command::UnloadPool(_)
+            | Command::RestoreLeases { .. }
             | Command::LoadSecret(_)
             | Command::UnloadSecret(_)
             | Command::TrustAuthorities(_)
@@ -448,9 +463,26 @@ impl EngineLoop {
         self.loaded.manual.remove(name);
     }
 
-    fn load_pool(&mut self, pool: Pool) {
-        self.command(Command::LoadPool(pool.clone()));
-        self.loaded.pools.insert(pool.name.clone(), pool);
+    fn load_pool(&mut self, loaded: LoadedPool) {
+        self.command(Command::LoadPool(Box::new(loaded.pool.clone())));
+        if let Some(command) = self.leases.restore(&loaded.pool.name) {
+            self.command(command);
+        }
+        self.loaded.pools.insert(loaded.pool.name.clone(), loaded);
+    }
+
+    fn unload_pool(&mut self, name: &str) -> Outcome {
+        let Some(status) = self.endpoint.pools().into_iter().find(|status| status.pool.name == name) else {
+            return Err(format!("no pool named `{name}` is loaded"));
+        };
+        let online = status.leases.iter().filter(|lease| lease.is_online).count();
+        if online > 0 {
+            return Err(format!(
+                "`{name}` is in use: {online} of its addresses are leased to clients that are connected"
+            ));
+        }
+        self.forget_pool(name);
+        Ok(())
     }
 
     fn forget_pool(&mut self, name: &str) {

@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use credentials::Credentials;
 use dataplane::{Blocks, Drops, Usage};
-use ike::{Command, Counters, IkeSaStatus, Ticket};
+use ike::{Command, Counters, IkeSaStatus, PoolStatus, Ticket};
 use sa::SaId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::interfaces::DeviceStatus;
 use super::keyring::{Keyring, KeyringChange};
 use super::limits;
-use super::loaded::{Loaded, LoadedConnection, LoadedSecret, Wanted};
+use super::loaded::{Loaded, LoadedConnection, LoadedPool, LoadedSecret, Wanted};
 use super::manual_keying::ManualSas;
 use super::shunts::Shunts;
 
@@ -44,6 +44,12 @@ pub(crate) enum Order {
     LoadSecret(Box<LoadedSecret>, oneshot::Sender<Outcome>),
     /// Forget a secret.
     UnloadSecret(String, oneshot::Sender<Outcome>),
+    /// Describe the pools of virtual addresses and their leases.
+    Pools(oneshot::Sender<Vec<PoolStatus>>),
+    /// Load a pool, in place of one of the same name.
+    LoadPool(Box<LoadedPool>, oneshot::Sender<Outcome>),
+    /// Forget a pool.
+    UnloadPool(String, oneshot::Sender<Outcome>),
     /// Forget all secrets, certificates and keys, wherever they came from.
     ClearSecrets(oneshot::Sender<Outcome>),
     /// Change what clients have brought of certificates and keys.
@@ -204,6 +210,30 @@ impl Engine {
     /// There is none of this name.
     pub(crate) async fn unload_secret(&self, name: String) -> Outcome {
         self.ask(|done| Order::UnloadSecret(name, done)).await?
+    }
+
+    /// Describes the pools of virtual addresses and their leases.
+    ///
+    /// # Errors
+    /// The daemon is shutting down.
+    pub(crate) async fn pools(&self) -> Result<Vec<PoolStatus>, String> {
+        self.ask(Order::Pools).await
+    }
+
+    /// Loads a pool, in place of one of the same name.
+    ///
+    /// # Errors
+    /// The daemon is shutting down.
+    pub(crate) async fn load_pool(&self, pool: LoadedPool) -> Outcome {
+        self.ask(|done| Order::LoadPool(Box::new(pool), done)).await?
+    }
+
+    /// Forgets a pool.
+    ///
+    /// # Errors
+    /// There is none of this name, or clients have addresses of it.
+    pub(crate) async fn unload_pool(&self, name: String) -> Outcome {
+        self.ask(|done| Order::UnloadPool(name, done)).await?
     }
 
     /// Changes what clients have brought of certificates and keys.

@@ -57,6 +57,15 @@ pub(crate) struct LoadedSecret {
     pub(crate) source: Source,
 }
 
+/// A pool of virtual addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LoadedPool {
+    /// The pool.
+    pub(crate) pool: Pool,
+    /// Who loaded it.
+    pub(crate) source: Source,
+}
+
 /// Everything that is loaded, by name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Loaded {
@@ -64,8 +73,8 @@ pub(crate) struct Loaded {
     pub(crate) connections: BTreeMap<String, LoadedConnection>,
     /// The secrets.
     pub(crate) secrets: BTreeMap<String, LoadedSecret>,
-    /// The pools of virtual addresses, which only a file can load.
-    pub(crate) pools: BTreeMap<String, Pool>,
+    /// The pools of virtual addresses.
+    pub(crate) pools: BTreeMap<String, LoadedPool>,
     /// The SAs without IKE, which only a file can load.
     pub(crate) manual: BTreeMap<String, Arc<ManualSa>>,
 }
@@ -78,7 +87,7 @@ pub(crate) struct Wanted {
     /// All its secrets.
     pub(crate) secrets: Vec<LoadedSecret>,
     /// All its pools of virtual addresses.
-    pub(crate) pools: Vec<Pool>,
+    pub(crate) pools: Vec<LoadedPool>,
     /// All its SAs without IKE.
     pub(crate) manual: Vec<ManualSa>,
     /// All certificates and keys beside it.
@@ -97,7 +106,7 @@ pub(crate) struct Difference {
     /// Secrets that are gone from the file.
     pub(crate) unload_secrets: Vec<String>,
     /// Pools that are new or different.
-    pub(crate) load_pools: Vec<Pool>,
+    pub(crate) load_pools: Vec<LoadedPool>,
     /// Pools that are gone from the file.
     pub(crate) unload_pools: Vec<String>,
     /// SAs without IKE that are new or different.
@@ -134,14 +143,15 @@ impl Loaded {
         let from_file = self.secrets.iter().filter(|(_, loaded)| loaded.source == Source::File);
         difference.unload_secrets = missing_from(&named, from_file.map(|(name, _)| name));
 
-        let named: BTreeSet<String> = pools.iter().map(|new| new.name.clone()).collect();
+        let named: BTreeSet<String> = pools.iter().map(|new| new.pool.name.clone()).collect();
         for new in pools {
-            match self.pools.get(&new.name) {
+            match self.pools.get(&new.pool.name) {
                 Some(old) if *old == new => difference.kept += 1,
                 Some(_) | None => difference.load_pools.push(new),
             }
         }
-        difference.unload_pools = missing_from(&named, self.pools.keys());
+        let from_file = self.pools.iter().filter(|(_, loaded)| loaded.source == Source::File);
+        difference.unload_pools = missing_from(&named, from_file.map(|(name, _)| name));
 
         let named: BTreeSet<String> = manual.iter().map(|new| new.name.clone()).collect();
         for new in manual {
@@ -239,7 +249,7 @@ mod tests {
             connections.push(lowered.expect("the test's connections name no certificates"));
         }
         let secrets = read.config.secrets.into_iter().map(|secret| lower::secret(secret, Source::File));
-        let pools = read.config.pools.into_iter().map(lower::pool).collect();
+        let pools = read.config.pools.into_iter().map(|pool| lower::pool(pool, Source::File)).collect();
         Wanted {
             connections,
             secrets: secrets.collect(),
@@ -252,7 +262,7 @@ mod tests {
     async fn loaded(text: &str) -> Loaded {
         let Wanted { connections, secrets, pools, manual, ring: _ } = read(text).await;
         Loaded {
-            pools: pools.into_iter().map(|pool| (pool.name.clone(), pool)).collect(),
+            pools: pools.into_iter().map(|loaded| (loaded.pool.name.clone(), loaded)).collect(),
             connections: connections.into_iter().map(|loaded| (loaded.engine.name.clone(), loaded)).collect(),
             secrets: secrets.into_iter().map(|loaded| (loaded.secret.name.clone(), loaded)).collect(),
             manual: manual.into_iter().map(|loaded| (loaded.name.clone(), Arc::new(loaded))).collect(),

@@ -14,7 +14,7 @@ use sa::{AddressRange, Handling, Lifetime};
 use vici::Span;
 
 use super::interfaces::device_id;
-use super::loaded::{LoadedConnection, LoadedSecret, Source};
+use super::loaded::{LoadedConnection, LoadedPool, LoadedSecret, Source};
 use super::{keyring, resolve};
 
 /// Lowers a connection with the addresses that its names have now; sentences about names that did not resolve go to
@@ -74,9 +74,23 @@ fn loaded(
 }
 
 /// Lowers a pool.
-pub(crate) fn pool(config: config::Pool) -> ike::Pool {
-    let config::Pool { name, addresses, netmask, dns, nbns, split_include, domain, banner, span: _ } = config;
-    ike::Pool { name, addresses, netmask, dns, nbns, split_include, domain, banner }
+pub(crate) fn pool(config: config::Pool, source: Source) -> LoadedPool {
+    let pool = ike::Pool {
+        name: config.name,
+        addresses: config.addresses,
+        netmask: config.netmask,
+        dns: config.dns,
+        nbns: config.nbns,
+        dhcp: config.dhcp,
+        servers: config.servers,
+        subnets: config.subnets,
+        split_include: config.split_include,
+        split_exclude: config.split_exclude,
+        domain: config.domain,
+        banner: config.banner,
+        numbered: config.numbered,
+    };
+    LoadedPool { pool, source }
 }
 
 /// Lowers a secret.
@@ -157,6 +171,10 @@ fn with_addresses(
         },
         virtual_addresses: config.virtual_addresses.clone(),
         pools: config.pools.clone(),
+        split_networks: match config.split_networks {
+            config::SplitNetworks::Ignored => ike::SplitNetworks::Ignored,
+            config::SplitNetworks::Followed => ike::SplitNetworks::Followed,
+        },
         configuration: match config.configuration {
             config::ConfigurationMode::Pull => ike::ConfigurationMode::Pull,
             config::ConfigurationMode::Push => ike::ConfigurationMode::Push,

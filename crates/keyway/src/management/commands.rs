@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use vici::Tree;
 
-use super::{Management, about, blocks, connections, control, credentials, events, sas, secrets};
+use super::{Management, about, blocks, connections, control, credentials, events, pools, sas, secrets};
 
 /// The answer to a command.
 #[derive(Debug)]
@@ -58,11 +58,12 @@ pub(crate) async fn perform(name: &str, arguments: &Tree, management: &Managemen
         "list-certs" => stream("list-cert", credentials::list_certificates(engine, arguments).await),
         // What is kept of certificates was loaded, and nothing is kept of what peers send.
         "flush-certs" => Reply::Response(success()),
-        // There are no pools and tokens yet: none is listed, and loading one is refused rather than forgotten.
+        // There are no tokens yet: loading one is refused rather than forgotten.
         "load-token" => refuse("tokens are not supported yet"),
-        "get-pools" => Reply::Response(Tree::new()),
-        "load-pool" => refuse("address pools are not supported yet"),
-        "unload-pool" => refuse("there is nothing of this name"),
+
+        "load-pool" => respond(pools::load(engine, arguments).await),
+        "unload-pool" => respond(pools::unload(engine, arguments).await),
+        "get-pools" => respond(pools::list(engine, arguments).await),
 
         "list-sas" => stream("list-sa", control::list_sas(engine, arguments).await),
         "list-manual-sas" => stream("list-manual-sa", control::list_manual_sas(engine).await),

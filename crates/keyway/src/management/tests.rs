@@ -9,7 +9,7 @@ use crypto::signature::NewKey;
 use dataplane::{Block, Blocks, DropReason, Drops, LeftDevice, Usage};
 use ike::{
     ChildSaId, ChildSaStatus, ChildState, Command, Counters, Identity, IkeSaId, IkeSaStatus, IkeState,
-    IkeVersion, Nat, Path, Role,
+    IkeVersion, LeaseStatus, Nat, Path, PoolStatus, Role,
 };
 use pki::PrivateKey;
 use pki::issue::{self, Draft, Issuer};
@@ -212,6 +212,19 @@ async fn snapshot() -> Snapshot {
     }
 }
 
+fn pools() -> Vec<PoolStatus> {
+    let text = "pools { crew { addrs = 10.3.0.0/24 } }";
+    let config = config::load_text("test", text, config::Syntax::Swanctl).config;
+    let lease = |last, client: &str, is_online| LeaseStatus {
+        address: [10, 3, 0, last].into(),
+        client: Identity::Fqdn(client.to_owned()),
+        is_online,
+    };
+    let leases = vec![lease(1, "a.example", true), lease(2, "b.example", false)];
+    let pools = config.pools.into_iter().map(|pool| lower::pool(pool, Source::File).pool);
+    pools.map(|pool| PoolStatus { pool, size: 254, leases: leases.clone() }).collect()
+}
+
 /// Plays the engine task: every command but those about `refused` children succeeds.
 fn play(mut orders: mpsc::Receiver<Order>) -> JoinHandle<Heard> {
     tokio::spawn(async move {
@@ -244,9 +257,14 @@ fn play(mut orders: mpsc::Receiver<Order>) -> JoinHandle<Heard> {
                 }
                 Order::LoadConnection(_, done)
                 | Order::LoadSecret(_, done)
+                | Order::LoadPool(_, done)
+                | Order::UnloadPool(_, done)
                 | Order::UnloadSecret(_, done)
                 | Order::UnblockLeft(done)
                 | Order::ClearSecrets(done) => drop(done.send(Ok(()))),
+                Order::Pools(answer) => {
+                    let _ = answer.send(pools());
+                }
                 Order::Configure { done, .. } => {
                     let _ = done.send(Changes::default());
                 }
@@ -362,6 +380,54 @@ async fn list_sas_has_charons_keys_in_charons_order() {
         ];
         assert_eq!(keys, expected);
         assert_eq!((child.text("bytes-in"), child.text("bytes-out")), (Some("1500"), Some("0")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn get_pools_has_charons_keys_in_charons_order() {
+    with_client(None, |client, _| {
+        let keys = |tree: &Tree| tree.entries.iter().map(|entry| entry.name.clone()).collect::<Vec<_>>();
+        let all = ask(client, "get-pools", &Tree::new());
+        let crew = all.section("crew").expect("the pool");
+        assert_eq!(keys(crew), ["base", "size", "online", "offline"]);
+        let text = |key| crew.text(key).unwrap_or("-");
+        assert_eq!(["base", "size", "online", "offline"].map(text), ["10.3.0.0", "254", "1", "1"]);
+        let with_leases = ask(client, "get-pools", &Tree::new().with_value("leases", "yes"));
+        let leases =
+            with_leases.section("crew").and_then(|crew| crew.section("leases")).expect("they are asked for");
+        let second = leases.section("1").expect("there are two");
+        assert_eq!(keys(second), ["address", "identity", "status"]);
+        let text = |key| second.text(key).unwrap_or("-");
+        assert_eq!(["address", "identity", "status"].map(text), ["10.3.0.2", "b.example", "offline"]);
+        let other = ask(client, "get-pools", &Tree::new().with_value("name", "other"));
+        assert_eq!(other, Tree::new());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pools_are_loaded_as_swanctl_sends_them() {
+    with_client(None, |client, _| {
+        let pool = Tree::new()
+            .with_value("addrs", "10.3.0.0/24")
+            .with_list("netmask", ["255.255.255.0"])
+            .with_list("dns", ["10.1.0.53", "fd00::53"])
+            .with_list("28672", ["Welcome"]);
+        let load = |client: &mut Client, pool: Tree| {
+            ask(client, "load-pool", &Tree::new().with_section("crew", pool))
+        };
+        assert_eq!(load(client, pool).text("success"), Some("yes"));
+        for (pool, complaint) in [
+            (Tree::new().with_list("dns", ["10.1.0.53"]), "`crew` has no addresses"),
+            (Tree::new().with_value("addrs", "10.3.0.0/24").with_list("dns", ["x"]), "`x` is no address"),
+            (Tree::new().with_value("addrs", "10.3.0.0/24").with_list("foo", ["x"]), "unknown key `foo`"),
+            (Tree::new().with_value("addrs", "10.3.0.0/24").with_list("40000", ["x"]), "numbers below 32768"),
+        ] {
+            let refused = load(client, pool);
+            let sentence = refused.text("errmsg").expect("it is faulty");
+            assert!(sentence.contains(complaint), "{sentence}");
+        }
     })
     .await;
 }

@@ -213,6 +213,9 @@ impl Pair {
             Output::Keepalive(path) => self.transmit(side, parcel(path, Cargo::Keepalive)),
             Output::TakeAddress(address) => self.node_mut(side).plane.take_address(address),
             Output::DropAddress(address) => self.node_mut(side).plane.drop_address(address),
+            Output::TakeNameServers(told) => self.node_mut(side).plane.take_name_servers(told),
+            Output::DropNameServers(connection) => self.node_mut(side).plane.drop_name_servers(&connection),
+            Output::Lease(_) => {}
             Output::Sa(op) => {
                 self.journal.note(self.now, side, Entry::Ordered(op.clone()));
                 self.node_mut(side).plane.apply(op);

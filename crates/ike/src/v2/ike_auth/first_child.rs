@@ -61,7 +61,7 @@ pub(super) fn accept(
 ) -> Result<(), Error> {
     let Some(offer) = offer else { return Ok(()) };
     let keying = keying(&sa.channel, transcript, Role::Initiator);
-    let installed = offer.accept(response, sa.channel.ends()).and_then(|agreed| {
+    let installed = offer.accept(response, &sa.ends()).and_then(|agreed| {
         let carriage = sa.carriage();
         child::install(cx, &sa.peer, &offer.config, agreed, &keying, carriage, Installation::New)
     });
@@ -90,7 +90,7 @@ pub(super) fn respond(
     if request.optional_security_association()?.is_none() {
         return Ok((None, Vec::new()));
     }
-    let answer = ChildAnswer::choose(cx, &sa.connection, &sa.peer, sa.channel.ends(), request, Groups::Omit)?;
+    let answer = ChildAnswer::choose(cx, &sa.connection, &sa.peer, &sa.ends(), request, Groups::Omit)?;
     let mut payloads = vec![answer.security_association()];
     payloads.extend(answer.selectors_and_terms());
     let keying = keying(&sa.channel, transcript, Role::Responder);

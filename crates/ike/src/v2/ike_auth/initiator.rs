@@ -26,6 +26,7 @@ use crate::negotiation::Groups;
 use crate::v2::Sa;
 use crate::v2::channel::{Channel, Kind, Opening};
 use crate::v2::child::ChildOffer;
+use crate::v2::configuration;
 use crate::v2::contents::Contents;
 use crate::v2::fragmentation::Reassembly;
 use crate::v2::ike_sa::{IkeSa, Task};
@@ -149,9 +150,11 @@ impl Attempt {
         if is_first {
             payloads.extend(self.mixing.notifies());
             payloads.push(rounds::support());
+            payloads.extend(configuration::request(cx, &self.initiation.connection));
             let child = self.initiation.child.as_ref();
-            let ends = self.channel.ends();
-            self.offer = child.map(|request| ChildOffer::new(cx, request, ends, Groups::Omit)).transpose()?;
+            let ends = configuration::ends_before(&self.channel, &self.initiation.connection);
+            self.offer =
+                child.map(|request| ChildOffer::new(cx, request, &ends, Groups::Omit)).transpose()?;
         }
         if let Some(offer) = self.offer.as_ref().filter(|_| is_first) {
             payloads.push(offer.security_association());
@@ -333,12 +336,14 @@ impl Attempt {
         let mut sa = IkeSa::new(cx, self.channel, Arc::clone(&self.initiation.connection), peer);
         sa.windows_after_ike_auth(message_id);
         sa.mobility = mobike::agree(cx, &sa.connection, sa.channel.path, Role::Initiator, contents);
+        let given = configuration::accept(&mut sa, cx, contents);
         cx.tell(Event::IkeUp(Box::new(sa.status())));
         uniqueness::end_others_of_ours(cx, &sa, self.begun_at);
         for (request, tickets) in self.initiation.further {
             sa.queue(cx, Task::CreateChild(request, tickets));
         }
-        let installed = first_child::accept(cx, &mut sa, &self.transcript, self.offer, contents);
+        let installed =
+            given.and_then(|()| first_child::accept(cx, &mut sa, &self.transcript, self.offer, contents));
         match installed {
             Ok(()) => cx.finish(&self.initiation.tickets, &Ok(())),
             Err(fault) => {

@@ -24,6 +24,7 @@ use crate::io::{Path, Query};
 use crate::v2::Sa;
 use crate::v2::channel::{Channel, Kind, Opening};
 use crate::v2::closed::Closed;
+use crate::v2::configuration;
 use crate::v2::contents::Contents;
 use crate::v2::fragmentation::Reassembly;
 use crate::v2::ike_intermediate::{self, Awaited};
@@ -286,8 +287,13 @@ impl Admitted {
         let SoFar { connection, request, peer, .. } = *so_far;
         let mut sa = IkeSa::new(cx, channel, connection, peer);
         sa.mobility = mobike::agree(cx, &sa.connection, sa.channel.path, Role::Responder, &request);
+        let given = configuration::respond(&mut sa, cx, &request);
         cx.tell(Event::IkeUp(Box::new(sa.status())));
-        let child = match first_child::respond(cx, &sa, &transcript, &request) {
+        let child = given.and_then(|given| {
+            payloads.extend(given);
+            first_child::respond(cx, &sa, &transcript, &request)
+        });
+        let child = match child {
             Ok((child, child_payloads)) => {
                 payloads.extend(child_payloads);
                 child
