@@ -106,7 +106,10 @@ impl Tunnel {
     /// Writes what an end's connection says about the user, and his password as that end has it.
     fn user_texts(&self, end: End) -> (String, String) {
         let Some((of, [a, b])) = &self.user else { return (String::new(), String::new()) };
-        let round = if *of == end {
+        let stands_alone = self.proof(*of).own.iter().any(|line| line == "auth = xauth");
+        let round = if stands_alone {
+            String::new()
+        } else if *of == end {
             format!("      local-user {{\n         auth = xauth\n         xauth_id = {USER}\n      }}\n")
         } else {
             "      remote-user {\n         auth = xauth\n      }\n".to_owned()
@@ -197,6 +200,11 @@ impl Proof {
     /// By a certificate, a file of `x509`.
     pub fn certificate(file: &str) -> Proof {
         Proof::of(&["auth = pubkey", &format!("certs = {file}")], &["auth = pubkey"])
+    }
+
+    /// By nothing but the password of its user (hybrid authentication of IKEv1).
+    pub fn user() -> Proof {
+        Proof::of(&["auth = xauth", &format!("xauth_id = {USER}")], &["auth = xauth"])
     }
 
     /// By what these lines say.

@@ -1,11 +1,11 @@
-//! Debian's `vpnc` as a client: aggressive mode with the key of a group, XAuth, Mode Config, and packets in UDP through its
-//! own TUN device.
+//! Debian's `vpnc` as a client: aggressive mode with the key of a group or with a certificate of the server's only (hybrid
+//! authentication), XAuth, Mode Config, and packets in UDP through its own TUN device.
 
 use std::fs;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use interop::{End, Failure, Gateway, Keyway, Lab, Process, Result, Wire, traffic, until};
+use interop::{Certificates, End, Failure, Gateway, Keyway, Lab, Process, Result, Wire, traffic, until};
 
 /// What a loaded machine may need for the whole dialogue.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -53,12 +53,20 @@ ip address add \"$INTERNAL_IP4_ADDRESS/32\" dev \"$TUNDEV\"
 ip route add \"$CISCO_SPLIT_INC_0_ADDR/$CISCO_SPLIT_INC_0_MASKLEN\" dev \"$TUNDEV\" src \"$INTERNAL_IP4_ADDRESS\"
 ";
 
-fn client(password: &str) -> String {
+/// The same server, which has a certificate, and whose clients have nothing but their users' passwords.
+fn hybrid_server() -> String {
+    let server = SERVER.replacen("local { auth = psk", "local { auth = pubkey\n certs = b.crt", 1);
+    let server = server.replacen("remote { auth = psk\n         id = keyid:crew }\n", "", 1);
+    server.replacen("remote-user { auth = xauth }", "remote { auth = xauth\n id = keyid:crew }", 1)
+}
+
+fn client(password: &str, ca: Option<&str>) -> String {
+    let mode = ca.map_or_else(|| "psk".to_owned(), |ca| format!("hybrid\nCA-File {ca}"));
     format!(
         "IPSec gateway 198.51.100.1
 IPSec ID crew
 IPSec secret the whole crew knows this
-IKE Authmode psk
+IKE Authmode {mode}
 IKE DH Group dh14
 Perfect Forward Secrecy nopfs
 Xauth username carol
@@ -69,12 +77,12 @@ NAT Traversal Mode force-natt
 }
 
 /// Starts vpnc on the gateway of site a, and gives where its script writes.
-fn start(lab: &Lab, password: &str) -> Result<(Process, String)> {
+fn start(lab: &Lab, password: &str, ca: Option<&str>) -> Result<(Process, String)> {
     use std::os::unix::fs::PermissionsExt;
     let directory = lab.directory().join("vpnc");
     fs::create_dir_all(&directory)?;
     let at = |name: &str| format!("{}/{name}", directory.display());
-    fs::write(at("client.conf"), client(password))?;
+    fs::write(at("client.conf"), client(password, ca))?;
     fs::write(at("script"), SCRIPT)?;
     fs::set_permissions(at("script"), fs::Permissions::from_mode(0o755))?;
     let mut command = lab.a.gateway.command("vpnc");
@@ -86,7 +94,14 @@ fn start(lab: &Lab, password: &str) -> Result<(Process, String)> {
 fn a_user_comes_in(wire: Wire) -> Result<()> {
     let lab = Lab::new(wire)?;
     let server = Keyway::start_with(&lab, End::B, SERVER, &[])?;
-    let (vpnc, told) = start(&lab, "open sesame")?;
+    comes_in(&lab, &server, None)?;
+    lab.dismantle();
+    Ok(())
+}
+
+/// Has the user come in, and leave again.
+fn comes_in(lab: &Lab, server: &Keyway, ca: Option<&str>) -> Result<()> {
+    let (vpnc, told) = start(lab, "open sesame", ca)?;
     let log = || format!("{}\n{}", vpnc.log(), server.log());
     until(PATIENCE, "vpnc to know its address", || fs::exists(&told).unwrap_or(false))
         .map_err(|failure| Failure::new(format!("{failure}:\n{}", log())))?;
@@ -122,9 +137,7 @@ fn a_user_comes_in(wire: Wire) -> Result<()> {
 
     // It says goodbye when it is asked to end.
     vpnc.stop(PATIENCE)?;
-    until(PATIENCE, "the server to let it go", || server.sas().is_ok_and(|sas| sas.is_empty()))?;
-    lab.dismantle();
-    Ok(())
+    until(PATIENCE, "the server to let it go", || server.sas().is_ok_and(|sas| sas.is_empty()))
 }
 
 #[test]
@@ -138,10 +151,27 @@ fn a_user_of_vpnc_comes_in_through_nat() -> Result<()> {
 }
 
 #[test]
+fn a_user_of_vpnc_comes_in_to_a_server_with_a_certificate() -> Result<()> {
+    let lab = Lab::new(Wire::Plain)?;
+    let certificates = Certificates::new(&lab)?;
+    certificates.make(&["ca", "root", "C=CH, CN=Root CA", "--key", "rsa2048"])?;
+    certificates.make(&["issue", "root", "198.51.100.1", "--key", "rsa2048", "--out", "b"])?;
+    let folder = lab.directory().join("keyway-b");
+    certificates.give_to(&folder.join("x509"), "b.crt")?;
+    certificates.give_to(&folder.join("private"), "b.key")?;
+    let server = Keyway::start_with(&lab, End::B, &hybrid_server(), &[])?;
+    let ca = lab.directory().join("root-ca.crt");
+    certificates.give_to(lab.directory(), "root/ca.crt")?;
+    comes_in(&lab, &server, Some(&ca.display().to_string()))?;
+    lab.dismantle();
+    Ok(())
+}
+
+#[test]
 fn a_user_of_vpnc_with_another_password_does_not() -> Result<()> {
     let lab = Lab::new(Wire::Plain)?;
     let server = Keyway::start_with(&lab, End::B, SERVER, &[])?;
-    let (mut vpnc, _) = start(&lab, "guess")?;
+    let (mut vpnc, _) = start(&lab, "guess", None)?;
     let status = vpnc.wait(PATIENCE)?;
     assert!(!status.success(), "{}", vpnc.log());
     assert!(server.log().contains("user carol gave another password than is configured"), "{}", server.log());

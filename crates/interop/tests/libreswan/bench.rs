@@ -267,7 +267,11 @@ impl Row {
         match self.key {
             None => "authby=secret".to_owned(),
             Some(key) => {
-                let method = if key.starts_with("rsa") { "rsa-sha2" } else { "ecdsa" };
+                let method = match (self.version, key.starts_with("rsa")) {
+                    (1, _) => "rsasig",
+                    (_, true) => "rsa-sha2",
+                    (_, false) => "ecdsa",
+                };
                 format!("authby={method}\nleftcert=own\nleftsendcert=always\nrightca=%same")
             }
         }

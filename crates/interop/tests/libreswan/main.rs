@@ -149,8 +149,23 @@ fn libreswan_and_we_prove_ourselves_by_certificates() -> Result<()> {
         bench.certify(key)?;
         carries(&bench, &Row { key: Some(key), ..IKEV2 }, from).map_err(Failure::at(key))?;
         println!("ok      {key}, {from} initiates");
+        if key == "rsa2048" {
+            with_rsa_in_version_1(&bench)?;
+        }
     }
     bench.dismantle();
+    Ok(())
+}
+
+/// RSA is all that Libreswan knows of signatures in IKEv1.
+fn with_rsa_in_version_1(bench: &Bench) -> Result<()> {
+    for row in [MAIN_MODE, AGGRESSIVE_MODE] {
+        for from in [End::A, End::B] {
+            let name = format!("rsa2048 in version 1 {}, {from} initiates", row.our_lines.join(""));
+            carries(bench, &Row { key: Some("rsa2048"), ..row }, from).map_err(Failure::at(&name))?;
+            println!("ok      {name}");
+        }
+    }
     Ok(())
 }
 
