@@ -381,8 +381,7 @@ fn answer(
     let (public_i, nonce_i) = (contents.key_exchange()?.to_vec(), contents.nonce()?.to_vec());
     let remote = identity_of(identification);
     let (connection, chosen) = offer_by_identity(cx, path, &remote, offer)?;
-    let suite = chosen.suite;
-    let local = connection.own_identity(path);
+    let (suite, local) = (chosen.suite, connection.own_identity(path));
     let secret = secret_of(cx, chosen.method, &local, &remote)?;
     let (public_r, shared) = (suite.key_exchange.key_exchange.respond(&public_i))
         .map_err(|fault| Misbehaviour::PublicValue(fault.to_string()))?;
@@ -404,8 +403,8 @@ fn answer(
         sa_body: sa_body.to_vec(),
     };
     // Whether there is a NAT, message 3 tells.
-    let nothing_yet = NatFinding::NOTHING;
-    let (channel, transcript) = material.secure(cx, &suite, path, nothing_yet, abilities, &connection)?;
+    let (channel, transcript) =
+        material.secure(cx, &suite, path, NatFinding::NOTHING, abilities, &connection)?;
     let identification = identification_of(&local);
     let body = identification.to_body();
     let proving = transcript.prove(Role::Responder, &connection, (&local, &body), contents.authorities());

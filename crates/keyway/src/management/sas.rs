@@ -166,7 +166,7 @@ pub(crate) fn ike_sa(now: Instant, ike: &IkeSaStatus) -> Tree {
     }
     if let Some(method) = ike.method {
         // The same.
-        tree.push_value("phase-1-auth", method.name().map_or_else(|| method.to_string(), str::to_owned));
+        tree.push_value("phase-1-auth", method.name().unwrap_or("unknown").replace(' ', "-"));
     }
     tree
 }
