@@ -75,6 +75,8 @@ pub struct Connection {
     pub dpd_delay: Duration,
     /// When the IKE SA is rekeyed and when it ends.
     pub lifetimes: Lifetimes,
+    /// When both ends prove anew who they are, and when the IKE SA ends if they have not (RFC 4478).
+    pub reauthentication: Lifetimes,
     /// Its children, in the order of the configuration.
     pub children: Vec<Child>,
     /// Where its name stands.

@@ -14,7 +14,7 @@ impl Connection {
             .with_list("local_addrs", self.local_addresses.iter().map(ToString::to_string))
             .with_list("remote_addrs", self.remote_addresses.iter().map(ToString::to_string))
             .with_value("version", version(self.versions))
-            .with_value("reauth_time", "0")
+            .with_value("reauth_time", secs(self.reauthentication.rekey))
             .with_value("rekey_time", secs(self.lifetimes.rekey))
             .with_value("unique", format!("UNIQUE_{}", self.unique.keyword().to_uppercase()));
         if !self.dpd_delay.is_zero() {

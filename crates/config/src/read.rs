@@ -90,6 +90,7 @@ fn connection(reader: &Reader<'_>) -> Option<Connection> {
         keying_tries: reader.one(&KEYINGTRIES),
         dpd_delay: reader.one(&DPD_DELAY),
         lifetimes: ike_lifetimes(reader),
+        reauthentication: reauthentication(reader),
         children: children(reader, weak),
         span: reader.span,
     };
@@ -143,6 +144,14 @@ fn ike_lifetimes(reader: &Reader<'_>) -> Lifetimes {
         leaves_nothing(reader, &RAND_TIME.row, &REKEY_TIME.row);
     }
     Lifetimes { rekey, rand: rand.unwrap_or(over.min(rekey / 10)).min(rekey), life }
+}
+
+fn reauthentication(reader: &Reader<'_>) -> Lifetimes {
+    let after = reader.one(&REAUTH_TIME);
+    let over = reader.maybe(&OVER_TIME).unwrap_or(after / 10);
+    let rand = reader.maybe(&RAND_TIME).unwrap_or(over).min(after / 10);
+    let life = if after.is_zero() { Duration::ZERO } else { after + over };
+    Lifetimes { rekey: after, rand, life }
 }
 
 /// Complains about a random part that may be all of what it is taken off.

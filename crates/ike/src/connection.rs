@@ -72,6 +72,8 @@ pub struct Connection {
     pub liveness_delay: Duration,
     /// When the IKE SA is rekeyed and when it ends.
     pub lifetimes: Lifetimes,
+    /// When both ends prove anew who they are, in version 2, and when the IKE SA ends if they have not (RFC 4478).
+    pub reauthentication: Lifetimes,
     /// Its children.
     pub children: Vec<Arc<ChildConfig>>,
 }

@@ -79,6 +79,8 @@ struct LastId {
 pub(crate) enum Intent {
     /// Bring a connection up, or one of its children.
     Initiate(Initiation),
+    /// End the IKE SA of this name: another has taken its place with a new proof.
+    Retire(IkeSaId),
     /// Take in an IKE SA that a rekeying made.
     Insert(Box<IkeSa>),
     /// Hand what a replaced IKE SA had to its replacement.
@@ -179,8 +181,10 @@ pub(crate) struct Initiation {
     /// Attempts that already failed.
     pub failed_tries: u32,
     pub contact: Contact,
-    /// The ISAKMP SA of version 1, by our SPI, whose place the new one is to take.
+    /// The IKE SA, by our SPI, whose place the new one is to take.
     pub replaces: Option<IkeSpi>,
+    /// The name of that one, if it is of version 2; it keeps it when it is rekeyed meanwhile.
+    pub predecessor: Option<IkeSaId>,
 }
 
 /// Whether the peer is to forget what it knows of us (RFC 7296 §2.4).
@@ -332,7 +336,14 @@ impl Context {
 
     /// Keeps an inbound SA that was replaced for packets that are still on their way.
     pub(crate) fn linger(&mut self, sa: SaId) {
-        self.lingering.push_back((self.now + limits::REPLACED_SA_LINGER, sa));
+        self.linger_for(sa, limits::REPLACED_SA_LINGER);
+    }
+
+    /// The same, for as long as this.
+    pub(crate) fn linger_for(&mut self, sa: SaId, linger: Duration) {
+        let until = self.now + linger;
+        let place = self.lingering.partition_point(|(other, _)| *other <= until);
+        self.lingering.insert(place, (until, sa));
     }
 
     pub(crate) fn next_ike_id(&mut self) -> IkeSaId {

@@ -180,6 +180,7 @@ impl Endpoint {
             }
             Command::Unblock { connection, child, ticket } => self.command_unblock(connection, child, ticket),
             Command::RekeyIke { ike, ticket } => self.command_rekey_ike(ike, ticket),
+            Command::ReauthenticateIke { ike, ticket } => self.command_reauthenticate_ike(ike, ticket),
             Command::RekeyChild { child, ticket } => self.command_rekey_child(child, ticket),
             Command::TerminateIke { ike, ticket } => self.command_terminate_ike(ike, ticket),
             Command::ForgetIke { ike, ticket } => self.command_forget_ike(ike, ticket),
@@ -516,6 +517,12 @@ impl Endpoint {
                 }
                 Intent::DeleteElsewhere { not_here, local, remote, protocol, spis } => {
                     self.delete_elsewhere(not_here, (&local, &remote), protocol, &spis);
+                }
+                Intent::Retire(old) => {
+                    let named = self.established().filter(|sa| sa.id() == old);
+                    for our_spi in named.map(Established::our_spi).collect::<Vec<_>>() {
+                        self.with_established_v2(our_spi, |sa, cx| sa.yield_to_successor(cx));
+                    }
                 }
                 Intent::EndOthers { survivor, local, remote, up_at } => {
                     let others: Vec<_> =

@@ -46,6 +46,8 @@ pub(crate) trait Established {
     fn initiate(&mut self, cx: &mut Context, initiation: Initiation);
     /// Replaces it.
     fn rekey(&mut self, cx: &mut Context, tickets: Vec<Ticket>);
+    /// Replaces it, and has both ends prove anew who they are.
+    fn reauthenticate(&mut self, cx: &mut Context, tickets: Vec<Ticket>);
     /// Replaces a Child SA.
     fn rekey_child(&mut self, cx: &mut Context, child: ChildSaId, tickets: Vec<Ticket>);
     /// Deletes it.

@@ -132,6 +132,13 @@ pub enum Command {
         /// Comes back when the new one is in place.
         ticket: Ticket,
     },
+    /// Replaces an IKE SA by one in which both ends prove anew who they are, with the same children.
+    ReauthenticateIke {
+        /// Which.
+        ike: IkeSaId,
+        /// Comes back when the new one is in place.
+        ticket: Ticket,
+    },
     /// Replaces a Child SA by a new one.
     RekeyChild {
         /// Which.

@@ -116,6 +116,10 @@ pub const FEIGNED_NAT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr:
 /// How long the inbound SA of a replaced Child SA still opens packets that were on their way.
 pub const REPLACED_SA_LINGER: Duration = Duration::from_secs(5);
 
+/// How long the inbound SA of a Child SA whose IKE SA was proven anew still opens packets: longer than we repeat the delete by
+/// which the peer learns of it.
+pub const SUPERSEDED_SA_LINGER: Duration = Duration::from_secs(180);
+
 /// How long a replaced IKE SA waits for whoever replaced it to delete it (RFC 7296 §2.8): longer than a peer repeats the
 /// request that replaced it, or the peer would find nobody to answer and take us for dead.
 pub const REPLACED_IKE_SA_LIFE: Duration = Duration::from_secs(300);
@@ -229,3 +233,6 @@ pub(crate) fn least_datagram_octets(remote: IpAddr) -> usize {
 
 const UDP_HEADER: usize = 8;
 const NON_ESP_MARKER: usize = 4;
+
+/// How long after a new proof of both ends failed another is tried (RFC 4478).
+pub(crate) const REAUTHENTICATION_RETRY: Duration = Duration::from_secs(60);

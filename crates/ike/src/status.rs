@@ -55,6 +55,8 @@ pub struct IkeSaStatus {
     pub rekey_at: Option<Instant>,
     /// When it will end if it is not rekeyed; `None` is never.
     pub expire_at: Option<Instant>,
+    /// When we will have both ends prove anew who they are; `None` is never.
+    pub reauthenticate_at: Option<Instant>,
     /// Exchanges that wait for their turn.
     pub tasks_queued: Vec<&'static str>,
     /// The exchange that we have under way.

@@ -235,6 +235,9 @@ pub(crate) struct Rekey {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub(crate) which: Which,
+    /// Have both ends prove anew who they are, in a whole new IKE SA
+    #[arg(long, requires = "ike")]
+    pub(crate) reauth: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub(crate) daemon: Daemon,

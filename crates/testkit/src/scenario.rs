@@ -249,6 +249,7 @@ impl Gateway {
                 keying_tries: 1,
                 liveness_delay: Duration::ZERO,
                 lifetimes: AGELESS,
+                reauthentication: AGELESS,
                 children: vec![Arc::new(child("net", side, 0))],
             },
             secret: b"the two gateways know this".to_vec(),

@@ -134,6 +134,14 @@ section! {
             "How long an IKE SA lives before its keys are renewed; 0 is never.",
             "Bounds what one stolen key discloses; the exchange costs nothing that anyone would notice every four hours.",
         );
+        REAUTH_TIME: Key<Duration> = Key::new(
+            "reauth_time", TIME, "0",
+            "How long after both ends proved who they are they do it again, with a whole new IKE SA; 0 is never. Who began the \
+             IKE SA makes the new one with all its children before the old one goes (what strongswan.conf calls \
+             make_before_break). Who answered says so to the peer (AUTH_LIFETIME, RFC 4478), and ends the IKE SA over_time \
+             later. In IKEv1 rekeying is always that.",
+            "Rekeying renews keys without it; what it is for are certificates that are revoked and passwords that change.",
+        );
         OVER_TIME: OptionalKey<Duration> = OptionalKey::new(
             "over_time", TIME, Absent::Follows("a tenth of rekey_time"),
             "How long after rekey_time the IKE SA ends if nothing replaced it.",
@@ -173,8 +181,6 @@ section! {
             "the ports are the daemon's, the same for every connection"),
         Row::ignored("dpd_timeout", "time", &["0"],
             "it has no meaning in IKEv2: retransmission decides when a peer is dead"),
-        Row::refused("reauth_time", "time", &["0"],
-            "reauthentication is not supported yet, so credentials would not be checked again"),
         Row::ignored("dscp", "six binary digits", &["000000"],
             "IKE packets keep the default class of service"),
         Row::ignored("send_certreq", "yes or no", &["yes"],

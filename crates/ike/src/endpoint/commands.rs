@@ -118,6 +118,14 @@ impl Endpoint {
         }
     }
 
+    pub(super) fn command_reauthenticate_ike(&mut self, ike: IkeSaId, ticket: Ticket) {
+        let current = self.established().find(|sa| sa.id() == ike && sa.is_current());
+        match current.map(Established::our_spi) {
+            Some(our_spi) => self.with_established(our_spi, |sa, cx| sa.reauthenticate(cx, vec![ticket])),
+            None => self.not_found(ticket, format!("no IKE SA {ike} is up")),
+        }
+    }
+
     pub(super) fn command_rekey_child(&mut self, child: ChildSaId, ticket: Ticket) {
         match self.owner_of_child(child) {
             Some(our_spi) => {

@@ -19,6 +19,10 @@ impl Endpoint {
     pub(super) fn initiate(&mut self, initiation: Initiation) {
         let name = &initiation.connection.name;
         if let Some(replaced) = initiation.replaces {
+            let mut beginnings = self.sas.values_mut().filter_map(Sa::initiation);
+            if let Some(other) = beginnings.find(|other| other.replaces == Some(replaced)) {
+                return other.join(initiation);
+            }
             let path = self.established().find(|sa| sa.our_spi() == replaced).map(Established::path);
             return match path {
                 Some(path) => self.initiate_on(initiation, path),
@@ -162,6 +166,7 @@ impl Initiation {
             failed_tries: 0,
             contact: Contact::Further,
             replaces: None,
+            predecessor: None,
         }
     }
 

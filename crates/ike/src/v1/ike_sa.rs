@@ -391,6 +391,7 @@ impl IkeSa {
             failed_tries: 0,
             contact: Contact::Further,
             replaces: Some(self.channel.our_spi()),
+            predecessor: None,
         }));
     }
 
@@ -579,6 +580,7 @@ impl IkeSa {
             established_at: Some(self.established_at),
             rekey_at: self.schedule.rekey_at,
             expire_at: self.schedule.expire_at,
+            reauthenticate_at: None,
             tasks_queued: Vec::new(),
             tasks_active: active.chain(self.detection.name()).chain(self.configuring.name()).collect(),
             children: self.children.values().map(ChildSa::status).collect(),

@@ -234,6 +234,7 @@ impl Exchanging {
             established_at: None,
             rekey_at: None,
             expire_at: None,
+            reauthenticate_at: None,
             tasks_queued: vec!["IKE_AUTH"],
             tasks_active: vec![NAME],
             children: Vec::new(),

@@ -12,6 +12,7 @@
 mod established;
 mod messages;
 mod probes;
+mod reauthentication;
 mod tasks;
 mod timers;
 
@@ -35,13 +36,14 @@ use crate::child::{self, Carriage, ChildSa, Tenure};
 use crate::context::{ChildRequest, Contact, Context, Initiation, Intent};
 use crate::error::Failure;
 use crate::event::{DownReason, Event};
-use crate::io::ChildSaId;
+use crate::io::{ChildSaId, IkeSaId};
 use crate::lifetime::Schedule;
 use crate::status::{IkeSaStatus, IkeState, IkeVersion};
 use crate::virtual_addresses::Inside;
-use crate::{CloseAction, Connection, SplitNetworks, limits};
+use crate::{CloseAction, Connection, Role, SplitNetworks, limits};
 
 use probes::Knowledge;
+pub(crate) use reauthentication::Lineage;
 use tasks::Queued;
 pub(crate) use tasks::{Active, Request, Task};
 
@@ -70,6 +72,10 @@ pub(crate) struct IkeSa {
     tasks: VecDeque<Queued>,
     established_at: Instant,
     schedule: Schedule,
+    /// What it has in common with those before it that it replaced.
+    pub lineage: Lineage,
+    /// The IKE SA whose place it takes with a new proof.
+    pub predecessor: Option<IkeSaId>,
     last_heard: Instant,
     last_sent: Instant,
     /// Since when the peer has put off what we ask for.
@@ -92,13 +98,15 @@ pub(crate) enum Life {
 }
 
 impl IkeSa {
-    /// Makes the IKE SA of an authenticated peer, its windows at message id 0.
+    /// Makes the IKE SA of an authenticated peer, its windows at message id 0; `lineage` is of the one that it replaces.
     pub(crate) fn new(
         cx: &mut Context,
         channel: Channel,
         connection: Arc<Connection>,
         peer: PeerAuthenticated,
+        lineage: Option<Lineage>,
     ) -> IkeSa {
+        let lineage = lineage.unwrap_or_else(|| Lineage::begin(cx, channel.role, &connection));
         let schedule = connection.lifetimes.schedule(cx.now, &mut *cx.random);
         IkeSa {
             channel,
@@ -118,6 +126,8 @@ impl IkeSa {
             tasks: VecDeque::new(),
             established_at: cx.now,
             schedule,
+            lineage,
+            predecessor: None,
             last_heard: cx.now,
             last_sent: cx.now,
             put_off_since: None,
@@ -215,6 +225,7 @@ impl IkeSa {
                 failed_tries: 0,
                 contact: Contact::Further,
                 replaces: None,
+                predecessor: None,
             })),
         }
     }
@@ -254,7 +265,12 @@ impl IkeSa {
 
     /// Takes a Child SA away, and its policy with it unless another holds that.
     pub(crate) fn drop_child(&mut self, cx: &mut Context, id: ChildSaId, reason: DownReason) {
-        if let Some(child) = child::take_away(cx, &mut self.children, id) {
+        let taken = if reason == DownReason::DeletedByPeer && self.has_successor(cx) {
+            child::take_away_superseded(cx, &mut self.children, id, limits::REPLACED_SA_LINGER)
+        } else {
+            child::take_away(cx, &mut self.children, id)
+        };
+        if let Some(child) = taken {
             cx.leave_guarded(&self.connection, &child.config, &reason);
             cx.tell(Event::ChildDown(Box::new(self.status()), child.status(), reason));
         }
@@ -319,8 +335,8 @@ impl IkeSa {
         let knowledge = std::mem::take(&mut self.knowledge).inherited();
         let children = std::mem::take(&mut self.children).into_values().collect();
         let (ends, mobility) = (self.channel.ends(), self.mobility.clone());
-        let inside = self.inside.clone();
-        Inheritance { children, inside, tasks, knowledge, ends, mobility }
+        let (inside, predecessor) = (self.inside.clone(), self.predecessor.take());
+        Inheritance { children, inside, tasks, knowledge, ends, mobility, predecessor }
     }
 
     /// Takes over what a replaced IKE SA had.
@@ -329,6 +345,7 @@ impl IkeSa {
         self.knowledge = inheritance.knowledge;
         cx.share_addresses(&inheritance.inside, &self.connection.name, self.channel.our_spi());
         self.inside = inheritance.inside;
+        self.predecessor = self.predecessor.or(inheritance.predecessor);
         for child in inheritance.children {
             self.take_in(cx, child);
         }
@@ -352,6 +369,7 @@ pub(crate) struct Inheritance {
     knowledge: Knowledge,
     ends: Ends,
     mobility: Option<Mobility>,
+    predecessor: Option<IkeSaId>,
 }
 
 impl Inheritance {
@@ -405,7 +423,11 @@ impl IkeSa {
             nat: self.channel.nat(),
             established_at: Some(self.established_at),
             rekey_at: self.schedule.rekey_at,
-            expire_at: self.schedule.expire_at,
+            expire_at: self.schedule.expire_at.into_iter().chain(self.lineage.schedule.expire_at).min(),
+            reauthenticate_at: match self.lineage.role {
+                Role::Initiator => self.lineage.schedule.rekey_at,
+                Role::Responder => None,
+            },
             tasks_queued: self.tasks.iter().map(|queued| queued.task.name()).collect(),
             tasks_active: self.active.iter().map(Active::name).collect(),
             children: self.children.values().map(ChildSa::status).collect(),

@@ -33,7 +33,7 @@ use super::ike_auth::{self, HalfOpen, ppk, rounds};
 use super::ike_intermediate;
 use super::keys::{IkeKeys, IkeSpis, Nonces};
 use super::window::OurWindow;
-use crate::authentication::v2::Transcript;
+use crate::authentication::v2::{PeerAbilities, Transcript};
 use crate::context::{Context, Initiation};
 use crate::cookie::CookieRequest;
 use crate::error::{Error, Failure, Misbehaviour, Refusal};
@@ -341,6 +341,7 @@ impl Initiating {
             established_at: None,
             rekey_at: None,
             expire_at: None,
+            reauthenticate_at: None,
             tasks_queued: vec!["IKE_AUTH"],
             tasks_active: vec![NAME],
             children: Vec::new(),
@@ -477,17 +478,8 @@ fn answer(
     if additional_key_exchanges(&contents) == Additional::Possible {
         payloads.push(intermediate_notify());
     }
-    // IKE_AUTH may yet find another of them.
-    let possible = cx.connections_for(path, Version::V2);
-    payloads.extend(mark(&possible));
-    payloads.push(rounds::support());
-    payloads.extend(childless_notify(&connection));
     let mut abilities = abilities(&contents);
-    abilities.uses_ppk &= ppk::is_announced(cx, possible.iter().map(|connection| &**connection));
-    if abilities.uses_ppk {
-        payloads.push(ppk_notify());
-    }
-    payloads.extend(ike_auth::certificate_request(cx, possible.iter().map(|connection| &**connection)));
+    payloads.extend(for_ike_auth(cx, path, &connection, &mut abilities));
     let response = encode(cx, Role::Responder, spis, Kind::Response, path, &payloads)?;
     let parts = ChannelParts {
         id: cx.next_ike_id(),
@@ -505,6 +497,25 @@ fn answer(
     let messages = (datagram.bytes.to_vec(), response);
     let transcript = Transcript::new(&keys, messages, (nonce_i, nonce_r), abilities);
     Ok(Some(HalfOpen::new(cx, channel, transcript)))
+}
+
+/// Says what matters in IKE_AUTH, which may yet find another connection than this one; learns whether both ends use PPKs.
+fn for_ike_auth(
+    cx: &Context,
+    path: Path,
+    connection: &Connection,
+    abilities: &mut PeerAbilities,
+) -> Vec<Payload> {
+    let possible = cx.connections_for(path, Version::V2);
+    let connections = || possible.iter().map(|connection| &**connection);
+    let mut payloads: Vec<Payload> = mark(&possible).into_iter().chain([rounds::support()]).collect();
+    payloads.extend(childless_notify(connection));
+    abilities.uses_ppk &= ppk::is_announced(cx, connections());
+    if abilities.uses_ppk {
+        payloads.push(ppk_notify());
+    }
+    payloads.extend(ike_auth::certificate_request(cx, connections()));
+    payloads
 }
 
 fn brings_cookie(cx: &Context, path: Path, initiator_spi: IkeSpi, nonce: &[u8], contents: &Contents) -> bool {

@@ -131,6 +131,7 @@ pub(crate) fn respond(
         respond_delete_ike(sa, cx);
         return Ok(Vec::new());
     }
+    sa.note_authentication_lifetime(cx, request);
     let mut answers = mobike::respond(sa, cx, path, request);
     answers.extend(configuration::answer_informational(request)?);
     for delete in request.deletes() {

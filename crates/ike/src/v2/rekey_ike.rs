@@ -339,7 +339,8 @@ fn replacement(
     let mut channel = Channel::new(cx, parts)?;
     // RFC 8784 §3: it came in with SK_d, and is not mixed in again.
     channel.ppk = old.ppk.clone();
-    let mut new = IkeSa::new(cx, channel, Arc::clone(&sa.connection), sa.peer.clone());
+    let peer = sa.peer.clone();
+    let mut new = IkeSa::new(cx, channel, Arc::clone(&sa.connection), peer, Some(sa.lineage));
     // Until it inherits, it may already hear where the peer has gone.
     new.mobility = sa.mobility.clone();
     Ok(new)

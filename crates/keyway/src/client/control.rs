@@ -62,6 +62,9 @@ pub(crate) fn down(arguments: &Down) -> Result<(), Failure> {
 pub(crate) fn rekey(arguments: &Rekey) -> Result<(), Failure> {
     let mut client = connect(&arguments.daemon)?;
     let mut request = select(&arguments.which);
+    if arguments.reauth {
+        request.push_value("reauth", "yes");
+    }
     // charon answers at once; whoever gives this command wants to know how it ends.
     request.push_value("timeout", "0");
     let response = Client::success(client.request("rekey", &request)?)?;

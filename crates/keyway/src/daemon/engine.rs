@@ -355,6 +355,7 @@ impl EngineLoop {
             | Command::OwnKeys(_)
             | Command::Initiate { .. }
             | Command::RekeyIke { .. }
+            | Command::ReauthenticateIke { .. }
             | Command::RekeyChild { .. }
             | Command::TerminateIke { .. }
             | Command::ForgetIke { .. }

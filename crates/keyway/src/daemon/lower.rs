@@ -163,12 +163,7 @@ fn with_addresses(
             .collect(),
         further_peer: config.further_peer.iter().map(peer_round).collect(),
         ppk: config.ppk.as_ref().map(ppk),
-        childless: match config.childless {
-            config::Childless::Allow => ike::Childless::Allow,
-            config::Childless::Prefer => ike::Childless::Prefer,
-            config::Childless::Force => ike::Childless::Force,
-            config::Childless::Never => ike::Childless::Never,
-        },
+        childless: childless(config.childless),
         virtual_addresses: config.virtual_addresses.clone(),
         pools: config.pools.clone(),
         split_networks: match config.split_networks {
@@ -203,15 +198,11 @@ fn with_addresses(
             config::PathProbing::No => ike::PathProbing::No,
             config::PathProbing::Yes => ike::PathProbing::Yes,
         },
-        unique: match config.unique {
-            config::Unique::Never => ike::Unique::Never,
-            config::Unique::No => ike::Unique::No,
-            config::Unique::Keep => ike::Unique::Keep,
-            config::Unique::Replace => ike::Unique::Replace,
-        },
+        unique: unique(config.unique),
         keying_tries: config.keying_tries,
         liveness_delay: config.dpd_delay,
         lifetimes: lifetimes(config.lifetimes),
+        reauthentication: lifetimes(config.reauthentication),
         children: config.children.iter().filter_map(|config| child(config, random)).map(Arc::new).collect(),
     }
 }
@@ -226,6 +217,24 @@ fn authentication(config: &config::Authentication) -> ike::Authentication {
         config::Authentication::PreSharedKey => ike::Authentication::PreSharedKey,
         config::Authentication::Signature(terms) => ike::Authentication::Signature(terms.clone()),
         config::Authentication::User => ike::Authentication::User,
+    }
+}
+
+fn unique(config: config::Unique) -> ike::Unique {
+    match config {
+        config::Unique::Never => ike::Unique::Never,
+        config::Unique::No => ike::Unique::No,
+        config::Unique::Keep => ike::Unique::Keep,
+        config::Unique::Replace => ike::Unique::Replace,
+    }
+}
+
+fn childless(config: config::Childless) -> ike::Childless {
+    match config {
+        config::Childless::Allow => ike::Childless::Allow,
+        config::Childless::Prefer => ike::Childless::Prefer,
+        config::Childless::Force => ike::Childless::Force,
+        config::Childless::Never => ike::Childless::Never,
     }
 }
 

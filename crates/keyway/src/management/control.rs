@@ -76,9 +76,7 @@ pub(crate) async fn terminate(engine: &Engine, arguments: &Tree) -> Result<Tree,
 
 /// Answers `rekey`: at once, as charon does, or with the key `timeout` when all replacements are in place.
 pub(crate) async fn rekey(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
-    if arguments.text("reauth") == Some("yes") {
-        return Err("reauthentication is not supported yet; rekey without it".to_owned());
-    }
+    let is_proven_anew = arguments.text("reauth") == Some("yes");
     let patience = match arguments.value("timeout") {
         Some(_) => patience(arguments)?,
         None => Patience::None,
@@ -87,6 +85,7 @@ pub(crate) async fn rekey(engine: &Engine, arguments: &Tree) -> Result<Tree, Str
     let mut outcomes = Vec::new();
     for target in &matches {
         let command = |ticket| match *target {
+            Target::Ike(ike) if is_proven_anew => Command::ReauthenticateIke { ike, ticket },
             Target::Ike(ike) => Command::RekeyIke { ike, ticket },
             Target::Child(child) => Command::RekeyChild { child, ticket },
         };

@@ -149,6 +149,9 @@ pub(crate) fn ike_sa(now: Instant, ike: &IkeSaStatus) -> Tree {
     if let Some(at) = ike.rekey_at {
         tree.push_value("rekey-time", seconds(at.saturating_duration_since(now)));
     }
+    if let Some(at) = ike.reauthenticate_at {
+        tree.push_value("reauth-time", seconds(at.saturating_duration_since(now)));
+    }
     if let Some(at) = ike.expire_at {
         tree.push_value("life-time", seconds(at.saturating_duration_since(now)));
     }

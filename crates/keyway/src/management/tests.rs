@@ -133,6 +133,7 @@ fn ike_sa(now: Instant) -> IkeSaStatus {
         established_at: Some(now - Duration::from_secs(60)),
         rekey_at: Some(now + Duration::from_secs(100)),
         expire_at: None,
+        reauthenticate_at: None,
         tasks_queued: Vec::new(),
         tasks_active: Vec::new(),
         children: vec![ChildSaStatus {

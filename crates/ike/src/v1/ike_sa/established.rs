@@ -63,6 +63,11 @@ impl Established for IkeSa {
         self.replace(cx, tickets);
     }
 
+    fn reauthenticate(&mut self, cx: &mut Context, tickets: Vec<Ticket>) {
+        // Version 1 knows no other way to replace an ISAKMP SA.
+        self.replace(cx, tickets);
+    }
+
     fn rekey_child(&mut self, cx: &mut Context, child: ChildSaId, tickets: Vec<Ticket>) {
         quick_mode::initiate(self, cx, Purpose::Replace(child), tickets);
     }

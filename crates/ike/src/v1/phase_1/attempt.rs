@@ -75,6 +75,7 @@ pub(crate) fn connecting(
         established_at: None,
         rekey_at: None,
         expire_at: None,
+        reauthenticate_at: None,
         tasks_queued: vec!["QUICK_MODE"],
         tasks_active: vec![match mode {
             Phase1Mode::Main => "MAIN_MODE",

@@ -20,7 +20,7 @@ use crate::authentication::PeerAuthenticated;
 use crate::authentication::v2::{self as authentication, Belief, Claim, Proof, Proving, Transcript};
 use crate::context::{Contact, Context, Initiation};
 use crate::error::{Error, Failure};
-use crate::event::Event;
+use crate::event::{DownReason, Event};
 use crate::io::{Path, Query};
 use crate::negotiation::Groups;
 use crate::v2::Sa;
@@ -333,12 +333,17 @@ impl Attempt {
     /// The IKE SA is there; with it the Child SA, if the peer agreed to that too.
     fn establish(self, cx: &mut Context, peer: PeerAuthenticated, contents: &Contents) -> Sa {
         let message_id = self.message_id();
-        let mut sa = IkeSa::new(cx, self.channel, Arc::clone(&self.initiation.connection), peer);
+        let mut sa = IkeSa::new(cx, self.channel, Arc::clone(&self.initiation.connection), peer, None);
         sa.windows_after_ike_auth(message_id);
         sa.mobility = mobike::agree(cx, &sa.connection, sa.channel.path, Role::Initiator, contents);
         let given = configuration::accept(&mut sa, cx, contents);
+        sa.note_authentication_lifetime(cx, contents);
         cx.tell(Event::IkeUp(Box::new(sa.status())));
-        uniqueness::end_others_of_ours(cx, &sa, self.begun_at);
+        match self.initiation.predecessor {
+            // It goes when all its children have others in their place.
+            Some(old) => sa.predecessor = Some(old),
+            None => uniqueness::end_others_of_ours(cx, &sa, self.begun_at),
+        }
         for (request, tickets) in self.initiation.further {
             sa.queue(cx, Task::CreateChild(request, tickets));
         }
@@ -347,6 +352,10 @@ impl Attempt {
         match installed {
             Ok(()) => cx.finish(&self.initiation.tickets, &Ok(())),
             Err(fault) => {
+                if sa.predecessor.take().is_some() {
+                    // Without its child it takes nobody's place.
+                    sa.queue_first(cx, Task::DeleteIke(DownReason::Failed(fault.clone().into()), Vec::new()));
+                }
                 let name = &sa.connection.name.clone();
                 cx.fail(&self.initiation.tickets, Some(name), Some(sa.channel.path), fault.into());
             }

@@ -285,7 +285,7 @@ impl Admitted {
         let message_id = half_open.message_id();
         let HalfOpen { channel, transcript, .. } = *half_open;
         let SoFar { connection, request, peer, .. } = *so_far;
-        let mut sa = IkeSa::new(cx, channel, connection, peer);
+        let mut sa = IkeSa::new(cx, channel, connection, peer, None);
         sa.mobility = mobike::agree(cx, &sa.connection, sa.channel.path, Role::Responder, &request);
         let given = configuration::respond(&mut sa, cx, &request);
         cx.tell(Event::IkeUp(Box::new(sa.status())));
@@ -307,6 +307,7 @@ impl Admitted {
         if sa.mobility.is_some() {
             payloads.extend(mobike::offer(cx, &sa.connection, sa.channel.path));
         }
+        payloads.extend(sa.authentication_lifetime());
         match sa.channel.seal(cx, ExchangeType::IKE_AUTH, Kind::Response, message_id, &payloads) {
             Ok(datagrams) => {
                 cx.transmit(sa.channel.path, &datagrams);

@@ -85,6 +85,7 @@ impl Attempt {
             established_at: None,
             rekey_at: None,
             expire_at: None,
+            reauthenticate_at: None,
             tasks_queued: Vec::new(),
             tasks_active: vec![NAME],
             children: Vec::new(),

@@ -74,6 +74,10 @@ impl Established for IkeSa {
         self.pump(cx);
     }
 
+    fn reauthenticate(&mut self, cx: &mut Context, tickets: Vec<Ticket>) {
+        IkeSa::reauthenticate(self, cx, tickets);
+    }
+
     fn rekey_child(&mut self, cx: &mut Context, child: ChildSaId, tickets: Vec<Ticket>) {
         self.queue(cx, Task::RekeyChild(child, tickets));
         self.pump(cx);

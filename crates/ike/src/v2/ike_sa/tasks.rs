@@ -184,6 +184,7 @@ impl IkeSa {
 
     /// Begins tasks while the window is free; a probe goes when none is left, and gives way to them.
     pub(crate) fn pump(&mut self, cx: &mut Context) {
+        self.retire_predecessor(cx);
         if self.tasks.iter().any(|queued| queued.not_before <= cx.now) {
             self.let_probe_give_way(cx);
         }

@@ -65,6 +65,7 @@ impl IkeSa {
         if self.schedule.expire_at.take_if(|at| *at <= cx.now).is_some() {
             self.queue_first(cx, Task::DeleteIke(DownReason::Expired, Vec::new()));
         }
+        self.keep_proven(cx);
         for id in self.children.keys().copied().collect::<Vec<_>>() {
             self.keep_child(cx, id);
         }
@@ -125,7 +126,8 @@ impl IkeSa {
     }
 
     fn current_timeouts(&self, cx: &Context) -> Vec<(Instant, TimeoutReason)> {
-        let schedules = self.children.values().map(|child| child.schedule).chain([self.schedule]);
+        let schedules =
+            self.children.values().map(|child| child.schedule).chain([self.schedule, self.lineage.schedule]);
         let mut timeouts: Vec<_> = schedules
             .flat_map(|schedule| {
                 let rekey = schedule.rekey_at.map(|at| (at, TimeoutReason::Rekey));
