@@ -6,7 +6,7 @@ use crate::process::Answer;
 use crate::{End, IkeSa, Keyway, Lab, Result, StrongSwan, Swanctl, Tunnel};
 
 /// An IPsec daemon on one of the gateways of a [`Lab`].
-pub trait Gateway {
+pub trait Gateway: Send + Sync {
     /// Who made it.
     fn implementation(&self) -> Implementation;
 

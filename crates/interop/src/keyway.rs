@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::process::{Answer, Process, beside};
-use crate::{End, Failure, Gateway, Implementation, Lab, Result, Swanctl, until};
+use crate::{End, Failure, Gateway, Implementation, Lab, Namespace, Result, Swanctl, until};
 
 /// What a loaded machine may need until the daemon takes commands.
 const START: Duration = Duration::from_secs(10);
@@ -41,19 +41,39 @@ impl Keyway {
         Keyway::start_with(lab, end, "", IMPATIENT)
     }
 
+    /// Starts a daemon on the host of a site instead of its gateway, with nothing configured.
+    ///
+    /// # Errors
+    ///
+    /// When there is no program to start or it does not come up.
+    pub fn start_on_host(lab: &Lab, end: End) -> Result<Keyway> {
+        Keyway::start_in(lab, end, &lab.site(end).host, &format!("keyway-host-{end}"), "", IMPATIENT)
+    }
+
     /// Starts a daemon with a configuration and further arguments of `keyway run`.
     ///
     /// # Errors
     ///
     /// When there is no program to start or it does not come up.
     pub fn start_with(lab: &Lab, end: End, configuration: &str, arguments: &[&str]) -> Result<Keyway> {
-        let directory = lab.directory().join(format!("keyway-{end}"));
+        Keyway::start_in(lab, end, &lab.site(end).gateway, &format!("keyway-{end}"), configuration, arguments)
+    }
+
+    fn start_in(
+        lab: &Lab,
+        end: End,
+        namespace: &Namespace,
+        name: &str,
+        configuration: &str,
+        arguments: &[&str],
+    ) -> Result<Keyway> {
+        let directory = lab.directory().join(name);
         fs::create_dir_all(directory.join("run"))?;
         fs::write(directory.join("swanctl.conf"), configuration)?;
         let swanctl = Swanctl::new(&directory, &directory.join("vici"))?;
         let mut daemon = Keyway {
             end,
-            namespace: lab.site(end).gateway.name().to_owned(),
+            namespace: namespace.name().to_owned(),
             directory,
             program: program()?,
             process: None,

@@ -1,6 +1,6 @@
 //! The databases as their owner changes them: SPD and SAD (RFC 4301 §4.4), one order at a time.
 //!
-//! Every structure is persistent: to take a snapshot is to count six references, and the first change after it copies
+//! Every structure is persistent: to take a snapshot is to count seven references, and the first change after it copies
 //! what it touches, not what there is. Changing an SA copies 64 slots of some octets each and a list of 8 octets for every
 //! 64 SAs; changing a policy copies a page of the selector index besides. Keys are expanded once and never copied.
 
@@ -12,13 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crypto::Random;
 use sa::{DeviceId, Direction, Outer, PolicyId, PolicySpec, Protocol, SaId, SaOp, SaSpec, SelectorPair, Spi};
 
+use crate::clients::{Clients, Hosts, Member};
 use crate::few::Few;
 use crate::hash_pages::Seed;
 use crate::rejection::{check_outer, check_sa, check_selectors};
 use crate::selector_index::{Candidate, SelectorIndex};
 use crate::slots::Slots;
 use crate::spi::slot_of;
-use crate::tables::Policy;
+use crate::tables::{Policy, Sharing};
 use crate::{
     DropCounters, InboundSa, OutboundSa, Paths, Rejection, SpiAllocator, SpisExhausted, Tables, limits,
 };
@@ -35,6 +36,7 @@ pub struct Databases {
     outbound: BTreeMap<OutboundKey, Outbound>,
     policies: BTreeMap<PolicyId, u32>,
     free_policies: Vec<u32>,
+    clients: Clients,
     paths: Arc<Mutex<Paths>>,
 }
 
@@ -74,6 +76,7 @@ impl Databases {
             device_indexes: Arc::default(),
             inbound: Slots::default(),
             displaced: Arc::default(),
+            shared: Arc::default(),
             drops: Arc::default(),
         };
         Databases {
@@ -85,6 +88,7 @@ impl Databases {
             outbound: BTreeMap::new(),
             policies: BTreeMap::new(),
             free_policies: Vec::new(),
+            clients: Clients::default(),
             paths: Arc::default(),
         }
     }
@@ -207,12 +211,38 @@ impl Databases {
         }
         self.tables.policies.put(slot as usize, policy);
         self.policies.insert(id, slot);
+        self.share(self.clients.hosts_of_policy(id));
         Ok(())
     }
 
     fn remove_policy(&mut self, id: PolicyId) -> Result<(), Rejection> {
         self.leave_outbound(id);
-        self.unlist_policy(id)
+        self.unlist_policy(id)?;
+        let hosts = self.clients.leave(id);
+        self.share(hosts);
+        Ok(())
+    }
+
+    /// Lists the clients between two hosts as packets to them find them.
+    fn share(&mut self, hosts: Option<Hosts>) {
+        let Some(hosts) = hosts else { return };
+        let slots = |member: &Member| -> Vec<u32> {
+            member.policies.iter().filter_map(|id| self.policies.get(id).copied()).collect()
+        };
+        let sharing = self.clients.sharing(hosts).map(|group| Sharing {
+            ports: Arc::clone(&group.ports),
+            first: group.first.and_then(|first| group.clients.get(&first)).map(slots).unwrap_or_default(),
+            clients: group.clients.iter().map(|(client, member)| (*client, slots(member))).collect(),
+        });
+        match sharing {
+            Some(sharing) => {
+                Arc::make_mut(&mut self.tables.shared).insert(hosts, sharing);
+            }
+            None if self.tables.shared.contains_key(&hosts) => {
+                Arc::make_mut(&mut self.tables.shared).remove(&hosts);
+            }
+            None => {}
+        }
     }
 
     /// Takes a policy out of the tables and frees its slot.
@@ -246,10 +276,16 @@ impl Databases {
         if self.tables.inbound_of(spec.spi).is_some() {
             return Err(Rejection::DuplicateSa(spec.id()));
         }
-        let sa = InboundSa::new(spec, self.seed)?;
+        let seat = self.clients.seat(spec, self.seed);
+        let sa = InboundSa::new(spec, seat, self.seed).inspect_err(|_| {
+            if !self.policies.contains_key(&spec.policy) {
+                self.clients.leave(spec.policy);
+            }
+        })?;
         // An SPI of our own has its slot already; anyone else's takes it if it is free.
         let _ = self.spis.claim(spec.spi);
         self.put_inbound(sa);
+        self.share(self.clients.hosts_of_policy(spec.policy));
         Ok(())
     }
 
@@ -264,9 +300,11 @@ impl Databases {
         let wrapper = spec.handling.wrapped_by.map(|id| self.wrapper(id)).transpose()?;
         let remote = spec.outer.remote.ip();
         let path = lock(&self.paths).join(remote, spec.protocol, spec.spi);
-        let sa = OutboundSa::new(spec, path, wrapper, self.seed, &mut *self.random, used);
+        let seat = self.clients.seat(spec, self.seed);
+        let sa = OutboundSa::new(spec, path, wrapper, seat, self.seed, &mut *self.random, used);
         let sa = sa.inspect_err(|_| lock(&self.paths).leave(remote, spec.protocol, spec.spi))?;
         self.outbound.insert(key, Outbound::Idle(Box::new(sa)));
+        self.share(self.clients.hosts_of_policy(spec.policy));
         Ok(())
     }
 
@@ -291,7 +329,12 @@ impl Databases {
             self.spis.release(id.spi);
             return Ok(());
         }
-        let spi = self.find_inbound(id)?.spi();
+        let (spi, policy) = self.find_inbound(id).map(|sa| (sa.spi(), sa.policy()))?;
+        if !self.policies.contains_key(&policy) {
+            // Nothing came of what it was for.
+            let hosts = self.clients.leave(policy);
+            self.share(hosts);
+        }
         if self.spis.holds(spi) {
             self.tables.inbound.clear(slot_of(spi) as usize);
             self.spis.release(spi);
@@ -329,7 +372,9 @@ impl Databases {
     fn move_inbound(&mut self, id: SaId, outer: Outer) -> Result<(), Rejection> {
         let sa = self.find_inbound(id)?;
         check_outer(id.protocol, sa.wrapped_by(), outer)?;
-        self.put_inbound(sa.moved(outer));
+        let (policy, moved) = (sa.policy(), sa.moved(outer));
+        self.clients.move_to(policy, outer.remote);
+        self.put_inbound(moved);
         Ok(())
     }
 

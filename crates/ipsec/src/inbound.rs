@@ -12,8 +12,9 @@
 //!   9  restore                       the mode makes a packet of it (mode.rs)
 //!  10  inner packet                  whole; what is behind its end hid its length (RFC 4303 §2.7)
 //!  11  selectors                     is this the traffic that was negotiated, or an error about it? (RFC 4301 §5.2, §6.2)
-//!  12  congestion, class of service  from the outer header
-//!  13  count                         which limit did this packet reach?
+//!  12  clients of one NAT        their ports are told apart (shared_ports.rs)
+//!  13  congestion, class of service  from the outer header
+//!  14  count                         which limit did this packet reach?
 //! ```
 
 use std::fmt;
@@ -31,6 +32,7 @@ use crate::outbound::identification;
 use crate::place::Place;
 use crate::replay::{Arrival, ReplayWindow};
 use crate::selectors::Selectors;
+use crate::shared_ports::Seat;
 use crate::{DropCounters, DropReason, Envelope, Expiry, PacketBuf, Rejection, ipcomp};
 
 /// An SA that opens; clones share its keys, its counters and its anti-replay window.
@@ -104,7 +106,7 @@ pub enum Content {
 
 impl InboundSa {
     /// Lowers a specification to what packets need.
-    pub(crate) fn new(spec: &SaSpec, seed: Seed) -> Result<InboundSa, Rejection> {
+    pub(crate) fn new(spec: &SaSpec, seat: Option<Seat>, seed: Seed) -> Result<InboundSa, Rejection> {
         let guard = match spec.protocol {
             Protocol::Esp => Guard::Esp(EspOpener::new(spec).map_err(Rejection::Keys)?),
             Protocol::Ah => Guard::Ah(Box::new(Ah::new(spec).map_err(Rejection::Keys)?)),
@@ -113,7 +115,7 @@ impl InboundSa {
             id: spec.id(),
             policy: spec.policy,
             selectors: Selectors::new(&spec.selectors, spec.direction, seed),
-            mode: Mode::new(spec).ok_or(Rejection::InnerAddresses)?,
+            mode: Mode::new(spec, seat).ok_or(Rejection::InnerAddresses)?,
             guard,
             segment_size: spec.handling.segment_size,
             unusual: Unusual::of(spec).map(Box::new),
@@ -258,6 +260,7 @@ impl InboundSa {
         mode.restore(packet, protocol, envelope, identification(number))?;
         let (inner_len, content) = selectors.admit(packet.as_slice())?;
         packet.truncate(inner_len);
+        mode.tell_apart(packet);
         mode.copy_inward(packet, envelope.traffic_class())?;
         Ok(Opened { content, expiry: counters.meter.count(inner_len, self.limits()), newest })
     }

@@ -23,6 +23,7 @@
 mod ah;
 mod authenticated;
 mod beet;
+mod clients;
 mod copying;
 mod databases;
 mod drops;
@@ -52,6 +53,7 @@ mod replay;
 mod selector_index;
 mod selectors;
 mod sequence;
+mod shared_ports;
 mod slots;
 mod spi;
 mod tables;

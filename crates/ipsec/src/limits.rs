@@ -1,5 +1,6 @@
 //! Every bound of the crate, in one place.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Octets that a [`PacketBuf`](crate::PacketBuf) keeps free in front of a packet.
@@ -115,3 +116,10 @@ pub const COMPRESSION_LONGEST_PAUSE: u32 = 4096;
 
 /// Octets that a compressed payload may become: what an IP packet can hold. Whatever a peer sends, no more is inflated.
 pub const DECOMPRESSED_OCTETS: usize = 65_535;
+
+/// Ports of ours that stand for those of clients which share an address: just below the lowest that any system gives out by
+/// itself (Linux, 32768), so that the first client, which keeps its own, has none of them.
+pub const SHARED_PORTS: RangeInclusive<u16> = 28_672..=32_767;
+
+/// Places at which a flow of such a client may stand.
+pub const PORT_TRIES: usize = 16;

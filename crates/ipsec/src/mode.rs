@@ -16,6 +16,7 @@ use wire::ip::protocol;
 use crate::copying::{Copying, Inner, OuterHeader};
 use crate::header::{Addresses, Fields, Header};
 use crate::place::Place;
+use crate::shared_ports::Seat;
 use crate::{DropReason, Envelope, PacketBuf, beet, limits, nat_checksum};
 
 /// How one SA wraps packets.
@@ -34,6 +35,8 @@ pub(crate) struct BehindNat {
     hosts: Option<Addresses>,
     /// Those that the peer's checksums cover, if it has told.
     original: Option<OriginalAddresses>,
+    /// Who of those behind the NAT the peer is, where the hosts are one pair.
+    seat: Option<Seat>,
 }
 
 /// What is to stand in front of the protected part.
@@ -46,8 +49,9 @@ pub(crate) enum Front {
 }
 
 impl Mode {
-    /// Takes a specification's mode; `None` if the selectors of a BEET SA leave its inner addresses open.
-    pub(crate) fn new(spec: &SaSpec) -> Option<Mode> {
+    /// Takes a specification's mode, and in transport mode through a NAT the peer's seat there; `None` if the selectors of
+    /// a BEET SA leave its inner addresses open.
+    pub(crate) fn new(spec: &SaSpec, seat: Option<Seat>) -> Option<Mode> {
         let copying = Copying::new(&spec.handling);
         Some(match spec.mode {
             sa::Mode::Tunnel => Mode::Tunnel(copying),
@@ -56,6 +60,7 @@ impl Mode {
                 Encapsulation::Udp => Some(Box::new(BehindNat {
                     hosts: inner_addresses(spec),
                     original: spec.handling.original,
+                    seat,
                 })),
             }),
             sa::Mode::Beet => Mode::Beet(copying, Box::new(inner_addresses(spec)?)),
@@ -73,6 +78,9 @@ impl Mode {
                 Ok((inner.protocol, Front::New(copying.outward(&inner))))
             }
             Mode::Transport(nat) => {
+                if let Some(seat) = nat.as_ref().and_then(|nat| nat.seat.as_ref()) {
+                    seat.outward(packet.as_mut_slice());
+                }
                 let header = Header::take_off(packet)?;
                 let hosts = nat.as_ref().and_then(|nat| nat.hosts);
                 let front = if header.is_plain() && hosts == Some(header.addresses()) {
@@ -146,6 +154,15 @@ impl Mode {
                 });
                 header.put_on(packet)
             }
+        }
+    }
+
+    /// Tells a packet that was opened, and is of the SA's traffic, apart from those of others behind the same NAT.
+    pub(crate) fn tell_apart(&self, packet: &mut PacketBuf) {
+        if let Mode::Transport(Some(nat)) = self
+            && let Some(seat) = &nat.seat
+        {
+            seat.inward(packet.as_mut_slice());
         }
     }
 

@@ -55,6 +55,39 @@ pub(crate) fn renew(packet: &mut [u8]) -> Result<(), DropReason> {
     Ok(())
 }
 
+/// Which end of a packet a port is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PortOf {
+    Source,
+    Destination,
+}
+
+/// Puts another port in the place of one of a packet's, if it has ports and `other` gives one; a checksum that was right
+/// stays right. (SCTP's would have to be made anew over all of it, so that is left alone.)
+pub(crate) fn rewrite_port(packet: &mut [u8], end: PortOf, other: impl FnOnce(u16) -> Option<u16>) {
+    let Ok(Ok(upper)) = Packet::new(&*packet).map(|view| view.upper_layer()) else { return };
+    let has_ports =
+        matches!(upper.protocol, protocol::TCP | protocol::UDP | protocol::UDP_LITE | protocol::DCCP);
+    let at = upper.offset
+        + match end {
+            PortOf::Source => 0,
+            PortOf::Destination => 2,
+        };
+    let Some(port) = packet.get(at..at + 2).filter(|_| has_ports && upper.fragment != Fragment::Later) else {
+        return;
+    };
+    let before = u16::from_be_bytes([port[0], port[1]]);
+    let Some(after) = other(before).filter(|after| *after != before) else { return };
+    packet[at..at + 2].copy_from_slice(&after.to_be_bytes());
+    if let Some(field) = field(&upper).and_then(|field| packet.get_mut(field)) {
+        match (u16::from_be_bytes([field[0], field[1]]), upper.protocol) {
+            // There is none.
+            (0, protocol::UDP) => {}
+            (covered, _) => write(field, upper.protocol, checksum::update(covered, before, after)),
+        }
+    }
+}
+
 /// Where a checksum over addresses stands, in protocols that have one.
 fn field(upper: &UpperLayer) -> Option<Range<usize>> {
     let at = match upper.protocol {

@@ -34,6 +34,7 @@ use crate::mode::{Front, Mode};
 use crate::place::Place;
 use crate::selectors::Selectors;
 use crate::sequence::SequenceCounter;
+use crate::shared_ports::Seat;
 use crate::{
     Contents, DropCounters, DropReason, Expiry, PacketBuf, PathMtu, Rejection, Room, authenticated, limits,
 };
@@ -113,6 +114,7 @@ impl OutboundSa {
         spec: &SaSpec,
         path: Arc<PathMtu>,
         wrapper: Option<OutboundSa>,
+        seat: Option<Seat>,
         seed: Seed,
         random: &mut dyn Random,
         used: u64,
@@ -125,7 +127,7 @@ impl OutboundSa {
             id: spec.id(),
             policy: spec.policy,
             selectors: Selectors::new(&spec.selectors, spec.direction, seed),
-            mode: Mode::new(spec).ok_or(Rejection::InnerAddresses)?,
+            mode: Mode::new(spec, seat).ok_or(Rejection::InnerAddresses)?,
             guard,
             padding: spec.handling.padding,
             fragmenting: spec.handling.fragmenting,

@@ -7,11 +7,13 @@ use sa::{DeviceId, Direction, PolicyAction, PolicyId, PolicySpec, Protocol, SaId
 use wire::esp;
 use wire::ip::Flow;
 
+use crate::clients::Hosts;
 use crate::ends::{Ends, seen_from};
 use crate::inbound::{Content, Opened};
 use crate::pairs::Pairs;
 use crate::selector_index::{Rank, SelectorIndex};
 use crate::selectors::quoted_by_error;
+use crate::shared_ports::{Client, SharedPorts};
 use crate::slots::Slots;
 use crate::spi::slot_of;
 use crate::{DropCounters, DropReason, Envelope, InboundSa, OutboundSa, PacketBuf};
@@ -30,6 +32,8 @@ pub struct Tables {
     pub(crate) inbound: Slots<InboundSa>,
     /// Inbound SAs whose slot another one has, which can only be if someone else chose the SPI.
     pub(crate) displaced: Arc<BTreeMap<Spi, InboundSa>>,
+    /// Who is behind NATs with several clients in transport mode.
+    pub(crate) shared: Arc<BTreeMap<Hosts, Sharing>>,
     pub(crate) drops: Arc<DropCounters>,
 }
 
@@ -52,6 +56,14 @@ pub(crate) enum Fit {
     Whole,
     /// A part: each packet has to be asked about.
     Part,
+}
+
+/// The policies of the clients behind one NAT, by their places in the table of policies.
+#[derive(Clone, Debug)]
+pub(crate) struct Sharing {
+    pub(crate) ports: Arc<SharedPorts>,
+    pub(crate) first: Vec<u32>,
+    pub(crate) clients: BTreeMap<Client, Vec<u32>>,
 }
 
 /// A packet that was opened, and by whom.
@@ -96,7 +108,10 @@ impl Tables {
     /// The cost does not depend on the number of policies; see `selector_index` for what it depends on.
     pub fn classify(&self, flow: &Flow, device: Option<DeviceId>) -> Verdict<'_> {
         let ends = Ends::outbound(flow);
-        verdict(self.policy(&ends, device), &ends)
+        match self.shared_policy(&ends, device) {
+            Some((policy, ends)) => verdict(Some(policy), &ends),
+            None => verdict(self.policy(&ends, device), &ends),
+        }
     }
 
     /// Decides on a packet that leaves, `flow` being its flow. An ICMP error that no policy selects goes the way of the
@@ -104,6 +119,9 @@ impl Tables {
     /// quotes what came protected.
     pub fn classify_packet(&self, packet: &[u8], flow: &Flow, device: Option<DeviceId>) -> Verdict<'_> {
         let ends = Ends::outbound(flow);
+        if let Some((policy, ends)) = self.shared_policy(&ends, device) {
+            return verdict(Some(policy), &ends);
+        }
         let policy = self.policy(&ends, device);
         if policy.is_none()
             && let Some(quoted) = quoted_by_error(packet, flow)
@@ -120,7 +138,7 @@ impl Tables {
 
     /// Tells whether some policy of a device looks at ports: then a fragment is classified better once it is whole.
     pub fn looks_at_ports(&self, device: Option<DeviceId>) -> bool {
-        self.index_of(device).is_some_and(SelectorIndex::looks_at_ports)
+        !self.shared.is_empty() || self.index_of(device).is_some_and(SelectorIndex::looks_at_ports)
     }
 
     /// Finds the SA of a packet that arrived. Its SPI is an index: two array accesses find it among any number.
@@ -191,6 +209,27 @@ impl Tables {
                 .is_some_and(|policy| policy.pairs.nth_selects(candidate.pair as usize, ends))
         })?;
         self.policies.at(found.policy as usize)
+    }
+
+    /// Finds the policy of the client to whom a packet goes, where there are several behind its address; with the packet's
+    /// ends as that client has them. One that is for nobody else is for the first of them, if a policy of that one's
+    /// selects it.
+    fn shared_policy(&self, ends: &Ends, device: Option<DeviceId>) -> Option<(&Policy, Ends)> {
+        if self.shared.is_empty() {
+            return None;
+        }
+        let sharing = self.shared.get(&(ends.local, ends.remote))?;
+        let (policies, ends) = match ends.remote_port.and_then(|port| sharing.ports.flow_of(port)) {
+            Some((client, port)) => {
+                (sharing.clients.get(&client)?, Ends { remote_port: Some(port), ..*ends })
+            }
+            None => (&sharing.first, *ends),
+        };
+        let policies = policies.iter().filter_map(|slot| self.policies.at(*slot as usize));
+        let mut selecting = policies.filter(|policy| {
+            policy.device == device && policy.pairs.iter().any(|pair| ends.are_selected_by(&pair))
+        });
+        selecting.next().map(|policy| (policy, ends))
     }
 
     fn index_of(&self, device: Option<DeviceId>) -> Option<&SelectorIndex> {
