@@ -251,14 +251,23 @@ impl Lab {
         gateway
     }
 
-    /// Starts a plane with one worker in this process; gives it and what it tells.
+    /// Starts a plane with one worker in this process; gives it and what it tells, but for this host's addresses.
     pub(crate) fn plane(&self, end: End) -> (Dataplane, mpsc::Receiver<PlaneEvent>) {
+        self.plane_telling(end, |event| !matches!(event, PlaneEvent::Uplinks(_)))
+    }
+
+    /// The same, of what it tells only what is wanted.
+    pub(crate) fn plane_telling(
+        &self,
+        end: End,
+        is_wanted: impl Fn(&PlaneEvent) -> bool + Send + Sync + 'static,
+    ) -> (Dataplane, mpsc::Receiver<PlaneEvent>) {
         let (events, heard) = mpsc::channel();
         let settings =
             Settings { journal: self.journal(end), workers: NonZeroUsize::new(1), ..Settings::default() };
-        let tell = move |event| match events.send(event) {
-            Ok(()) => Delivery::Taken,
-            Err(_) => Delivery::Refused,
+        let tell = move |event| match is_wanted(&event).then(|| events.send(event)) {
+            None | Some(Ok(())) => Delivery::Taken,
+            Some(Err(_)) => Delivery::Refused,
         };
         let plane = self.inside(end, |_| Dataplane::start(settings, tell)).expect("root may");
         (plane, heard)

@@ -1,7 +1,7 @@
 //! Tunnels between the gateways: what goes through them, what does not, and what a start finds and leaves.
 
-use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
 
 use dataplane::{Dataplane, Delivery, DropReason, IkeDatagram, PlaneEvent, Settings};
 use sa::{PolicyAction, PolicyId, SaOp};
@@ -314,6 +314,28 @@ fn ike_datagrams_cross_on_both_ports_and_in_both_families() {
             assert_eq!(heard.recv_timeout(PATIENCE), Ok(expected));
         }
     }
+}
+
+#[test]
+fn this_hosts_addresses_are_told_at_first_and_when_others_change_them() {
+    let lab = Lab::new();
+    let (_plane, heard) = lab.plane_telling(End::A, |event| matches!(event, PlaneEvent::Uplinks(_)));
+    let told = |wanted: &str, is_there: bool| {
+        let address: IpAddr = wanted.parse().expect("the test's own address");
+        let deadline = Instant::now() + PATIENCE;
+        let next = || heard.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        while let Ok(PlaneEvent::Uplinks(addresses)) = next() {
+            if addresses.contains(&address) == is_there {
+                return;
+            }
+        }
+        panic!("{wanted} was not told");
+    };
+    told("192.0.2.1", true);
+    lab.ip(End::A, "addr add 203.0.113.7/32 dev lo");
+    told("203.0.113.7", true);
+    lab.ip(End::A, "addr del 203.0.113.7/32 dev lo");
+    told("203.0.113.7", false);
 }
 
 #[test]
