@@ -25,6 +25,8 @@
 //! leaves an address that its host has lost. What an end cannot be reached at is found out by our request that gets no
 //! answer: it is repeated between the next two addresses.
 
+mod addresses;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,6 +35,10 @@ use sa::Protocol;
 use wire::registry::{ExchangeType, NotifyType};
 use wire::v2::{Notify, Payload};
 
+use self::addresses::{
+    additional, address_notify, addresses_notifies, addresses_of, is_usable, says_addresses, seen_address,
+    seen_addresses, stated_addresses,
+};
 use super::child::Ends;
 use super::contents::Contents;
 use super::ike_sa::{Active, IkeSa, Life, Request};
@@ -42,7 +48,7 @@ use crate::error::Error;
 use crate::event::DownReason;
 use crate::io::{Path, Query};
 use crate::nat_detection::{self, Behind};
-use crate::{Connection, Misbehaviour, Mobike, Role, SelectorTemplate, limits};
+use crate::{Connection, Misbehaviour, Mobike, Role, limits};
 
 /// What both ends know of each other's addresses; only where both speak MOBIKE.
 #[derive(Clone, Debug)]
@@ -58,6 +64,8 @@ pub(crate) struct Mobility {
     unacceptable: Vec<IpAddr>,
     /// How often the peer has found a NAT where none may be.
     nats_met: u32,
+    /// The path that our request got no answer on, and the pair of addresses that was tried last in its place.
+    silent: Option<(Path, (IpAddr, IpAddr))>,
     /// When the path became what it is, if it was another before.
     pub moved_at: Option<Instant>,
 }
@@ -159,6 +167,7 @@ pub(crate) fn agree(
         mapping: None,
         unacceptable: Vec::new(),
         nats_met: 0,
+        silent: None,
         moved_at: None,
     })
 }
@@ -384,13 +393,21 @@ impl IkeSa {
     fn remotes(&self) -> Vec<IpAddr> {
         let mut remotes = vec![self.channel.path.remote.ip()];
         if let Some(mobility) = &self.mobility {
-            remotes.extend(&mobility.peer_addresses);
+            let is_inside = |remote: &&IpAddr| self.is_inside(**remote);
+            remotes.extend(mobility.peer_addresses.iter().filter(|remote| !is_inside(remote)));
             let is_refused = |remote: &IpAddr| mobility.unacceptable.contains(remote);
             if !remotes.iter().all(is_refused) {
                 remotes.retain(|remote| !is_refused(remote));
             }
         }
         remotes
+    }
+
+    /// Tells whether an address of the peer is within a tunnel that its address in use is not in: nothing else leads there.
+    fn is_inside(&self, remote: IpAddr) -> bool {
+        let current = self.channel.path.remote.ip();
+        let mut selectors = self.children.values().flat_map(|child| &child.agreed.remote);
+        selectors.any(|selector| selector.addresses.contains(remote) && !selector.addresses.contains(current))
     }
 
     /// The host says which way leads to the peer now.
@@ -410,15 +427,31 @@ impl IkeSa {
         self.pump(cx);
     }
 
-    /// Our request has got no answer: the next two addresses may do better (RFC 4555 §3.5).
+    /// Our request has got no answer: other addresses may do better (RFC 4555 §3.5). Every other time it is the ones that it
+    /// was sent between at first, for most often a packet was only lost.
     pub(crate) fn avoid_silent_path(&mut self, cx: &mut Context, attempt: u32) {
         if attempt < limits::MOBIKE_REPETITIONS_ON_A_PATH || !self.decides() {
             return;
         }
-        if let Some(path) = self.next_path(cx) {
-            self.turn_to(cx, path);
-            self.carry_on_path(cx);
-            self.want_mobike(cx, Task::Update);
+        let current = self.channel.path;
+        let silent = self.mobility.as_ref().and_then(|mobility| mobility.silent);
+        let (home, last) = silent.unwrap_or((current, (current.local.ip(), current.remote.ip())));
+        let path =
+            if current == home { self.path_after(cx, last).filter(|path| *path != home) } else { Some(home) };
+        let Some(path) = path else { return };
+        let tried = if path == home { last } else { (path.local.ip(), path.remote.ip()) };
+        if let Some(mobility) = &mut self.mobility {
+            mobility.silent = Some((home, tried));
+        }
+        self.turn_to(cx, path);
+        self.carry_on_path(cx);
+        self.want_mobike(cx, Task::Update);
+    }
+
+    /// The peer has answered: the path is what it is.
+    pub(crate) fn settle_path(&mut self) {
+        if let Some(mobility) = &mut self.mobility {
+            mobility.silent = None;
         }
     }
 
@@ -469,21 +502,26 @@ impl IkeSa {
         }
     }
 
-    /// Gives the pair of addresses after the one in use: each of ours with each of the peer's.
+    /// Gives the pair of addresses after the one in use.
     fn next_path(&self, cx: &Context) -> Option<Path> {
-        let current = (self.channel.path.local.ip(), self.channel.path.remote.ip());
+        let Path { local, remote } = self.channel.path;
+        self.path_after(cx, (local.ip(), remote.ip()))
+    }
+
+    /// Gives the pair of addresses after this one, of all of ours with all of the peer's.
+    fn path_after(&self, cx: &Context, current: (IpAddr, IpAddr)) -> Option<Path> {
         let mut remotes = self.remotes();
         let mut locals = additional(cx, &self.connection, self.channel.path);
-        locals.push(current.0);
+        locals.push(self.channel.path.local.ip());
         // One order for all of them, whichever is in use.
         locals.sort_unstable();
-        remotes.push(current.1);
+        remotes.push(self.channel.path.remote.ip());
         remotes.sort_unstable();
         remotes.dedup();
         let pairs = remotes.iter().flat_map(|remote| locals.iter().map(move |local| (*local, *remote)));
         let pairs: Vec<_> = pairs.filter(|(local, remote)| local.is_ipv4() == remote.is_ipv4()).collect();
-        let at = pairs.iter().position(|pair| *pair == current)?;
-        let (local, remote) = pairs[(at + 1) % pairs.len()];
+        let later = pairs.iter().find(|pair| (pair.1, pair.0) > (current.1, current.0));
+        let (local, remote) = *later.or(pairs.first())?;
         ((local, remote) != current).then(|| self.path_between(local, remote))
     }
 
@@ -497,94 +535,6 @@ impl IkeSa {
         }
         path
     }
-}
-
-// --- Addresses -----------------------------------------------------------------------------------------------------
-
-/// Gives the addresses at which we can be reached beside the one in use: what the host has, but for what the connection does
-/// not want used and what lies within its tunnels.
-fn additional(cx: &Context, connection: &Connection, path: Path) -> Vec<IpAddr> {
-    let own = path.local.ip();
-    let is_inside = |address: &IpAddr| {
-        let templates = connection.children.iter().flat_map(|child| &child.local_selectors);
-        templates.filter_map(fixed).any(|range| range.contains(*address) && !range.contains(own))
-    };
-    let others = cx.host.iter().filter(|address| **address != own && is_usable(**address));
-    let others = others.filter(|address| connection.may_use(**address) && !is_inside(address));
-    others.filter(|address| !cx.assumed.has(**address)).take(limits::ADDITIONAL_ADDRESSES).copied().collect()
-}
-
-fn fixed(template: &SelectorTemplate) -> Option<sa::AddressRange> {
-    match template {
-        SelectorTemplate::Fixed(selector) => Some(selector.addresses),
-        SelectorTemplate::Dynamic(..) => None,
-    }
-}
-
-fn is_usable(address: IpAddr) -> bool {
-    let is_link_local = match address {
-        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    !(address.is_unspecified() || address.is_multicast() || address.is_loopback() || is_link_local)
-}
-
-fn address_notify(address: IpAddr) -> Payload {
-    Payload::Notify(match address {
-        IpAddr::V4(address) => Notify::new(NotifyType::ADDITIONAL_IP4_ADDRESS, address.octets()),
-        IpAddr::V6(address) => Notify::new(NotifyType::ADDITIONAL_IP6_ADDRESS, address.octets()),
-    })
-}
-
-fn addresses_notifies(addresses: Vec<IpAddr>) -> Vec<Payload> {
-    if addresses.is_empty() {
-        return vec![Payload::Notify(Notify::new(NotifyType::NO_ADDITIONAL_ADDRESSES, []))];
-    }
-    addresses.into_iter().map(address_notify).collect()
-}
-
-fn says_addresses(contents: &Contents) -> bool {
-    contents.notifies().any(|notify| {
-        notify.notify_type == NotifyType::NO_ADDITIONAL_ADDRESSES || stated_address(notify).is_some()
-    })
-}
-
-fn stated_addresses(contents: &Contents) -> Vec<IpAddr> {
-    let stated = contents.notifies().filter_map(stated_address).filter(|address| is_usable(*address));
-    stated.take(limits::ADDITIONAL_ADDRESSES).collect()
-}
-
-fn stated_address(notify: &Notify) -> Option<IpAddr> {
-    let octets = notify.data.as_slice();
-    match notify.notify_type {
-        NotifyType::ADDITIONAL_IP4_ADDRESS => <[u8; 4]>::try_from(octets).ok().map(IpAddr::from),
-        NotifyType::ADDITIONAL_IP6_ADDRESS => <[u8; 16]>::try_from(octets).ok().map(IpAddr::from),
-        _ => None,
-    }
-}
-
-/// Gives our address as the peer sees it, hashed.
-fn seen_address(contents: &Contents) -> Option<Vec<u8>> {
-    contents.notify(NotifyType::NAT_DETECTION_DESTINATION_IP).map(|notify| notify.data.clone())
-}
-
-/// Gives the data of NO_NATS_ALLOWED for a message of ours: source and destination, then the ports (RFC 4555 §4.2.6).
-fn addresses_of(path: Path) -> Vec<u8> {
-    let mut data = Vec::new();
-    for end in [path.local, path.remote] {
-        match end.ip() {
-            IpAddr::V4(address) => data.extend(address.octets()),
-            IpAddr::V6(address) => data.extend(address.octets()),
-        }
-    }
-    data.extend(path.local.port().to_be_bytes());
-    data.extend(path.remote.port().to_be_bytes());
-    data
-}
-
-/// Gives the same for a message of the peer, as it came here.
-fn seen_addresses(path: Path) -> Vec<u8> {
-    addresses_of(Path { local: path.remote, remote: path.local })
 }
 
 fn carries_ah(sa: &IkeSa) -> bool {

@@ -123,6 +123,7 @@ impl IkeSa {
             return;
         };
         self.heard(cx, path);
+        self.settle_path();
         let exchange = active.name();
         match payloads.map_err(Error::from).and_then(|payloads| Contents::new(exchange, payloads)) {
             Ok(contents) if contents.notify(NotifyType::INVALID_SYNTAX).is_some() => {
