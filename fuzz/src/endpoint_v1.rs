@@ -1,4 +1,11 @@
-//! The same script as `endpoint`'s, between two ends that speak IKEv1.
+//! The same script as `endpoint`'s, between two ends that speak IKEv1. What a step ignores of its octet says, in the first
+//! step, what these ends are configured for:
+//!
+//! ```text
+//!   octet 1  =  fragments NAT virtual-address user aggressive step[3]
+//! ```
+
+use std::time::Duration;
 
 use testkit::{ContentV1, ForgerV1, Pair, Proof, Scenario, Side};
 use wire::registry::{ExchangeType, PayloadType};
@@ -7,13 +14,49 @@ use crate::endpoint::{change, play};
 
 /// Runs the script.
 pub fn run(input: &[u8]) {
-    play(input, Scenario::site_to_site(1).version_1(), [forge, forge_changed]);
+    play(input, scenario(input.first().copied().unwrap_or_default()), [forge, forge_changed]);
 }
+
+fn scenario(octet: u8) -> Scenario {
+    let has = |bit: u32| octet & (1 << bit) != 0;
+    let mut scenario = Scenario::site_to_site(1).version_1();
+    if has(AGGRESSIVE) {
+        scenario = scenario.aggressive();
+    }
+    if has(USER) {
+        scenario = scenario.with_user("carol");
+    }
+    if has(VIRTUAL_ADDRESS) {
+        scenario = scenario.with_virtual_address();
+    }
+    if has(NAT) {
+        scenario = scenario.behind_nat(Side::Left, Duration::from_secs(60));
+    }
+    if has(FRAGMENTS) {
+        // Public values in quick mode as well, so that it is too long.
+        scenario = scenario.suites("aes128-sha256-ecp256", "aes128gcm16-ecp256-noesn");
+        scenario = scenario.both(|gateway| gateway.settings.fragment_size = SMALL);
+    }
+    scenario
+}
+
+const AGGRESSIVE: u32 = 3;
+const USER: u32 = 4;
+const VIRTUAL_ADDRESS: u32 = 5;
+const NAT: u32 = 6;
+const FRAGMENTS: u32 = 7;
+/// Octets of an IP packet that most messages exceed.
+const SMALL: usize = 160;
 
 /// The left receives an authentic message of these payloads.
 fn forge(pair: &mut Pair, argument: u8, content: &[u8]) {
     let Some((&first, octets)) = content.split_first() else { return };
-    let exchanges = [ExchangeType::V1_QUICK_MODE, ExchangeType::V1_INFORMATIONAL, ExchangeType(argument)];
+    let exchanges = [
+        ExchangeType::V1_QUICK_MODE,
+        ExchangeType::V1_INFORMATIONAL,
+        ExchangeType::V1_TRANSACTION,
+        ExchangeType(argument),
+    ];
     let exchange_type = exchanges[usize::from(argument) % exchanges.len()];
     let first_payload = PayloadType(first);
     say(pair, ContentV1 { exchange_type, message_id: 0, first_payload, octets: octets.to_vec() });
