@@ -55,5 +55,5 @@ pub use process::{Answer, Process};
 pub use sas::{ChildSa, IkeSa};
 pub use strongswan::StrongSwan;
 pub use swanctl::Swanctl;
-pub use tunnel::{CHILD, CONNECTION, Proof, Tunnel, USER};
+pub use tunnel::{CHILD, CONNECTION, PASSWORD, Proof, Tunnel, USER};
 pub use wait::{until, within};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::process::{Answer, tail};
 use crate::unpacked::{libraries, root_of};
-use crate::{CONNECTION, End, Failure, Guest, Identity, Lab, Result, until};
+use crate::{CONNECTION, End, Failure, Guest, Identity, Lab, PASSWORD, Result, USER, until};
 
 /// What a loaded machine may need until the daemon takes commands.
 const START: Duration = Duration::from_secs(60);
@@ -55,7 +55,8 @@ impl Libreswan {
         &self.guest
     }
 
-    /// Replaces the one connection, given as the lines of a `conn` section of `ipsec.conf`, and the pre-shared key.
+    /// Replaces the one connection, given as the lines of a `conn` section of `ipsec.conf`, and the pre-shared key. There is
+    /// one user, [`USER`], whose password it knows.
     ///
     /// # Errors
     ///
@@ -64,9 +65,11 @@ impl Libreswan {
         let share = self.guest.share();
         let indented: String = lines.lines().map(|line| format!("    {}\n", line.trim())).collect();
         fs::write(share.join("ipsec.conf"), format!("{SETUP}conn {CONNECTION}\n{indented}"))?;
-        fs::write(share.join("ipsec.secrets"), format!(": PSK \"{secret}\"\n"))?;
+        let secrets = format!(": PSK \"{secret}\"\n@{USER} : XAUTH \"{PASSWORD}\"\n");
+        fs::write(share.join("ipsec.secrets"), secrets)?;
         self.run(&format!(
             "whack --delete --name {CONNECTION} >/dev/null
+             printf '%s:%s:%s\\n' {USER} \"$(openssl passwd -6 '{PASSWORD}')\" {CONNECTION} >/run/pluto/passwd
              whack --rereadsecrets && addconn --config /run/share/ipsec.conf {CONNECTION}"
         ))
         .map(drop)

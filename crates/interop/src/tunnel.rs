@@ -8,6 +8,8 @@ pub const CONNECTION: &str = "site";
 pub const CHILD: &str = "net";
 /// The name of its user.
 pub const USER: &str = "carol";
+/// His password.
+pub const PASSWORD: &str = "open sesame";
 
 /// A tunnel between the two gateways of a [`Lab`]: what both ends have to agree on, and what an end may add.
 ///
@@ -78,7 +80,7 @@ impl Tunnel {
     /// Has the user of one end give his password, which both ends know.
     #[must_use]
     pub fn user_of(mut self, end: End) -> Tunnel {
-        self.user = Some((end, ["open sesame".to_owned(), "open sesame".to_owned()]));
+        self.user = Some((end, [PASSWORD.to_owned(), PASSWORD.to_owned()]));
         self
     }
 

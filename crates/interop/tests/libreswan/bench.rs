@@ -5,7 +5,7 @@ use std::time::Duration;
 use interop::traffic::{self, Server, visit_here};
 use interop::{
     CHILD, CONNECTION, Certificates, End, Failure, Family, Gateway, IkeSa, Keyway, Lab, Libreswan, Proof,
-    Result, Tunnel, Wire, until, within,
+    Result, Tunnel, USER, Wire, until, within,
 };
 
 /// How long a loaded machine may need for an exchange.
@@ -34,6 +34,8 @@ pub(crate) struct Row {
     pub(crate) protocol: &'static str,
     /// The kind of key by which both prove themselves; without, it is a secret that they share.
     pub(crate) key: Option<&'static str>,
+    /// The end whose user gives his password after phase 1 of version 1.
+    pub(crate) user: Option<End>,
     /// More lines for our connection.
     pub(crate) our_lines: &'static [&'static str],
     /// More lines for our child.
@@ -222,6 +224,9 @@ impl Row {
         for line in self.our_child_lines {
             tunnel = tunnel.child_line(line);
         }
+        if let Some(end) = self.user {
+            tunnel = tunnel.user_of(end);
+        }
         let Some(key) = self.key else { return tunnel };
         let [a, b] = ["a", "b"].map(|end| Proof::certificate(&format!("{end}-{key}.crt")));
         tunnel.proven(a, b)
@@ -251,6 +256,7 @@ impl Row {
              pfs={}
              leftupdown=%disabled
              auto=add
+             {}
              {}",
             lab.b.outside(self.outside),
             lab.seen_address(End::A, self.outside),
@@ -259,8 +265,17 @@ impl Row {
             word(self.version == 2),
             self.protocol,
             word(child.contains(';')),
+            self.their_user(),
             self.their_lines.join("\n"),
         )
+    }
+
+    fn their_user(&self) -> String {
+        match self.user {
+            None => String::new(),
+            Some(End::A) => "leftxauthserver=yes\nrightxauthclient=yes\nxauthby=file".to_owned(),
+            Some(End::B) => format!("leftxauthclient=yes\nrightxauthserver=yes\nleftusername={USER}"),
+        }
     }
 
     fn their_proof(&self) -> String {

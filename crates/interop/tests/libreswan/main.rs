@@ -7,7 +7,7 @@ use bench::{Bench, Row};
 use interop::{End, Failure, Family, Gateway, Result, Wire};
 
 /// What IKEv1 is shown with, row by row from either end in turn.
-const VERSION_1: [Row; 12] = [
+const VERSION_1: [Row; 15] = [
     MAIN_MODE,
     Row { child: ["aes256gcm16-modp2048", "aes_gcm_c256;modp2048"], mode: "transport", ..MAIN_MODE },
     Row {
@@ -49,6 +49,10 @@ const VERSION_1: [Row; 12] = [
     Row { our_child_lines: &["ipcomp = yes"], their_lines: &["compress=yes"], ..MAIN_MODE },
     AGGRESSIVE_MODE,
     Row { ike: ["aes128-sha1-modp1536", "aes128-sha1;modp1536"], ..AGGRESSIVE_MODE },
+    // Who has a user begins.
+    Row { user: Some(End::A), ..MAIN_MODE },
+    Row { user: Some(End::B), ..MAIN_MODE },
+    Row { user: Some(End::A), ..AGGRESSIVE_MODE },
 ];
 
 const MAIN_MODE: Row = Row {
@@ -59,6 +63,7 @@ const MAIN_MODE: Row = Row {
     child: ["aes128-sha256", "aes128-sha2_256"],
     protocol: "esp",
     key: None,
+    user: None,
     our_lines: &[],
     our_child_lines: &[],
     their_lines: &[],
@@ -103,7 +108,9 @@ fn every_row(rows: &[Row]) -> Result<()> {
         let [child, _] = row.child;
         let (mode, protocol, outside, lines) =
             (row.mode, row.protocol, row.outside, [row.our_lines, row.our_child_lines].concat().join(", "));
-        let name = format!("{ike} / {mode} {protocol} {child} over {outside:?} {lines}, {from} initiates");
+        let user = row.user.map(|end| format!("with a user of {end}'s ")).unwrap_or_default();
+        let name =
+            format!("{ike} / {mode} {protocol} {child} over {outside:?} {user}{lines}, {from} initiates");
         match carries(&bench, row, from) {
             Ok(()) => println!("ok      {name}"),
             Err(failure) => {
