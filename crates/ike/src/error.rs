@@ -207,6 +207,14 @@ pub enum Failure {
     /// An exchange failed.
     #[error(transparent)]
     Exchange(#[from] Error),
+    /// What a peer of version 1 began was refused.
+    #[error("{phase}: {fault}")]
+    TurnedAway {
+        /// `phase 1` or `quick mode`: with the same words, either may have been meant.
+        phase: &'static str,
+        /// Why.
+        fault: Error,
+    },
     /// The peer does not answer.
     #[error("the peer at {peer} does not answer: {tries} tries of {exchange} in {seconds} s went unanswered")]
     NoAnswer {

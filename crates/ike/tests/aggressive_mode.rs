@@ -134,7 +134,7 @@ fn an_unknown_identity_is_refused_with_both_sides_values() {
     assert!(failure.contains("AUTHENTICATION-FAILED"), "{failure}");
     assert_eq!(
         failures(&pair, Side::Right)[0],
-        "authentication failed: the peer is somebody.else; configured is site (for left.example)"
+        "phase 1: authentication failed: the peer is somebody.else; configured is site (for left.example)"
     );
 }
 
@@ -151,7 +151,7 @@ fn a_mode_that_is_not_allowed_is_named() {
         assert!(pair.finish(ticket).is_err());
         assert_eq!(
             failures(&pair, Side::Right)[0],
-            format!("the peer begins {left} mode; connection site allows {right} mode only")
+            format!("phase 1: the peer begins {left} mode; connection site allows {right} mode only")
         );
     }
 }

@@ -423,7 +423,7 @@ fn nobody_waits_forever_for_a_signature() {
         let (left, right) = fails(scenario);
         match mode {
             Phase1Mode::Main => assert_eq!(left, "our private key did not sign in time"),
-            Phase1Mode::Aggressive => assert_eq!(right, "our private key did not sign in time"),
+            Phase1Mode::Aggressive => assert_eq!(right, "phase 1: our private key did not sign in time"),
         }
     }
 }

@@ -325,7 +325,8 @@ fn an_offer_that_is_not_allowed_is_refused_with_both_sides_values() {
     let told = failures(&pair, Side::Right);
     assert_eq!(
         told[0],
-        "the peer offers aes128-sha256-ecp256; we allow aes256-sha512-modp3072: no common encryption algorithm"
+        "phase 1: the peer offers aes128-sha256-ecp256; we allow aes256-sha512-modp3072: no common encryption \
+         algorithm"
     );
 }
 
@@ -353,7 +354,7 @@ fn other_traffic_is_told_with_both_sides_selectors() {
     assert!(failure.contains("INVALID-ID-INFORMATION"), "{failure}");
     assert_eq!(
         failures(&pair, Side::Right)[0],
-        "traffic selectors do not meet: the peer asks 10.1.7.0/24 <-> 10.2.7.0/24; configured is 10.2.0.0/24 <-> \
+        "quick mode: traffic selectors do not meet: the peer asks 10.1.7.0/24 <-> 10.2.7.0/24; configured is 10.2.0.0/24 <-> \
          10.1.0.0/24"
     );
 }

@@ -252,8 +252,8 @@ impl IkeSa {
         }
     }
 
-    pub(super) fn report(&self, cx: &mut Context, fault: Error) {
-        cx.fail(&[], Some(&self.connection.name), Some(self.channel.path), fault.into());
+    pub(super) fn report(&self, cx: &mut Context, failure: impl Into<Failure>) {
+        cx.fail(&[], Some(&self.connection.name), Some(self.channel.path), failure.into());
     }
 }
 

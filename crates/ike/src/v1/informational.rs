@@ -25,7 +25,7 @@ use super::quick_mode::{self, Purpose};
 use crate::Unique;
 use crate::child::ChildSa;
 use crate::context::{ChildRequest, Context, Intent};
-use crate::error::{Error, RefusalV1};
+use crate::error::{Error, Failure, RefusalV1};
 use crate::event::DownReason;
 use crate::io::ChildSaId;
 use crate::limits;
@@ -223,6 +223,6 @@ pub(crate) fn refuse_quick_mode(
     subject: Option<Subject>,
 ) -> Option<Vec<Vec<u8>>> {
     let refusal = fault.to_v1_notify().and_then(|notify_type| refuse(sa, cx, notify_type, subject));
-    sa.report(cx, fault);
+    sa.report(cx, Failure::TurnedAway { phase: "quick mode", fault });
     refusal
 }

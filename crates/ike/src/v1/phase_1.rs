@@ -23,7 +23,7 @@ use super::nat::{self, Traversal};
 use super::negotiation::{self, ChosenPhase1};
 use crate::authentication::v1::Transcript;
 use crate::context::{Contact, Context};
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::event::TraceDirection;
 use crate::exchange::{IkeSpis, Nonces};
 use crate::io::{IkeSaId, Path};
@@ -183,7 +183,7 @@ fn other_identity(remote: &Identity, fitting: &[Arc<Connection>]) -> Error {
 /// Refuses a stranger's first message, and tells why.
 pub(crate) fn turn_away(cx: &mut Context, initiator: IkeSpi, path: Path, fault: Error) {
     refuse(cx, IkeSpis { initiator, responder: IkeSpi::ZERO }, path, &fault);
-    cx.fail(&[], None, Some(path), fault.into());
+    cx.fail(&[], None, Some(path), Failure::TurnedAway { phase: "phase 1", fault });
 }
 
 /// Answers with one notification in the clear, and keeps nothing.

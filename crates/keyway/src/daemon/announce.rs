@@ -238,7 +238,7 @@ fn kind(failure: &Failure) -> &'static str {
         Failure::NoPath(_) => "no path",
         Failure::PutOff { .. } => "put off",
         Failure::Plane { .. } => "data plane",
-        Failure::Exchange(error) => match error {
+        Failure::Exchange(error) | Failure::TurnedAway { fault: error, .. } => match error {
             Error::Malformed(_) => "malformed",
             Error::Misbehaved(_) => "misbehaved",
             Error::NoAgreement(_) => "no agreement",
