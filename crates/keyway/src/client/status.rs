@@ -431,6 +431,47 @@ site #3, established, initiator, up 2 min 11 s, rekey in 3 h 51 min
     }
 
     #[test]
+    fn an_isakmp_sa_shows_its_mode_hash_group_lifetime_nat_and_user() {
+        let crew = Tree::new()
+            .with_value("uniqueid", "4")
+            .with_value("version", "1")
+            .with_value("state", "ESTABLISHED")
+            .with_value("local-host", "198.51.100.1")
+            .with_value("local-port", "4500")
+            .with_value("local-id", "198.51.100.1")
+            .with_value("remote-host", "192.0.2.7")
+            .with_value("remote-port", "32101")
+            .with_value("remote-id", "crew")
+            .with_value("remote-xauth-id", "carol")
+            .with_list("remote-vips", ["10.3.0.1"])
+            .with_value("initiator-spi", "0123456789abcdef")
+            .with_value("responder-spi", "fedcba9876543210")
+            .with_value("nat-remote", "yes")
+            .with_value("encr-alg", "AES_CBC")
+            .with_value("encr-keysize", "256")
+            .with_value("integ-alg", "HMAC_SHA2_256_128")
+            .with_value("prf-alg", "PRF_HMAC_SHA2_256")
+            .with_value("dh-group", "MODP_2048")
+            .with_value("established", "60")
+            .with_value("rekey-time", "13860")
+            .with_value("life-time", "15780")
+            .with_value("phase-1", "aggressive");
+        let expected = "\
+crew #4, established, responder, IKEv1 (aggressive mode), up 1 min, rekey in 3 h 51 min, ends in 4 h 23 min
+  local    198.51.100.1  198.51.100.1:4500
+  remote   crew          192.0.2.7:32101  behind NAT
+  inside   10.3.0.1 (the peer's)
+  user     carol, by password (XAuth)
+  suite    AES_CBC-256 / HMAC_SHA2_256_128 / PRF_HMAC_SHA2_256 / MODP_2048
+  SPIs     0123456789abcdef / fedcba9876543210
+
+1 IKE SA, 0 Child SAs
+";
+        let message = Tree::new().with_section("crew", crew);
+        assert_eq!(render(&IkeSa::read_all(&message), &Rates::default()), expected);
+    }
+
+    #[test]
     fn esp_without_udp_is_said_to_be_slower_where_no_nat_asks_for_it() {
         let mut ike_sas = IkeSa::read_all(&site());
         let shows_hint = |ike_sas: &[IkeSa]| {
