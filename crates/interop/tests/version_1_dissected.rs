@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What stands in messages of an exchange that were decrypted.
 const READ: &str = "isakmp.hash";
 
-/// What the responder gives road warriors; it stands in its file, since swanctl cannot load it.
+/// What the responder gives road warriors.
 const POOLS: &str = "pools {
    crew {
       addrs = 10.3.0.0/24
