@@ -246,7 +246,7 @@ impl ChildSa {
         }
     }
 
-    fn remove_outbound(&self, cx: &mut Context) {
+    pub(crate) fn remove_outbound(&self, cx: &mut Context) {
         cx.order(SaOp::RemoveSa(self.outbound));
         if let Some(wrapper) = self.wrapper {
             cx.order(SaOp::RemoveSa(wrapper.outbound));
@@ -542,30 +542,6 @@ pub(crate) fn take_away(
             None
         }
     }
-}
-
-/// Takes a Child SA away whose traffic one of another IKE SA has taken over; late packets are opened for as long as this. Gives
-/// it if it held its policy.
-pub(crate) fn take_away_superseded(
-    cx: &mut Context,
-    children: &mut BTreeMap<ChildSaId, ChildSa>,
-    id: ChildSaId,
-    linger: Duration,
-) -> Option<ChildSa> {
-    let child = children.remove(&id)?;
-    for sa in child.sas() {
-        cx.owners.remove(&sa);
-    }
-    match child.tenure {
-        Tenure::Holds => cx.order(SaOp::RemovePolicy(child.policy)),
-        Tenure::Aside if child.sending == Sending::Yes => send_through_holder(cx, children, child.policy),
-        Tenure::Aside => {}
-    }
-    child.remove_outbound(cx);
-    for sa in child.inbound_sas() {
-        cx.linger_for(sa, linger);
-    }
-    (child.tenure == Tenure::Holds).then_some(child)
 }
 
 /// Lets our packets go through the Child SA that holds a policy: the peer knows it.

@@ -20,10 +20,7 @@ use crate::io::{ChildSaId, IkeSaId, Output, Path, Query, QueryId, Ticket};
 use crate::retransmission::{Repeating, Retransmission};
 use crate::v2::ike_sa::{IkeSa, Inheritance};
 use crate::virtual_addresses::{Assumed, Inside, Leases, NameServers};
-use crate::{
-    ChildConfig, Connection, Failure, Identity, IdentityPattern, IkeSaStatus, SecretKind, SharedSecret,
-    limits,
-};
+use crate::{ChildConfig, Connection, Failure, Identity, IkeSaStatus, SecretKind, SharedSecret, limits};
 
 /// The surroundings of an exchange.
 pub(crate) struct Context {
@@ -416,21 +413,6 @@ impl Context {
             .filter(|shared| shared.kind == SecretKind::PreSharedKey)
             .filter_map(|shared| Some((sa::secret_fit(&shared.owners, local, remote)?, shared)));
         fitting.min_by_key(|(fit, _)| std::cmp::Reverse(*fit)).map(|(_, shared)| &shared.secret)
-    }
-
-    /// Finds the post-quantum pre-shared key of a name that fits, by that name as the wire has it.
-    pub(crate) fn ppk_called(
-        &self,
-        octets: &[u8],
-        fitting: &IdentityPattern,
-    ) -> Option<(&Identity, &Secret<Vec<u8>>)> {
-        let ppks = self.secrets.values().filter(|shared| shared.kind == SecretKind::PostQuantum);
-        let mut named =
-            ppks.flat_map(|shared| shared.owners.iter().map(move |owner| (owner, &shared.secret)));
-        named.find_map(|(owner, secret)| {
-            let IdentityPattern::Exact(name) = owner else { return None };
-            (name.to_wire().data == octets && fitting.matches(name)).then_some((name, secret))
-        })
     }
 
     /// Finds the password of a user.

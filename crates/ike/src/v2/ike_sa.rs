@@ -266,7 +266,7 @@ impl IkeSa {
     /// Takes a Child SA away, and its policy with it unless another holds that.
     pub(crate) fn drop_child(&mut self, cx: &mut Context, id: ChildSaId, reason: DownReason) {
         let taken = if reason == DownReason::DeletedByPeer && self.has_successor(cx) {
-            child::take_away_superseded(cx, &mut self.children, id, limits::REPLACED_SA_LINGER)
+            reauthentication::take_away_superseded(cx, &mut self.children, id, limits::REPLACED_SA_LINGER)
         } else {
             child::take_away(cx, &mut self.children, id)
         };

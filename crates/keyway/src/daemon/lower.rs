@@ -184,12 +184,7 @@ fn with_addresses(
             config::Encap::WhenNat => ike::Encap::WhenNat,
             config::Encap::Always => ike::Encap::Always,
         },
-        fragmentation: match config.fragmentation {
-            config::Fragmentation::No => ike::Fragmentation::No,
-            config::Fragmentation::Yes => ike::Fragmentation::Yes,
-            config::Fragmentation::Accept => ike::Fragmentation::Accept,
-            config::Fragmentation::Force => ike::Fragmentation::Force,
-        },
+        fragmentation: fragmentation(config.fragmentation),
         mobike: match config.mobike {
             config::Mobike::No => ike::Mobike::No,
             config::Mobike::Yes => ike::Mobike::Yes,
@@ -217,6 +212,15 @@ fn authentication(config: &config::Authentication) -> ike::Authentication {
         config::Authentication::PreSharedKey => ike::Authentication::PreSharedKey,
         config::Authentication::Signature(terms) => ike::Authentication::Signature(terms.clone()),
         config::Authentication::User => ike::Authentication::User,
+    }
+}
+
+fn fragmentation(config: config::Fragmentation) -> ike::Fragmentation {
+    match config {
+        config::Fragmentation::No => ike::Fragmentation::No,
+        config::Fragmentation::Yes => ike::Fragmentation::Yes,
+        config::Fragmentation::Accept => ike::Fragmentation::Accept,
+        config::Fragmentation::Force => ike::Fragmentation::Force,
     }
 }
 

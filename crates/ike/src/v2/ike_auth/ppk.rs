@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::v2::channel::{Channel, PpkUse};
 use crate::v2::contents::Contents;
 use crate::v2::keys::MixableKeys;
-use crate::{Connection, Identity, IdentityPattern, PpkNeed, PpkTerms};
+use crate::{Connection, Identity, IdentityPattern, PpkNeed, PpkTerms, SecretKind};
 
 /// Tells whether an end says in IKE_SA_INIT that it has a PPK, if it speaks for these connections.
 pub(crate) fn is_announced<'a>(cx: &Context, connections: impl IntoIterator<Item = &'a Connection>) -> bool {
@@ -33,8 +33,14 @@ pub(crate) fn is_announced<'a>(cx: &Context, connections: impl IntoIterator<Item
     connections.into_iter().filter_map(|connection| connection.ppk.as_ref()).any(has_one)
 }
 
+/// Finds the PPK of a name that the terms allow, by that name as the wire has it.
 fn find<'a>(cx: &'a Context, terms: &PpkTerms, name: &[u8]) -> Option<(&'a Identity, &'a Secret<Vec<u8>>)> {
-    cx.ppk_called(name, &terms.id)
+    let ppks = cx.secrets.values().filter(|shared| shared.kind == SecretKind::PostQuantum);
+    let mut named = ppks.flat_map(|shared| shared.owners.iter().map(move |owner| (owner, &shared.secret)));
+    named.find_map(|(owner, secret)| {
+        let IdentityPattern::Exact(exact) = owner else { return None };
+        (exact.to_wire().data == name && terms.id.matches(exact)).then_some((exact, secret))
+    })
 }
 
 // --- Initiator -----------------------------------------------------------------------------------------------------

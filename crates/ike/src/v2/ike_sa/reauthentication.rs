@@ -7,16 +7,18 @@
 //!   old  D(IKE) -->
 //! ```
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use sa::SaOp;
 use wire::registry::NotifyType;
 use wire::v2::{Notify, Payload};
 
 use super::{IkeSa, Life, Task};
-use crate::child;
+use crate::child::{self, ChildSa, Sending, Tenure};
 use crate::context::{ChildRequest, Contact, Context, Initiation, Intent};
 use crate::event::{DownReason, Event};
-use crate::io::Ticket;
+use crate::io::{ChildSaId, Ticket};
 use crate::lifetime::Schedule;
 use crate::v2::contents::Contents;
 use crate::{Connection, Role, limits};
@@ -113,11 +115,37 @@ impl IkeSa {
         }
         for id in self.children.keys().copied().collect::<Vec<_>>() {
             let linger = limits::SUPERSEDED_SA_LINGER;
-            if let Some(child) = child::take_away_superseded(cx, &mut self.children, id, linger) {
+            if let Some(child) = take_away_superseded(cx, &mut self.children, id, linger) {
                 cx.tell(Event::ChildDown(Box::new(self.status()), child.status(), DownReason::Replaced));
             }
         }
         self.queue_first(cx, Task::DeleteIke(DownReason::Replaced, Vec::new()));
         self.pump(cx);
     }
+}
+
+/// Takes a Child SA away whose traffic one of another IKE SA has taken over; late packets are opened for as long as this. Gives
+/// it if it held its policy.
+pub(super) fn take_away_superseded(
+    cx: &mut Context,
+    children: &mut BTreeMap<ChildSaId, ChildSa>,
+    id: ChildSaId,
+    linger: Duration,
+) -> Option<ChildSa> {
+    let child = children.remove(&id)?;
+    for sa in child.sas() {
+        cx.owners.remove(&sa);
+    }
+    match child.tenure {
+        Tenure::Holds => cx.order(SaOp::RemovePolicy(child.policy)),
+        Tenure::Aside if child.sending == Sending::Yes => {
+            child::send_through_holder(cx, children, child.policy)
+        }
+        Tenure::Aside => {}
+    }
+    child.remove_outbound(cx);
+    for sa in child.inbound_sas() {
+        cx.linger_for(sa, linger);
+    }
+    (child.tenure == Tenure::Holds).then_some(child)
 }
