@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crypto::Random;
+use crypto::{Random, Secret};
 use sa::{PolicyId, SaEvent, SaId, SaOp, Spi};
 use wire::isakmp::{Flags, IkeSpi, Version};
 use wire::registry::{ExchangeType, NotifyType};
@@ -30,6 +30,7 @@ use crate::status::IkeSaStatus;
 use crate::v1::fragmentation::Collection;
 use crate::v2::ike_sa::Inheritance;
 use crate::v2::ike_sa_init::{self, Demand};
+use crate::v2::quick_crash_detection;
 use crate::{Connection, Failure, PoolStatus, v1, v2};
 
 /// What holds for every connection.
@@ -45,6 +46,9 @@ pub struct Settings {
     pub nat_keepalive: Duration,
     /// Whether every message is told in words ([`Event::Message`]).
     pub trace_messages: bool,
+    /// The secret, kept across restarts, of the tokens by which peers learn that we have lost an IKE SA (RFC 6290); without
+    /// one there are none.
+    pub crash_secret: Option<Secret<Vec<u8>>>,
     /// Whether keys are told, for packet analysers ([`Event::IkeKeys`], [`Event::ChildKeys`]). For debugging only.
     pub disclose_keys: bool,
 }
@@ -57,6 +61,7 @@ impl Default for Settings {
             fragment_size: 1280,
             nat_keepalive: Duration::from_secs(20),
             trace_messages: false,
+            crash_secret: None,
             disclose_keys: false,
         }
     }
@@ -106,6 +111,7 @@ pub struct Endpoint {
     speaks_v1: bool,
     /// Initiations that wait for a path.
     pathless: BTreeMap<QueryId, Initiation>,
+    answers_for_lost: quick_crash_detection::Answers,
     counters: Counters,
 }
 
@@ -130,6 +136,7 @@ impl Endpoint {
             collection: Collection::default(),
             speaks_v1: false,
             pathless: BTreeMap::new(),
+            answers_for_lost: quick_crash_detection::Answers::new(now),
             counters: Counters::default(),
         }
     }
@@ -335,7 +342,10 @@ impl Endpoint {
         let our_spi = if header.flags.from_initiator() { header.responder_spi } else { header.initiator_spi };
         if !matches!(self.sas.get(&our_spi), Some(Sa::V2(_))) {
             self.counters.unknown_spi += 1;
-            return;
+            let sas = &self.sas;
+            let is_coming = |spi| sas.values().any(|sa| matches!(sa, Sa::V2(sa) if sa.is_making(spi)));
+            let answers = &mut self.answers_for_lost;
+            return quick_crash_detection::answer_for_lost(&mut self.cx, answers, path, message, is_coming);
         }
         self.with_sa(our_spi, |sa, cx| match sa {
             Sa::V2(sa) => sa.handle_datagram(cx, path, message).map(Sa::V2),

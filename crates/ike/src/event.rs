@@ -70,6 +70,8 @@ pub enum DownReason {
     DeletedByPeer,
     /// The peer no longer answers.
     PeerDead,
+    /// The peer has lost it, and proves that (RFC 6290).
+    PeerLostState,
     /// Its life was over.
     Expired,
     /// Nothing went through it for as long as the configuration allows.

@@ -134,6 +134,10 @@ pub const UNCONFIRMED_CHILD_LIFE: Duration = REPLACED_IKE_SA_LIFE;
 /// How long the last response of an ended IKE SA is kept for a peer that missed it.
 pub const CLOSED_SA_LINGER: Duration = Duration::from_secs(30);
 
+/// Requests of IKE SAs that are not here which are answered in a second (RFC 7296 §2.21.4, RFC 6290 §4.5): of a thousand
+/// peers that ask after a restart, each repeats its request until it is heard.
+pub const LOST_SA_ANSWERS_PER_SECOND: u32 = 100;
+
 /// How long a request that met TEMPORARY_FAILURE waits at least before it is made again, and over how much longer the
 /// moment is spread at random (RFC 7296 §2.25).
 pub const RETRY_AT_LEAST: Duration = Duration::from_secs(2);

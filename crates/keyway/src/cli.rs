@@ -109,6 +109,10 @@ pub(crate) struct Run {
     /// [default: to systemd-resolved or resolvconf where /etc/resolv.conf is theirs, or else into that file]
     #[arg(long, value_name = "FILE")]
     pub(crate) resolv_conf: Option<PathBuf>,
+    /// The file of a secret by which this daemon, after a crash or a restart, convinces peers at once that it has lost its
+    /// IKE SAs (RFC 6290); made if it is not there. It has to outlive a restart of the machine [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) crash_secret: Option<PathBuf>,
     /// How long the first answer to an IKE request may take before the request is repeated
     #[arg(long, value_name = "SECONDS", value_parser = positive, default_value = "4")]
     pub retransmit_timeout: f64,

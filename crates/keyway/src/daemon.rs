@@ -10,6 +10,7 @@
 
 mod announce;
 pub(crate) mod configuration;
+mod crash_secret;
 mod engine;
 mod expiry;
 pub(crate) mod handle;
@@ -90,6 +91,7 @@ fn serve(arguments: &Run, notices: Notices) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
+    let engine_settings = engine_settings(arguments)?;
     runtime.block_on(async {
         let listener = management::listen(&arguments.socket()).map_err(|error| error.to_string())?;
         let settings = plane_settings(arguments);
@@ -107,14 +109,8 @@ fn serve(arguments: &Run, notices: Notices) -> Result<(), String> {
 
         let leases = Leases::at(lease_file(arguments));
         let (engine, orders) = Engine::channel();
-        let engine_loop = EngineLoop::new(
-            engine_settings(arguments),
-            Arc::clone(&plane),
-            own,
-            usual_mtu,
-            leases,
-            announcer,
-        );
+        let engine_loop =
+            EngineLoop::new(engine_settings, Arc::clone(&plane), own, usual_mtu, leases, announcer);
         let management = Management { engine: engine.clone(), notices, daemon: Arc::new(constants) };
         let inputs = Inputs { orders, plane: plane_inputs };
         let lived = tokio::join!(engine_loop.run(inputs), async {
@@ -264,9 +260,10 @@ fn plane_settings(arguments: &Run) -> dataplane::Settings {
     }
 }
 
-fn engine_settings(arguments: &Run) -> ike::Settings {
+fn engine_settings(arguments: &Run) -> Result<ike::Settings, String> {
+    let crash_secret = arguments.crash_secret.as_deref().map(crash_secret::read_or_make);
     let defaults = ike::Settings::default();
-    ike::Settings {
+    Ok(ike::Settings {
         retransmission: ike::RetransmissionPolicy {
             initial: Duration::from_secs_f64(arguments.retransmit_timeout.min(LONGEST_WAIT_SECS)),
             factor: arguments.retransmit_base,
@@ -275,9 +272,10 @@ fn engine_settings(arguments: &Run) -> ike::Settings {
         },
         fragment_size: arguments.fragment_size.into(),
         trace_messages: arguments.trace_messages.is_some(),
+        crash_secret: crash_secret.transpose()?,
         disclose_keys: arguments.disclose_keys.is_some(),
         ..defaults
-    }
+    })
 }
 
 /// More than this is a mistake in the unit.

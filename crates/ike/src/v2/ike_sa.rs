@@ -82,6 +82,10 @@ pub(crate) struct IkeSa {
     put_off_since: Option<Instant>,
     /// What probes found of the path.
     knowledge: Knowledge,
+    /// What the peer will show when it has lost this IKE SA (RFC 6290).
+    pub crash_token: Option<Vec<u8>>,
+    /// Whether the peer has not been given our token yet.
+    owes_crash_token: bool,
 }
 
 /// Where an IKE SA stands in its life.
@@ -132,6 +136,8 @@ impl IkeSa {
             last_sent: cx.now,
             put_off_since: None,
             knowledge: Knowledge::None,
+            crash_token: None,
+            owes_crash_token: false,
         }
     }
 
@@ -316,6 +322,11 @@ impl IkeSa {
         self.life = Life::Redundant(cx.now + limits::REPLACED_IKE_SA_LIFE);
     }
 
+    /// Tells whether a rekeying of ours is making an IKE SA of this SPI of ours.
+    pub(crate) fn is_making(&self, our_spi: IkeSpi) -> bool {
+        matches!(&self.active, Some(Active::RekeyIke(initiated)) if initiated.our_spi() == our_spi)
+    }
+
     /// Gives a link to a wish of the peer that is none of those before.
     pub(crate) fn next_link(&mut self) -> u64 {
         self.links += 1;
@@ -346,6 +357,11 @@ impl IkeSa {
         cx.share_addresses(&inheritance.inside, &self.connection.name, self.channel.our_spi());
         self.inside = inheritance.inside;
         self.predecessor = self.predecessor.or(inheritance.predecessor);
+        if cx.settings.crash_secret.is_some() {
+            // Not at once: the peer may not have our answer yet, and so not know the new IKE SA.
+            self.owes_crash_token = true;
+            self.queue_later(cx, Task::Liveness);
+        }
         for child in inheritance.children {
             self.take_in(cx, child);
         }

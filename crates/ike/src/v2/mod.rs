@@ -24,6 +24,7 @@ mod informational;
 pub(crate) mod keys;
 mod mobike;
 mod protection;
+pub(crate) mod quick_crash_detection;
 mod rekey_child;
 mod rekey_ike;
 mod terms;
@@ -138,6 +139,11 @@ impl Sa {
             Sa::Established(sa) => sa.channel.our_spi(),
             Sa::Closed(sa) => sa.our_spi(),
         }
+    }
+
+    /// Tells whether it is about to become an IKE SA of another SPI of ours, by a rekeying of ours.
+    pub(crate) fn is_making(&self, our_spi: IkeSpi) -> bool {
+        matches!(self, Sa::Established(sa) if sa.is_making(our_spi))
     }
 
     /// Gives the address of somebody who has not proven who he is.

@@ -28,6 +28,7 @@ use super::create_child_sa::{OwnKey, answer_key_exchange};
 use super::ike_followup_ke::{self, Material, Pending, Stage, Step};
 use super::ike_sa::{Active, IkeSa, Request, Task};
 use super::keys::{IkeKeys, IkeSpis, Nonces};
+use super::quick_crash_detection;
 use crate::context::{Context, Intent};
 use crate::error::{Error, Failure};
 use crate::event::{DownReason, Event};
@@ -49,6 +50,11 @@ pub(crate) struct Initiated {
 }
 
 impl Initiated {
+    /// Gives the SPI that the new IKE SA will have here.
+    pub(crate) fn our_spi(&self) -> IkeSpi {
+        self.spi
+    }
+
     /// Tells how far the peer's replacement has come, if it began one as well.
     pub(crate) fn rival(&self) -> Option<Rival<IkeSpi>> {
         self.collision.as_ref().map(|collision| collision.rival)
@@ -140,7 +146,8 @@ pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, res
                 sa.queue_first(cx, Task::DeleteIke(DownReason::Failed(failure), Vec::new()));
             }
         },
-        Ok((new, material)) => {
+        Ok((mut new, material)) => {
+            quick_crash_detection::keep_token(&mut new, response);
             match collision.filter(|collision| collision.is_lost(material.nonces())) {
                 Some(collision) => concede(sa, cx, new, collision.rival),
                 None => take_over(sa, cx, new),

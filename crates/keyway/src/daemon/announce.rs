@@ -221,6 +221,7 @@ fn sentence(reason: &DownReason) -> String {
         DownReason::Terminated => "terminated by command".to_owned(),
         DownReason::DeletedByPeer => "deleted by the peer".to_owned(),
         DownReason::PeerDead => "the peer no longer answers".to_owned(),
+        DownReason::PeerLostState => "the peer has lost it, and said so with its token".to_owned(),
         DownReason::Expired => "its life was over".to_owned(),
         DownReason::Inactive => "nothing went through it for long".to_owned(),
         DownReason::Redundant => "both ends rekeyed it at once".to_owned(),

@@ -31,6 +31,7 @@ use crate::v2::contents::Contents;
 use crate::v2::fragmentation::Reassembly;
 use crate::v2::ike_sa::{IkeSa, Task};
 use crate::v2::mobike;
+use crate::v2::quick_crash_detection;
 use crate::v2::window::OurWindow;
 use crate::{Identity, IdentityPattern, Misbehaviour, Role, Unique};
 
@@ -150,6 +151,7 @@ impl Attempt {
         if is_first {
             payloads.extend(self.mixing.notifies());
             payloads.push(rounds::support());
+            payloads.extend(quick_crash_detection::own_token(cx, self.channel.spis));
             payloads.extend(configuration::request(cx, &self.initiation.connection));
             let child = self.initiation.child.as_ref();
             let ends = configuration::ends_before(&self.channel, &self.initiation.connection);
@@ -335,6 +337,7 @@ impl Attempt {
         let message_id = self.message_id();
         let mut sa = IkeSa::new(cx, self.channel, Arc::clone(&self.initiation.connection), peer, None);
         sa.windows_after_ike_auth(message_id);
+        quick_crash_detection::keep_token(&mut sa, contents);
         sa.mobility = mobike::agree(cx, &sa.connection, sa.channel.path, Role::Initiator, contents);
         let given = configuration::accept(&mut sa, cx, contents);
         sa.note_authentication_lifetime(cx, contents);

@@ -30,6 +30,7 @@ use crate::v2::fragmentation::Reassembly;
 use crate::v2::ike_intermediate::{self, Awaited};
 use crate::v2::ike_sa::IkeSa;
 use crate::v2::mobike;
+use crate::v2::quick_crash_detection;
 use crate::v2::window::TheirWindow;
 use crate::{Connection, Identity, Misbehaviour, Role};
 
@@ -285,7 +286,9 @@ impl Admitted {
         let message_id = half_open.message_id();
         let HalfOpen { channel, transcript, .. } = *half_open;
         let SoFar { connection, request, peer, .. } = *so_far;
+        payloads.extend(quick_crash_detection::own_token(cx, channel.spis));
         let mut sa = IkeSa::new(cx, channel, connection, peer, None);
+        quick_crash_detection::keep_token(&mut sa, &request);
         sa.mobility = mobike::agree(cx, &sa.connection, sa.channel.path, Role::Responder, &request);
         let given = configuration::respond(&mut sa, cx, &request);
         cx.tell(Event::IkeUp(Box::new(sa.status())));

@@ -15,11 +15,16 @@ use crate::v2::closed::asks_for_repetition;
 use crate::v2::contents::Contents;
 use crate::v2::fragmentation::Reassembly;
 use crate::v2::window::{Completion, Standing};
-use crate::v2::{create_child_sa, ike_followup_ke, informational, mobike, rekey_child, rekey_ike};
+use crate::v2::{
+    create_child_sa, ike_followup_ke, informational, mobike, quick_crash_detection, rekey_child, rekey_ike,
+};
 
 impl IkeSa {
     /// Handles a message that names this IKE SA.
     pub(crate) fn handle_datagram(&mut self, cx: &mut Context, path: Path, datagram: &Datagram<'_>) {
+        if quick_crash_detection::proves_loss(self, datagram) {
+            return self.end_lost(cx, DownReason::PeerLostState);
+        }
         if datagram.header.flags.is_response() {
             self.handle_response(cx, path, datagram);
         } else {

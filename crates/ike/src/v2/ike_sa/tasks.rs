@@ -15,7 +15,7 @@ use crate::event::DownReason;
 use crate::io::{ChildSaId, Ticket};
 use crate::limits;
 use crate::v2::channel::Kind;
-use crate::v2::{create_child_sa, informational, mobike, rekey_child, rekey_ike};
+use crate::v2::{create_child_sa, informational, mobike, quick_crash_detection, rekey_child, rekey_ike};
 
 /// Something to be done when our window is free.
 #[derive(Debug)]
@@ -213,7 +213,7 @@ impl IkeSa {
             return None;
         }
         match task {
-            Task::Liveness => Some(mobike::liveness(self).unwrap_or_else(informational::liveness)),
+            Task::Liveness => Some(self.ask_for_life(cx)),
             Task::CreateChild(request, tickets) => create_child_sa::initiate(self, cx, request, tickets),
             Task::RekeyChild(id, tickets) => rekey_child::initiate(self, cx, id, tickets),
             Task::RekeyIke(tickets) => rekey_ike::initiate(self, cx, tickets),
@@ -224,6 +224,16 @@ impl IkeSa {
             Task::DeleteIke(reason, tickets) => Some(informational::delete_ike(reason, tickets)),
             Task::Mobike(task) => mobike::initiate(self, cx, task),
         }
+    }
+
+    /// Asks whether the peer lives, and gives it our token of this IKE SA if it has none.
+    fn ask_for_life(&mut self, cx: &Context) -> Request {
+        if !std::mem::take(&mut self.owes_crash_token) {
+            return mobike::liveness(self).unwrap_or_else(informational::liveness);
+        }
+        let mut request = informational::liveness();
+        request.payloads.extend(quick_crash_detection::own_token(cx, self.channel.spis));
+        request
     }
 
     /// Tells whether a task is about a Child SA that the peer may not have yet.
