@@ -67,6 +67,8 @@ pub struct Connection {
     pub mobike: Mobike,
     /// Whether probes find out how long a packet the path to the peer takes.
     pub path_mtu_probing: PathProbing,
+    /// Whether an IKE SA that was lost may be had again with a ticket.
+    pub session_resumption: Resumption,
     /// What happens to older IKE SAs with the same peer identity.
     pub unique: Unique,
     /// How often an attempt to come up is made; 0 is without end.
@@ -281,6 +283,15 @@ pub enum Mobike {
     Yes,
 }
 
+/// Whether an IKE SA that was lost may be had again with a ticket of its gateway (RFC 5723).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resumption {
+    /// Everything is proven anew.
+    No,
+    /// As initiator we ask for tickets, as responder we give them.
+    Yes,
+}
+
 /// Whether probes find out how long a packet the path to the peer takes (RFC 8899).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathProbing {
@@ -388,6 +399,9 @@ pub(crate) const MOBILITY: Shape<Mobike> =
 
 pub(crate) const PATH_PROBING: Shape<PathProbing> =
     Shape { words: "yes or no", read: |text| yes_or_no(text, PathProbing::Yes, PathProbing::No) };
+
+pub(crate) const RESUMPTION: Shape<Resumption> =
+    Shape { words: "yes or no", read: |text| yes_or_no(text, Resumption::Yes, Resumption::No) };
 
 pub(crate) const UNIQUE: Shape<Unique> = Shape {
     words: "never, no, keep or replace",

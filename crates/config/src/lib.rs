@@ -50,7 +50,7 @@ pub use child::{Child, CloseAction, Compress, StartAction, Treatment, Truncation
 pub use connection::{
     Authentication, Childless, ConfigurationMode, Connection, Encap, Fragmentation, Lifetimes, Mobike,
     OwnCredentials, OwnRound, PathProbing, PeerCredentials, PeerRound, Phase1Mode, PpkNeed, PpkTerms,
-    Revocation, SplitNetworks, Unique, Versions, Xauth,
+    Resumption, Revocation, SplitNetworks, Unique, Versions, Xauth,
 };
 pub use fault::{Fault, Place, Severity};
 pub use handling::Handling;

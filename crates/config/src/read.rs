@@ -86,6 +86,7 @@ fn connection(reader: &Reader<'_>) -> Option<Connection> {
         fragmentation: reader.one(&FRAGMENTED),
         mobike: reader.one(&MOBIKE),
         path_mtu_probing: reader.one(&PATH_MTU_PROBING),
+        session_resumption: reader.one(&SESSION_RESUMPTION),
         unique: reader.one(&UNIQUENESS),
         keying_tries: reader.one(&KEYINGTRIES),
         dpd_delay: reader.one(&DPD_DELAY),

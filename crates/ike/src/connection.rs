@@ -64,6 +64,8 @@ pub struct Connection {
     pub mobike: Mobike,
     /// Whether probes find out how long a packet the path takes; not in version 1.
     pub path_probing: PathProbing,
+    /// Whether an IKE SA that was lost may be had again with a ticket; not in version 1.
+    pub resumption: Resumption,
     /// What happens to older IKE SAs with the same peer identity.
     pub unique: Unique,
     /// How often an attempt to come up is made; 0 is without end.
@@ -378,6 +380,15 @@ pub enum Mobike {
     /// Only a NAT that gives the peer another address or port is followed.
     No,
     /// They may, if the peer knows that as well.
+    Yes,
+}
+
+/// Whether an IKE SA that was lost may be had again with a ticket of its gateway (RFC 5723).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resumption {
+    /// Everything is proven anew.
+    No,
+    /// As initiator we ask for tickets, as responder we give them.
     Yes,
 }
 

@@ -19,6 +19,7 @@ use crate::guard::{GuardKind, Guards, Origin, Unguarded};
 use crate::io::{ChildSaId, IkeSaId, Output, Path, Query, QueryId, Ticket};
 use crate::retransmission::{Repeating, Retransmission};
 use crate::v2::ike_sa::{IkeSa, Inheritance};
+use crate::v2::ike_session_resume::Tickets;
 use crate::virtual_addresses::{Assumed, Inside, Leases, NameServers};
 use crate::{ChildConfig, Connection, Failure, Identity, IkeSaStatus, SecretKind, SharedSecret, limits};
 
@@ -46,6 +47,8 @@ pub(crate) struct Context {
     /// What is to be done, and when.
     pub later: BTreeMap<(Instant, u64), Errand>,
     pub cookies: CookieJar,
+    /// By which IKE SAs that were lost can be had again.
+    pub tickets: Tickets,
     /// Which IKE SA, by our SPI, an SA belongs to.
     pub owners: BTreeMap<SaId, IkeSpi>,
     /// Whom we are connected to: our identity, the peer's, our SPI.
@@ -131,6 +134,13 @@ pub(crate) enum Intent {
         /// Only those that were up at this moment.
         up_at: Instant,
     },
+    /// End an IKE SA of version 2 without a word: it is there again under another SPI.
+    Forget {
+        /// The old one.
+        ike: IkeSaId,
+        /// The new one, by our SPI.
+        survivor: IkeSpi,
+    },
 }
 
 /// What the answer to a question is for.
@@ -209,6 +219,7 @@ impl Context {
     ) -> Context {
         Context {
             cookies: CookieJar::new(now, &mut *random),
+            tickets: Tickets::default(),
             owners: BTreeMap::new(),
             established: BTreeSet::new(),
             now,

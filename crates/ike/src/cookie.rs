@@ -14,18 +14,20 @@ use crypto::{Random, Secret, constant_time_eq};
 use wire::isakmp::IkeSpi;
 
 use crate::limits::{
-    COOKIE_SECRET_LIFETIME, HALF_OPEN_BEFORE_COOKIES, HALF_OPEN_PER_ADDRESS,
-    HALF_OPEN_PER_ADDRESS_BEFORE_COOKIES, HALF_OPEN_TOTAL,
+    COOKIE_SECRET_LIFETIME, HALF_OPEN_BEFORE_COOKIES, HALF_OPEN_BEFORE_HARDER_PUZZLES,
+    HALF_OPEN_BEFORE_PUZZLES, HALF_OPEN_PER_ADDRESS, HALF_OPEN_PER_ADDRESS_BEFORE_COOKIES, HALF_OPEN_TOTAL,
+    PUZZLE_DIFFICULTY, PUZZLE_DIFFICULTY_HARDER,
 };
 
 /// Makes cookies and knows its own again, without remembering any.
 ///
 /// ```text
-///  cookie = period | prf(secret, period | SPIi | IPi | port | Ni)
+///  cookie = period | difficulty | prf(secret, period | difficulty | SPIi | IPi | port | Ni)
 /// ```
 ///
 /// The period is the number of [`COOKIE_SECRET_LIFETIME`]s since the jar was made, and the key of a period is the
-/// secret together with it: so a cookie is good in its own period and the next, and never again.
+/// secret together with it: so a cookie is good in its own period and the next, and never again. The difficulty is that of
+/// the puzzle that was posed with it (RFC 8019 §7.1.1.3); zero if none was.
 #[derive(Debug)]
 pub(crate) struct CookieJar {
     secret: Secret<Vec<u8>>,
@@ -51,19 +53,20 @@ impl CookieJar {
         CookieJar { secret, epoch: now }
     }
 
-    /// Makes the cookie for a request, 36 octets.
-    pub(crate) fn cookie(&self, now: Instant, request: &CookieRequest<'_>) -> Vec<u8> {
-        self.cookie_of(self.period(now), request)
+    /// Makes the cookie for a request, 37 octets, to go with a puzzle of this difficulty, or without one.
+    pub(crate) fn cookie(&self, now: Instant, request: &CookieRequest<'_>, difficulty: u8) -> Vec<u8> {
+        self.cookie_of(self.period(now), difficulty, request)
     }
 
-    /// Tells whether a cookie is one that was made for such a request in this period or the one before.
+    /// Gives the difficulty of the puzzle that went with a cookie, if the cookie is one that was made for such a request in
+    /// this period or the one before.
     #[must_use]
-    pub(crate) fn verify(&self, now: Instant, request: &CookieRequest<'_>, cookie: &[u8]) -> bool {
-        let Some(stated) = cookie.first_chunk().map(|octets| u32::from_be_bytes(*octets)) else {
-            return false;
-        };
+    pub(crate) fn verify(&self, now: Instant, request: &CookieRequest<'_>, cookie: &[u8]) -> Option<u8> {
+        let [stated @ .., difficulty] = *cookie.first_chunk::<5>()?;
+        let stated = u32::from_be_bytes(stated);
         let is_recent = self.period(now).checked_sub(stated).is_some_and(|age| age <= 1);
-        is_recent && constant_time_eq(&self.cookie_of(stated, request), cookie)
+        let is_ours = constant_time_eq(&self.cookie_of(stated, difficulty, request), cookie);
+        (is_recent && is_ours).then_some(difficulty)
     }
 
     fn period(&self, now: Instant) -> u32 {
@@ -71,7 +74,7 @@ impl CookieJar {
         u32::try_from(periods).unwrap_or(u32::MAX)
     }
 
-    fn cookie_of(&self, period: u32, request: &CookieRequest<'_>) -> Vec<u8> {
+    fn cookie_of(&self, period: u32, difficulty: u8, request: &CookieRequest<'_>) -> Vec<u8> {
         let CookieRequest { initiator_spi, nonce, remote } = request;
         let period = period.to_be_bytes();
         // One length for every address: then no two requests give the same octets.
@@ -80,9 +83,9 @@ impl CookieJar {
             IpAddr::V6(address) => address,
         };
         let port = remote.port().to_be_bytes();
-        let parts = [&period[..], &initiator_spi.to_octets(), &address.octets(), &port, nonce];
+        let parts = [&period[..], &[difficulty], &initiator_spi.to_octets(), &address.octets(), &port, nonce];
         let mac = crypto::prf::HMAC_SHA2_256.compute(self.secret.as_slice(), &parts);
-        [&period, mac.as_slice()].concat()
+        [&period[..], &[difficulty], mac.as_slice()].concat()
     }
 }
 
@@ -102,6 +105,8 @@ pub(crate) enum Admission {
     Welcome,
     /// It is worked on if it brings back a cookie.
     WithCookie,
+    /// It is worked on if it brings back a cookie and the solution of a puzzle of this difficulty.
+    WithPuzzle(u8),
     /// It is ignored: its address, proven by cookies, has too many others under way, or there are too many in all.
     Refused,
 }
@@ -112,6 +117,10 @@ impl HalfOpen {
         let own = self.by_address.get(&site(address)).copied().unwrap_or_default();
         if own >= HALF_OPEN_PER_ADDRESS || self.total >= HALF_OPEN_TOTAL {
             Admission::Refused
+        } else if self.total >= HALF_OPEN_BEFORE_HARDER_PUZZLES {
+            Admission::WithPuzzle(PUZZLE_DIFFICULTY_HARDER)
+        } else if self.total >= HALF_OPEN_BEFORE_PUZZLES {
+            Admission::WithPuzzle(PUZZLE_DIFFICULTY)
         } else if own >= HALF_OPEN_PER_ADDRESS_BEFORE_COOKIES || self.total >= HALF_OPEN_BEFORE_COOKIES {
             Admission::WithCookie
         } else {
@@ -169,21 +178,22 @@ mod tests {
         let jar = CookieJar::new(now, &mut SystemRandom);
         let nonce = [7; 32];
         let own = request(1, "192.0.2.1:500", &nonce);
-        let cookie = jar.cookie(now, &own);
+        let cookie = jar.cookie(now, &own, 0);
         // RFC 7296 §2.6: between 1 and 64 octets.
-        assert_eq!(cookie.len(), 36);
-        assert!(jar.verify(now, &own, &cookie));
-        assert!(!jar.verify(now, &request(2, "192.0.2.1:500", &nonce), &cookie));
-        assert!(!jar.verify(now, &request(1, "192.0.2.2:500", &nonce), &cookie));
-        assert!(!jar.verify(now, &request(1, "192.0.2.1:501", &nonce), &cookie));
-        assert!(!jar.verify(now, &request(1, "[2001:db8::1]:500", &nonce), &cookie));
-        assert!(!jar.verify(now, &request(1, "192.0.2.1:500", &[8; 32]), &cookie));
-        assert!(!CookieJar::new(now, &mut SystemRandom).verify(now, &own, &cookie));
+        assert_eq!(cookie.len(), 37);
+        assert_eq!(jar.verify(now, &own, &cookie), Some(0));
+        assert_eq!(jar.verify(now, &own, &jar.cookie(now, &own, 18)), Some(18));
+        assert_eq!(jar.verify(now, &request(2, "192.0.2.1:500", &nonce), &cookie), None);
+        assert_eq!(jar.verify(now, &request(1, "192.0.2.2:500", &nonce), &cookie), None);
+        assert_eq!(jar.verify(now, &request(1, "192.0.2.1:501", &nonce), &cookie), None);
+        assert_eq!(jar.verify(now, &request(1, "[2001:db8::1]:500", &nonce), &cookie), None);
+        assert_eq!(jar.verify(now, &request(1, "192.0.2.1:500", &[8; 32]), &cookie), None);
+        assert_eq!(CookieJar::new(now, &mut SystemRandom).verify(now, &own, &cookie), None);
         for octet in 0..cookie.len() {
             let mut altered = cookie.clone();
             altered[octet] ^= 1;
-            assert!(!jar.verify(now, &own, &altered), "octet {octet}");
-            assert!(!jar.verify(now, &own, &cookie[..octet]), "{octet} octets");
+            assert_eq!(jar.verify(now, &own, &altered), None, "octet {octet}");
+            assert_eq!(jar.verify(now, &own, &cookie[..octet]), None, "{octet} octets");
         }
     }
 
@@ -192,10 +202,10 @@ mod tests {
         let now = Instant::now();
         let jar = CookieJar::new(now, &mut SystemRandom);
         let own = request(1, "192.0.2.1:500", &[7; 32]);
-        let cookie = jar.cookie(now, &own);
-        assert_ne!(cookie, jar.cookie(now + COOKIE_SECRET_LIFETIME, &own));
-        assert!(jar.verify(now + COOKIE_SECRET_LIFETIME, &own, &cookie));
-        assert!(!jar.verify(now + 2 * COOKIE_SECRET_LIFETIME, &own, &cookie));
+        let cookie = jar.cookie(now, &own, 0);
+        assert_ne!(cookie, jar.cookie(now + COOKIE_SECRET_LIFETIME, &own, 0));
+        assert_eq!(jar.verify(now + COOKIE_SECRET_LIFETIME, &own, &cookie), Some(0));
+        assert_eq!(jar.verify(now + 2 * COOKIE_SECRET_LIFETIME, &own, &cookie), None);
     }
 
     #[test]
@@ -230,6 +240,15 @@ mod tests {
         assert_eq!(half_open.admission(v6("2001:db8::ffff")), Admission::Refused);
         assert_eq!(half_open.admission(v6("2001:db8:0:1::1")), Admission::Welcome);
         for number in half_open.total()..HALF_OPEN_TOTAL {
+            let expected = match half_open.total() {
+                0..HALF_OPEN_BEFORE_COOKIES => Admission::Welcome,
+                HALF_OPEN_BEFORE_COOKIES..HALF_OPEN_BEFORE_PUZZLES => Admission::WithCookie,
+                HALF_OPEN_BEFORE_PUZZLES..HALF_OPEN_BEFORE_HARDER_PUZZLES => {
+                    Admission::WithPuzzle(PUZZLE_DIFFICULTY)
+                }
+                _ => Admission::WithPuzzle(PUZZLE_DIFFICULTY_HARDER),
+            };
+            assert_eq!(half_open.admission(v6("2001:db8:0:1::1")), expected);
             half_open.opened(IpAddr::V4(std::net::Ipv4Addr::from_bits(number as u32)));
         }
         assert_eq!(half_open.admission(v6("2001:db8:0:1::1")), Admission::Refused);

@@ -22,7 +22,7 @@ use wire::v2::{HeaderFields, Notify, Payload};
 use crate::context::{Context, Errand, Initiation, Intent, Question};
 use crate::cookie::{Admission, HalfOpen};
 use crate::established::{Established, Sa};
-use crate::event::Event;
+use crate::event::{DownReason, Event};
 use crate::guard::GuardKind;
 use crate::io::{Answer, Command, Datagram, Output, Path, QueryId, TimeoutReason};
 use crate::retransmission::RetransmissionPolicy;
@@ -30,6 +30,7 @@ use crate::status::IkeSaStatus;
 use crate::v1::fragmentation::Collection;
 use crate::v2::ike_sa::Inheritance;
 use crate::v2::ike_sa_init::{self, Demand};
+use crate::v2::ike_session_resume;
 use crate::v2::quick_crash_detection;
 use crate::{Connection, Failure, PoolStatus, v1, v2};
 
@@ -165,12 +166,17 @@ impl Endpoint {
             Command::Load(connection) => self.load(connection),
             Command::Unload(name) => self.unload(&name),
             Command::LoadSecret(secret) => {
+                self.cx.tickets.forget_all();
                 self.cx.secrets.insert(secret.name.clone(), secret);
             }
             Command::UnloadSecret(name) => {
+                self.cx.tickets.forget_all();
                 self.cx.secrets.remove(&name);
             }
-            Command::TrustAuthorities(authorities) => self.cx.authorities = authorities,
+            Command::TrustAuthorities(authorities) => {
+                self.cx.tickets.forget_all();
+                self.cx.authorities = authorities;
+            }
             Command::OwnKeys(own_keys) => self.cx.own_keys = own_keys,
             Command::LoadPool(pool) => self.cx.leases.load(*pool),
             Command::UnloadPool(name) => self.cx.leases.unload(&name),
@@ -330,7 +336,8 @@ impl Endpoint {
 impl Endpoint {
     fn route_v2(&mut self, path: Path, message: &wire::v2::Datagram<'_>) {
         let header = &message.header;
-        let is_first = header.exchange_type == ExchangeType::IKE_SA_INIT
+        let begins = [ExchangeType::IKE_SA_INIT, ExchangeType::IKE_SESSION_RESUME];
+        let is_first = begins.contains(&header.exchange_type)
             && !header.flags.is_response()
             && header.flags.from_initiator()
             && header.responder_spi.is_zero()
@@ -368,12 +375,20 @@ impl Endpoint {
                 self.counters.cookies_demanded += 1;
                 Demand::Cookie
             }
+            Admission::WithPuzzle(difficulty) => {
+                self.counters.cookies_demanded += 1;
+                Demand::Puzzle(difficulty)
+            }
             Admission::Refused => {
                 self.counters.refused_strangers += 1;
                 return;
             }
         };
-        if let Some(half_open) = ike_sa_init::respond(&mut self.cx, path, message, demand) {
+        let respond = match message.header.exchange_type {
+            ExchangeType::IKE_SESSION_RESUME => ike_session_resume::respond,
+            _ => ike_sa_init::respond,
+        };
+        if let Some(half_open) = respond(&mut self.cx, path, message, demand) {
             self.answered.insert(origin, half_open.channel.our_spi());
             self.origins.insert(half_open.channel.our_spi(), origin);
             self.put(Sa::V2(v2::Sa::HalfOpen(Box::new(half_open))));
@@ -532,6 +547,12 @@ impl Endpoint {
                     let named = self.established().filter(|sa| sa.id() == old);
                     for our_spi in named.map(Established::our_spi).collect::<Vec<_>>() {
                         self.with_established_v2(our_spi, |sa, cx| sa.yield_to_successor(cx));
+                    }
+                }
+                Intent::Forget { ike, survivor } => {
+                    let old = self.established().find(|sa| sa.id() == ike && sa.our_spi() != survivor);
+                    if let Some(our_spi) = old.map(Established::our_spi) {
+                        self.with_established(our_spi, |sa, cx| sa.end(cx, DownReason::Replaced));
                     }
                 }
                 Intent::EndOthers { survivor, local, remote, up_at } => {

@@ -266,6 +266,8 @@ pub enum Output {
 pub enum TimeoutReason {
     /// A request of ours has had no response.
     Retransmission,
+    /// More keys are tried for a puzzle.
+    Puzzle,
     /// An SA that the peer never completed is forgotten.
     HalfOpen,
     /// The peer has been silent for long.

@@ -35,6 +35,33 @@ pub const COOKIE_SECRET_LIFETIME: Duration = Duration::from_secs(60);
 /// Half-open IKE SAs from which on every stranger must first return a cookie (strongSwan's `cookie_threshold`).
 pub const HALF_OPEN_BEFORE_COOKIES: usize = 30;
 
+/// Half-open IKE SAs from which on every stranger must also solve a puzzle (RFC 8019 §4.4).
+pub const HALF_OPEN_BEFORE_PUZZLES: usize = 2000;
+
+/// Half-open IKE SAs from which on puzzles are harder.
+pub const HALF_OPEN_BEFORE_HARDER_PUZZLES: usize = 10_000;
+
+/// Zero bits that a puzzle asks for: a fifth of a second of a desktop computer, half a second of a telephone.
+pub const PUZZLE_DIFFICULTY: u8 = 16;
+
+/// Zero bits that a harder puzzle asks for, which RFC 8019 §4.4 finds a reasonable choice for all.
+pub const PUZZLE_DIFFICULTY_HARDER: u8 = 18;
+
+/// Zero bits that we look for where a responder leaves it to us.
+pub const PUZZLE_DIFFICULTY_OF_OURS: u8 = 16;
+
+/// Zero bits of the hardest puzzle that we solve: some seconds of one processor.
+pub const PUZZLE_DIFFICULTY_AT_MOST: u8 = 20;
+
+/// Keys that are tried before everything else has its turn again: about five milliseconds.
+pub const PUZZLE_SLICE: u32 = 10_000;
+
+/// How long everything else has its turn at least.
+pub const PUZZLE_PAUSE: Duration = Duration::from_millis(1);
+
+/// Of so many strangers that return a cookie and solve no puzzle, one is served (RFC 8019 §7.1): old daemons know none.
+pub const SERVED_WITHOUT_SOLUTION: u8 = 8;
+
 /// Half-open IKE SAs of one address from which on its further requests are ignored (strongSwan's `block_threshold`).
 pub const HALF_OPEN_PER_ADDRESS: usize = 5;
 
@@ -133,6 +160,15 @@ pub const UNCONFIRMED_CHILD_LIFE: Duration = REPLACED_IKE_SA_LIFE;
 
 /// How long the last response of an ended IKE SA is kept for a peer that missed it.
 pub const CLOSED_SA_LINGER: Duration = Duration::from_secs(30);
+
+/// Octets of a ticket of ours (RFC 5723): nobody guesses one.
+pub const TICKET_OCTETS: usize = 32;
+
+/// How long a ticket is good at most; none outlives its IKE SA.
+pub const TICKET_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// Tickets of ours that are good, one for each IKE SA; each takes half a kilobyte.
+pub const TICKETS_GRANTED: usize = 20_000;
 
 /// Requests of IKE SAs that are not here which are answered in a second (RFC 7296 §2.21.4, RFC 6290 §4.5): of a thousand
 /// peers that ask after a restart, each repeats its request until it is heard.

@@ -312,6 +312,7 @@ fn is_regular(reason: TimeoutReason) -> bool {
         TimeoutReason::Retransmission
         | TimeoutReason::HalfOpen
         | TimeoutReason::Retry
+        | TimeoutReason::Puzzle
         | TimeoutReason::Outside
         | TimeoutReason::Linger => false,
     }

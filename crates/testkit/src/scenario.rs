@@ -10,8 +10,8 @@ use crypto::Secret;
 use ike::{
     Authentication, ChildConfig, Childless, CloseAction, Compress, ConfigurationMode, Connection, Encap,
     Fragmentation, Identity, IdentityPattern, Lifetimes, Mobike, PathProbing, PeerAddresses, Phase1Mode,
-    Pool, SecretKind, SelectorTemplate, Settings, SharedSecret, SplitNetworks, StartAction, Truncation,
-    Unique, Versions, Xauth,
+    Pool, Resumption, SecretKind, SelectorTemplate, Settings, SharedSecret, SplitNetworks, StartAction,
+    Truncation, Unique, Versions, Xauth,
 };
 use sa::{
     AddressRange, Handling, IpProtocol, Lifetime, Mode, PortRange, Proposal, ProposalProtocol,
@@ -245,6 +245,7 @@ impl Gateway {
                 fragmentation: Fragmentation::Yes,
                 mobike: Mobike::No,
                 path_probing: PathProbing::No,
+                resumption: Resumption::No,
                 unique: Unique::No,
                 keying_tries: 1,
                 liveness_delay: Duration::ZERO,

@@ -9,8 +9,8 @@ use super::authentication::{LOCAL, REMOTE};
 use super::child::CHILDREN;
 use crate::address::ADDRESS;
 use crate::connection::{
-    CHILDLESS, ENCAP, FRAGMENTATION, MOBILITY, PATH_PROBING, PHASE_1, PPK_NEED, PULL, SPLIT, UNIQUE, VERSION,
-    WEAK, WeakAlgorithms,
+    CHILDLESS, ENCAP, FRAGMENTATION, MOBILITY, PATH_PROBING, PHASE_1, PPK_NEED, PULL, RESUMPTION, SPLIT,
+    UNIQUE, VERSION, WEAK, WeakAlgorithms,
 };
 use crate::identity::PATTERN;
 use crate::pool::IP;
@@ -18,7 +18,7 @@ use crate::schema::{Absent, Key, ListKey, Name, OptionalKey, Row, Status, sectio
 use crate::value::{COUNT, NAME, PORT, TIME};
 use crate::{
     AddressSpec, Childless, ConfigurationMode, Encap, Fragmentation, Mobike, PathProbing, Phase1Mode,
-    PpkNeed, SplitNetworks, Unique, Versions,
+    PpkNeed, Resumption, SplitNetworks, Unique, Versions,
 };
 
 section! {
@@ -117,6 +117,15 @@ section! {
              Where a path swallows IP fragments too, or is of IPv6, and the peer takes no IKE fragments after IKE_AUTH (as \
              strongSwan 5.9), a lost probe takes the peer for dead. In IKEv1 nothing is probed. Keyway's own key.",
             "Most paths take what their first link does, or say so. The probes cost a message a minute.",
+        );
+        SESSION_RESUMPTION: Key<Resumption> = Key::new(
+            "session_resumption", RESUMPTION, "no",
+            "Whether an IKE SA that was lost, as when the network was away, may be had again with a ticket (RFC 5723): in two \
+             exchanges without a key exchange, a signature or a user's consent. As initiator Keyway asks for tickets, as responder \
+             it gives them; both ends need yes. A ticket is good once, for the life of the IKE SA, and until the gateway restarts or \
+             the connection is configured anew. Keyway's own key.",
+            "The keys of an IKE SA that is had again come from those of the old one: who has stolen them has the new ones too, until \
+             it is rekeyed.",
         );
         UNIQUENESS: Key<Unique> = Key::new(
             "unique", UNIQUE, "no",

@@ -25,7 +25,8 @@ use crate::credentials::{
     AuthorityId, AuthorityName, SignRequest, SignatureForm, Signed, TrustRequest, TrustedKey,
 };
 use crate::error::Error;
-use crate::v2::keys::{IkeKeys, MixableKeys, Nonces, SignedOctets, psk_auth};
+use crate::v2::ike_session_resume::Resumed;
+use crate::v2::keys::{IkeKeys, MixableKeys, Nonces, SignedOctets, psk_auth, resumed_auth};
 use crate::{Connection, Identity, Role};
 
 /// What an IKE_SA_INIT exchange leaves for the AUTH payloads to sign.
@@ -42,6 +43,8 @@ pub(crate) struct Transcript {
     int_auth: IntAuth,
     /// Beside what a proof that does not fit may have been made with another key, for sentences.
     ppk: Option<Identity>,
+    /// What the IKE SA was, if it is had again (RFC 5723).
+    pub resumed: Option<Box<Resumed>>,
 }
 
 /// The digests of the IKE_INTERMEDIATE exchanges so far (RFC 9242 §3.3.2).
@@ -86,7 +89,13 @@ impl Transcript {
             sk_pr: keys.sk_pr.clone(),
             int_auth: IntAuth::default(),
             ppk: None,
+            resumed: None,
         }
+    }
+
+    /// Says that the IKE SA is one that was there before.
+    pub(crate) fn resuming(self, resumed: Resumed) -> Transcript {
+        Transcript { resumed: Some(Box::new(resumed)), ..self }
     }
 
     /// Takes in an IKE_INTERMEDIATE exchange, its messages whole and not encrypted.
@@ -205,6 +214,12 @@ pub(crate) fn prove(
 ) -> Result<Proving, Error> {
     let body = local.to_wire().to_body();
     let signed = transcript.signed_by(role, &body);
+    if let Some(resumed) = &transcript.resumed {
+        resumed.check(resumed.peer.local(), local)?;
+        let data = resumed_auth(suite.prf.prf, &signed).as_slice().to_vec();
+        let authentication = Authentication { method: AuthMethod::SHARED_KEY, data };
+        return Ok(Proving::Ready(Proof { certificates: Vec::new(), authentication }));
+    }
     let authentication = connection
         .own_authentication(round)
         .ok_or_else(|| Error::Local(format!("connection {} has no round {round}", connection.name)))?;
@@ -308,6 +323,9 @@ impl Claim<'_> {
     /// # Errors
     /// The proof is of a kind that is not configured, no secret is configured, or it does not fit.
     pub(crate) fn verify(&self, cx: &Context) -> Result<Belief, Error> {
+        if let Some(resumed) = &self.transcript.resumed {
+            return self.verify_resumed(resumed).map(Belief::Proven);
+        }
         match (self.wanted, self.proof.method) {
             (crate::Authentication::PreSharedKey, AuthMethod::SHARED_KEY) => {
                 self.verify_secret(cx).map(Belief::Proven)
@@ -341,6 +359,21 @@ impl Claim<'_> {
 
     fn remote(&self) -> Identity {
         Identity::from_wire(self.identification)
+    }
+
+    /// RFC 5723 §4.3.3: both ends are who they were, and the new keys prove that.
+    fn verify_resumed(&self, resumed: &Resumed) -> Result<PeerAuthenticated, Error> {
+        resumed.check(resumed.peer.local(), &self.local)?;
+        resumed.check(resumed.peer.remote(), &self.remote())?;
+        let body = self.identification.to_body();
+        let signed = self.transcript.signed_by(self.our_role.opposite(), &body);
+        if self.proof.method == AuthMethod::SHARED_KEY
+            && resumed_auth(self.suite.prf.prf, &signed).ct_eq(&self.proof.data)
+        {
+            return Ok(resumed.peer.clone());
+        }
+        let sentence = format!("{} does not have the keys of the IKE SA that it wants back", self.remote());
+        Err(Error::AuthenticationFailed(sentence))
     }
 
     fn verify_secret(&self, cx: &Context) -> Result<PeerAuthenticated, Error> {

@@ -15,6 +15,7 @@ use crate::{ChildConfig, Connection, Failure, Versions};
 impl Endpoint {
     pub(super) fn load(&mut self, connection: Arc<Connection>) {
         self.speaks_v1 |= connection.answers(Version::V1);
+        self.cx.tickets.forget_connection(&connection.name);
         self.cx.connections.insert(connection.name.clone(), Arc::clone(&connection));
         // What is new stands before what goes: no packet finds a gap between them.
         for child in &connection.children {
@@ -37,6 +38,7 @@ impl Endpoint {
     }
 
     pub(super) fn unload(&mut self, name: &str) {
+        self.cx.tickets.forget_connection(name);
         self.cx.lift_strays(name, None);
         self.cx.connections.remove(name);
     }

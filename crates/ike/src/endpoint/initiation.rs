@@ -11,7 +11,7 @@ use crate::context::{ChildRequest, Contact, Errand, GuardWish, Initiation, Quest
 use crate::established::{Established, Sa};
 use crate::event::Event;
 use crate::io::{Path, Query, QueryId, Ticket};
-use crate::v2::ike_sa_init;
+use crate::v2::{ike_sa_init, ike_session_resume};
 use crate::{Connection, Failure, Versions, limits, v1, v2};
 
 impl Endpoint {
@@ -54,12 +54,24 @@ impl Endpoint {
         let waiting = initiation.clone();
         let begun = match initiation.connection.versions {
             Versions::V1 => v1::initiate(&mut self.cx, initiation, path).map(Sa::V1),
-            Versions::V2 | Versions::Either => ike_sa_init::initiate(&mut self.cx, initiation, path)
-                .map(|sa| Sa::V2(v2::Sa::Initiating(Box::new(sa)))),
+            Versions::V2 | Versions::Either => self.initiate_v2(initiation, path).map(Sa::V2),
         };
         match begun {
             Ok(sa) => self.put(sa),
             Err(failure) => self.cx.fail_initiation(&waiting, path, failure),
+        }
+    }
+
+    /// Has a lost IKE SA again if there is a ticket for it, and begins a new one otherwise.
+    fn initiate_v2(&mut self, initiation: Initiation, path: Path) -> Result<v2::Sa, Failure> {
+        let now = self.cx.now;
+        match self.cx.tickets.take_held(&initiation.connection, now) {
+            Some(held) if initiation.contact == Contact::Initial => {
+                let resuming = ike_session_resume::initiate(&mut self.cx, initiation, path, held);
+                resuming.map(|sa| v2::Sa::Resuming(Box::new(sa)))
+            }
+            _ => ike_sa_init::initiate(&mut self.cx, initiation, path)
+                .map(|sa| v2::Sa::Initiating(Box::new(sa))),
         }
     }
 

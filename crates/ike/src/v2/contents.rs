@@ -1,6 +1,6 @@
 //! The payloads of one message, picked by name: each at most once where the exchange has one, missing ones named.
 
-use wire::registry::{CertificateEncoding, NotifyType};
+use wire::registry::{CertificateEncoding, NotifyType, PayloadType};
 use wire::v2::{
     Authentication, Certificate, Configuration, Delete, Identification, KeyExchange, Notify, Payload,
     Proposal, TrafficSelector,
@@ -136,6 +136,16 @@ impl Contents {
             .chain(requests)
             .filter(|request| request.encoding == CertificateEncoding::X509_SIGNATURE);
         Some(x509.flat_map(|request| authorities_of(&request.authorities)).collect())
+    }
+
+    /// The body of the first payload of a type that has no form of its own.
+    pub(crate) fn unknown(&self, payload_type: PayloadType) -> Option<&[u8]> {
+        self.payloads.iter().find_map(|payload| match payload {
+            Payload::Unknown(unknown) if unknown.payload_type == payload_type => {
+                Some(unknown.body.as_slice())
+            }
+            _ => None,
+        })
     }
 
     /// All deletes.

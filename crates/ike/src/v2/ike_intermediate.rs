@@ -254,6 +254,11 @@ pub(crate) struct Awaited {
 }
 
 impl Awaited {
+    /// Waits for none.
+    pub(crate) fn nothing() -> Awaited {
+        Awaited { rest: VecDeque::new(), window: TheirWindow::expecting(1), before: None }
+    }
+
     /// Waits for the additional key exchanges that were agreed, from the message id after IKE_SA_INIT on.
     pub(crate) fn new(additional: &AdditionalSuite) -> Awaited {
         Awaited { rest: additional.iter().collect(), window: TheirWindow::expecting(1), before: None }

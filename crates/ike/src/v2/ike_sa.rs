@@ -40,7 +40,7 @@ use crate::io::{ChildSaId, IkeSaId};
 use crate::lifetime::Schedule;
 use crate::status::{IkeSaStatus, IkeState, IkeVersion};
 use crate::virtual_addresses::Inside;
-use crate::{CloseAction, Connection, Role, SplitNetworks, limits};
+use crate::{CloseAction, Connection, Resumption, Role, SplitNetworks, limits};
 
 use probes::Knowledge;
 pub(crate) use reauthentication::Lineage;
@@ -84,8 +84,8 @@ pub(crate) struct IkeSa {
     knowledge: Knowledge,
     /// What the peer will show when it has lost this IKE SA (RFC 6290).
     pub crash_token: Option<Vec<u8>>,
-    /// Whether the peer has not been given our token yet.
-    owes_crash_token: bool,
+    /// Whether a rekeying has made it, and what IKE_AUTH would have given is still to be exchanged.
+    is_renewed: bool,
 }
 
 /// Where an IKE SA stands in its life.
@@ -137,7 +137,7 @@ impl IkeSa {
             put_off_since: None,
             knowledge: Knowledge::None,
             crash_token: None,
-            owes_crash_token: false,
+            is_renewed: false,
         }
     }
 
@@ -175,6 +175,9 @@ impl IkeSa {
             return;
         }
         let was_current = self.life == Life::Current;
+        if was_current && !matches!(reason, DownReason::PeerDead | DownReason::PeerLostState) {
+            cx.tickets.forget_ike(self.channel.id);
+        }
         let before = self.status();
         for id in self.children.keys().copied().collect::<Vec<_>>() {
             self.drop_child(cx, id, reason.clone());
@@ -357,9 +360,9 @@ impl IkeSa {
         cx.share_addresses(&inheritance.inside, &self.connection.name, self.channel.our_spi());
         self.inside = inheritance.inside;
         self.predecessor = self.predecessor.or(inheritance.predecessor);
-        if cx.settings.crash_secret.is_some() {
+        if cx.settings.crash_secret.is_some() || self.connection.resumption == Resumption::Yes {
             // Not at once: the peer may not have our answer yet, and so not know the new IKE SA.
-            self.owes_crash_token = true;
+            self.is_renewed = true;
             self.queue_later(cx, Task::Liveness);
         }
         for child in inheritance.children {

@@ -14,7 +14,8 @@
 //! Beside that, both sides say what they can and where they believe to be (`capabilities`). Nothing here is authenticated yet:
 //! IKE_AUTH signs both messages afterwards.
 
-mod capabilities;
+pub(super) mod capabilities;
+mod standing;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,17 +33,16 @@ use super::contents::Contents;
 use super::ike_auth::{self, HalfOpen, ppk, rounds};
 use super::ike_intermediate;
 use super::keys::{IkeKeys, IkeSpis, Nonces};
+use super::puzzle::{self, Puzzle, Solving};
 use super::window::OurWindow;
 use crate::authentication::v2::{PeerAbilities, Transcript};
 use crate::context::{Context, Initiation};
 use crate::cookie::CookieRequest;
 use crate::error::{Error, Failure, Misbehaviour, Refusal};
 use crate::event::TraceDirection;
-use crate::io::{IkeSaId, Path, TimeoutReason};
+use crate::io::{IkeSaId, Path};
 use crate::nat_detection::{Behind, NatFinding};
 use crate::negotiation::{self, Additional, ChosenIke};
-use crate::retransmission::Retransmission;
-use crate::status::{IkeSaStatus, IkeState, IkeVersion, Nat};
 use crate::{Connection, Encap, Mobike, Role, limits};
 
 pub(crate) use capabilities::nat_notifies;
@@ -66,6 +66,10 @@ pub(crate) struct Initiating {
     private: Box<dyn KeyExchangePrivate>,
     /// What the responder wants to see again; empty if it has not asked.
     cookie: Vec<u8>,
+    /// The solution of the puzzle that came with the cookie; empty if there was none.
+    solution: Vec<u8>,
+    /// The puzzle on its way to being solved, and when that goes on.
+    solving: Option<(Solving, Instant)>,
     /// The request as it was sent last: AUTH will sign it.
     request: Vec<u8>,
     window: OurWindow,
@@ -89,6 +93,8 @@ pub(crate) fn initiate(cx: &mut Context, initiation: Initiation, path: Path) -> 
         group,
         private,
         cookie: Vec::new(),
+        solution: Vec::new(),
+        solving: None,
         request: Vec::new(),
         window: OurWindow::starting_at(0),
         begun_at: cx.now,
@@ -113,6 +119,9 @@ impl Initiating {
         let mut payloads = Vec::new();
         if !self.cookie.is_empty() {
             payloads.push(Payload::Notify(Notify::new(NotifyType::COOKIE, self.cookie.clone())));
+        }
+        if !self.solution.is_empty() {
+            payloads.push(puzzle::solution(self.solution.clone()));
         }
         payloads.push(Payload::SecurityAssociation(negotiation::offer_ike(&connection.proposals, None)));
         let data = self.private.public().to_vec();
@@ -148,13 +157,16 @@ impl Initiating {
         let payloads = datagram.payloads.clone();
         cx.trace(TraceDirection::Received, path, header, (1, datagram.bytes.len()), &payloads);
         let Ok(contents) = Contents::new(NAME, payloads) else { return Some(Sa::Initiating(self)) };
+        if puzzle::is_impossible(&contents) {
+            return Some(Sa::Initiating(self));
+        }
         let wish = match self.wants_another_request(&contents) {
             Ok(wish) => wish,
             Err(failure) => return Some(self.remember(failure)),
         };
         if let Some(change) = wish {
             // What answers an earlier request of ours has been done already.
-            let is_new = change != Change::Cookie(self.cookie.clone()) && change != Change::Group(self.group);
+            let is_new = self.is_new(&change);
             return match if is_new { self.send_again(cx, change) } else { Ok(()) } {
                 Ok(()) => Some(Sa::Initiating(self)),
                 Err(failure) => self.fail(cx, failure),
@@ -175,7 +187,7 @@ impl Initiating {
             return Ok(None);
         }
         if let Some(notify) = contents.notify(NotifyType::COOKIE) {
-            return Ok(Some(Change::Cookie(notify.data.clone())));
+            return Ok(Some(Change::Cookie(notify.data.clone(), puzzle::read(contents))));
         }
         let Some(notify) = contents.notify(NotifyType::INVALID_KE_PAYLOAD) else { return Ok(None) };
         let wanted =
@@ -199,16 +211,35 @@ impl Initiating {
             Misbehaviour::Other("it keeps asking for another IKE_SA_INIT request"),
         ))?;
         match change {
-            Change::Cookie(cookie) => self.cookie = cookie,
+            Change::Cookie(cookie, Some(puzzle)) => {
+                self.solving = Some((Solving::new(cookie, puzzle), cx.now));
+                return Ok(());
+            }
+            Change::Cookie(cookie, None) => {
+                (self.cookie, self.solution, self.solving) = (cookie, Vec::new(), None);
+            }
             Change::Group(group) => {
                 self.private = generate(group)?;
                 self.group = group;
             }
         }
+        self.send_anew(cx)
+    }
+
+    fn send_anew(&mut self, cx: &mut Context) -> Result<(), Failure> {
         self.request = self.encode_request(cx)?;
         self.window.replace(cx.now, vec![self.request.clone()]);
         cx.transmit(self.path, std::slice::from_ref(&self.request));
         Ok(())
+    }
+
+    /// Tells whether a change is one that no earlier answer has brought about.
+    fn is_new(&self, change: &Change) -> bool {
+        match change {
+            Change::Cookie(cookie, _) if *cookie == self.cookie => false,
+            Change::Cookie(cookie, _) => self.solving.as_ref().is_none_or(|(it, _)| it.cookie != *cookie),
+            Change::Group(group) => *group != self.group,
+        }
     }
 
     // <-- HDR(SPIi,SPIr), SAr1, KEr, Nr, N(NAT_DETECTION_SOURCE_IP), N(NAT_DETECTION_DESTINATION_IP), …
@@ -283,71 +314,6 @@ impl Initiating {
         Ok((channel, Transcript::new(&keys, messages, (self.nonce, nonce_r), abilities(contents))))
     }
 
-    pub(crate) fn handle_timeout(mut self: Box<Self>, cx: &mut Context) -> Option<Sa> {
-        let path = self.path;
-        match self.window.retransmit(cx.now) {
-            Retransmission::NotDue => Some(Sa::Initiating(self)),
-            Retransmission::Send { .. } if self.refused.is_some() => {
-                let failure = self.refused.take().unwrap_or(Failure::Terminated);
-                self.fail(cx, failure)
-            }
-            Retransmission::Send { datagrams, .. } => {
-                cx.transmit(path, datagrams);
-                Some(Sa::Initiating(self))
-            }
-            Retransmission::GiveUp => {
-                let failure = cx.no_answer(path, NAME, self.begun_at);
-                cx.retry_or_fail(self.initiation, path, failure);
-                None
-            }
-        }
-    }
-
-    pub(crate) fn deadline(&self) -> Option<(Instant, TimeoutReason)> {
-        self.window.deadline().map(|at| (at, TimeoutReason::Retransmission))
-    }
-
-    pub(crate) fn spi(&self) -> IkeSpi {
-        self.spi
-    }
-
-    pub(crate) fn initiation(&mut self) -> &mut Initiation {
-        &mut self.initiation
-    }
-
-    pub(crate) fn into_initiation(self) -> (Initiation, Path) {
-        (self.initiation, self.path)
-    }
-
-    pub(crate) fn status(&self) -> IkeSaStatus {
-        IkeSaStatus {
-            id: self.id,
-            connection: self.initiation.connection.name.clone(),
-            version: IkeVersion::V2,
-            state: IkeState::Connecting,
-            role: Role::Initiator,
-            initiator_spi: self.spi,
-            responder_spi: IkeSpi::ZERO,
-            path: self.path,
-            local_identity: None,
-            remote_identity: None,
-            remote_user: None,
-            mobile: None,
-            ppk: None,
-            method: None,
-            inside: Default::default(),
-            suite: None,
-            nat: Nat::default(),
-            established_at: None,
-            rekey_at: None,
-            expire_at: None,
-            reauthenticate_at: None,
-            tasks_queued: vec!["IKE_AUTH"],
-            tasks_active: vec![NAME],
-            children: Vec::new(),
-        }
-    }
-
     fn in_words(&self) -> String {
         let proposals = &self.initiation.connection.proposals;
         format!("we offered {}", proposals.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
@@ -366,9 +332,9 @@ impl Initiating {
 }
 
 /// What the responder wants changed in a request.
-#[derive(PartialEq)]
 enum Change {
-    Cookie(Vec<u8>),
+    /// With a puzzle that goes with it, if we can solve it.
+    Cookie(Vec<u8>, Option<Puzzle>),
     Group(&'static Group),
 }
 
@@ -386,7 +352,7 @@ fn generate(group: &'static Group) -> Result<Box<dyn KeyExchangePrivate>, Error>
 
 /// Where a NAT is found, where one is to be feigned, and where one may be met later (RFC 4555 §3.3), IKE moves to port 4500 on
 /// both ends (RFC 7296 §2.23).
-fn float(path: Path, nat: Option<NatFinding>, connection: &Connection) -> Path {
+pub(super) fn float(path: Path, nat: Option<NatFinding>, connection: &Connection) -> Path {
     let may_move = connection.mobike == Mobike::Yes && nat.is_some();
     let NatFinding { local, remote } = nat.unwrap_or(NatFinding::NOTHING);
     let translated =
@@ -408,6 +374,8 @@ fn float(path: Path, nat: Option<NatFinding>, connection: &Connection) -> Path {
 pub(crate) enum Demand {
     Nothing,
     Cookie,
+    /// And pay for it with the solution of a puzzle of this difficulty.
+    Puzzle(u8),
 }
 
 /// Answers a request. The answer is on its way when this returns; what is returned waits for IKE_AUTH.
@@ -423,7 +391,7 @@ pub(crate) fn respond(
         Err(fault) => {
             let spis = IkeSpis { initiator: datagram.header.initiator_spi, responder: IkeSpi::ZERO };
             if let Some(notify) = fault.to_notify() {
-                refuse(cx, spis, path, notify);
+                refuse(cx, spis, path, vec![notify]);
             }
             if !matches!(fault, Error::InvalidKeyExchange { .. }) {
                 cx.fail(&[], None, Some(path), fault.into());
@@ -442,12 +410,11 @@ fn answer(
     let contents = Contents::new(NAME, datagram.payloads.clone())?;
     let initiator = datagram.header.initiator_spi;
     let nonce_i = contents.nonce()?.clone();
-    if demand == Demand::Cookie && !brings_cookie(cx, path, initiator, &nonce_i, &contents) {
-        // <-- HDR(SPIi,0), N(COOKIE)
-        let request = CookieRequest { initiator_spi: initiator, nonce: &nonce_i, remote: path.remote };
-        let cookie = cx.cookies.cookie(cx.now, &request);
+    let stranger = CookieRequest { initiator_spi: initiator, nonce: &nonce_i, remote: path.remote };
+    if let Some(demands) = puzzle::unmet(cx, demand, &stranger, &contents)? {
+        // <-- HDR(SPIi,0), N(COOKIE)   or   <-- HDR(SPIi,0), N(COOKIE), N(PUZZLE)
         let spis = IkeSpis { initiator, responder: IkeSpi::ZERO };
-        refuse(cx, spis, path, Notify::new(NotifyType::COOKIE, cookie));
+        refuse(cx, spis, path, demands);
         return Ok(None);
     }
     let key_exchange = contents.key_exchange()?;
@@ -518,13 +485,6 @@ fn for_ike_auth(
     payloads
 }
 
-fn brings_cookie(cx: &Context, path: Path, initiator_spi: IkeSpi, nonce: &[u8], contents: &Contents) -> bool {
-    let request = CookieRequest { initiator_spi, nonce, remote: path.remote };
-    contents
-        .notify(NotifyType::COOKIE)
-        .is_some_and(|notify| cx.cookies.verify(cx.now, &request, &notify.data))
-}
-
 /// Finds the connection that fits the path best and allows something that the peer offers. Which one it will be in
 /// the end, IKE_AUTH decides, when identities are known.
 fn choose(
@@ -558,10 +518,10 @@ pub(crate) fn allows(proposals: &[Proposal], suite: &IkeSuite) -> bool {
     })
 }
 
-/// Answers with one notify and keeps nothing.
-fn refuse(cx: &mut Context, spis: IkeSpis, path: Path, notify: Notify) {
-    if let Ok(response) = encode(cx, Role::Responder, spis, Kind::Response, path, &[Payload::Notify(notify)])
-    {
+/// Answers with notifies and keeps nothing.
+fn refuse(cx: &mut Context, spis: IkeSpis, path: Path, notifies: Vec<Notify>) {
+    let payloads: Vec<_> = notifies.into_iter().map(Payload::Notify).collect();
+    if let Ok(response) = encode(cx, Role::Responder, spis, Kind::Response, path, &payloads) {
         cx.transmit(path, &[response]);
     }
 }

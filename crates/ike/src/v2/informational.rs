@@ -24,7 +24,7 @@ use wire::v2::{Delete, Payload};
 use super::configuration;
 use super::contents::Contents;
 use super::ike_sa::{Active, IkeSa, Life, Request, Task};
-use super::{mobike, quick_crash_detection, rekey_child, rekey_ike};
+use super::{ike_session_resume, mobike, quick_crash_detection, rekey_child, rekey_ike};
 use crate::child::Confirmation;
 use crate::context::Context;
 use crate::error::{Error, Failure};
@@ -135,6 +135,7 @@ pub(crate) fn respond(
     quick_crash_detection::keep_token(sa, request);
     let mut answers = mobike::respond(sa, cx, path, request);
     answers.extend(configuration::answer_informational(request)?);
+    answers.extend(ike_session_resume::grant(cx, sa, request));
     for delete in request.deletes() {
         let Some(protocol) = child_protocol(delete.protocol) else { continue };
         let named = delete.spis.iter();

@@ -98,6 +98,21 @@ impl IkeKeys {
         IkeKeys::expand(suite, &skeyseed, nonces, spis)
     }
 
+    /// Derives the keys of an IKE SA that is had again, from SK_d of the old one (RFC 5723 §5.1).
+    ///
+    /// # Errors
+    /// The suite takes more key material than its PRF can give.
+    pub(crate) fn resumed(
+        suite: &IkeSuite,
+        old_sk_d: &Secret<Vec<u8>>,
+        nonces: Nonces<'_>,
+        spis: IkeSpis,
+    ) -> Result<IkeKeys, Error> {
+        let seed = [&b"Resumption"[..], nonces.initiator, nonces.responder];
+        let skeyseed = suite.prf.prf.compute(old_sk_d.as_slice(), &seed);
+        IkeKeys::expand(suite, &skeyseed, nonces, spis)
+    }
+
     fn expand(
         suite: &IkeSuite,
         skeyseed: &Secret<Vec<u8>>,
@@ -212,6 +227,11 @@ impl SignedOctets<'_> {
 pub(crate) fn psk_auth(prf: &dyn Prf, secret: &[u8], signed: &SignedOctets<'_>) -> Secret<Vec<u8>> {
     let padded = prf.compute(secret, &[KEY_PAD]);
     prf.compute(padded.as_slice(), &[&signed.to_vec(prf)])
+}
+
+/// Computes the AUTH value of an IKE SA that is had again, for which the new keys are the proof (RFC 5723 §4.3.3).
+pub(crate) fn resumed_auth(prf: &dyn Prf, signed: &SignedOctets<'_>) -> Secret<Vec<u8>> {
+    prf.compute(signed.sk_p.as_slice(), &[&signed.to_vec(prf)])
 }
 
 const KEY_PAD: &[u8] = b"Key Pad for IKEv2";

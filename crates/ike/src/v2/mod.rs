@@ -20,10 +20,12 @@ mod ike_followup_ke;
 mod ike_intermediate;
 pub(crate) mod ike_sa;
 pub(crate) mod ike_sa_init;
+pub(crate) mod ike_session_resume;
 mod informational;
 pub(crate) mod keys;
 mod mobike;
 mod protection;
+mod puzzle;
 pub(crate) mod quick_crash_detection;
 mod rekey_child;
 mod rekey_ike;
@@ -45,6 +47,8 @@ use crate::status::IkeSaStatus;
 pub(crate) enum Sa {
     /// We sent IKE_SA_INIT.
     Initiating(Box<ike_sa_init::Initiating>),
+    /// We sent IKE_SESSION_RESUME.
+    Resuming(Box<ike_session_resume::Resuming>),
     /// We sent IKE_INTERMEDIATE.
     Exchanging(Box<ike_intermediate::Exchanging>),
     /// We sent IKE_AUTH.
@@ -64,6 +68,7 @@ impl Sa {
     pub(crate) fn handle_datagram(self, cx: &mut Context, path: Path, datagram: &Datagram<'_>) -> Option<Sa> {
         match self {
             Sa::Initiating(sa) => sa.handle_datagram(cx, path, datagram),
+            Sa::Resuming(sa) => sa.handle_datagram(cx, path, datagram),
             Sa::Exchanging(sa) => sa.handle_datagram(cx, path, datagram),
             Sa::Authenticating(sa) => sa.handle_datagram(cx, path, datagram),
             Sa::HalfOpen(sa) => sa.handle_datagram(cx, path, datagram),
@@ -91,6 +96,7 @@ impl Sa {
     pub(crate) fn handle_timeout(self, cx: &mut Context) -> Option<Sa> {
         match self {
             Sa::Initiating(sa) => sa.handle_timeout(cx),
+            Sa::Resuming(sa) => sa.handle_timeout(cx),
             Sa::Exchanging(sa) => sa.handle_timeout(cx),
             Sa::Authenticating(sa) => sa.handle_timeout(cx),
             Sa::HalfOpen(sa) => sa.handle_timeout(cx),
@@ -107,6 +113,7 @@ impl Sa {
     pub(crate) fn deadline(&self, cx: &Context) -> Option<(Instant, TimeoutReason)> {
         match self {
             Sa::Initiating(sa) => sa.deadline(),
+            Sa::Resuming(sa) => sa.deadline(),
             Sa::Exchanging(sa) => sa.deadline(),
             Sa::Authenticating(sa) => sa.deadline(),
             Sa::HalfOpen(sa) => Some((sa.until(), TimeoutReason::HalfOpen)),
@@ -120,6 +127,7 @@ impl Sa {
     pub(crate) fn status(&self) -> Option<IkeSaStatus> {
         match self {
             Sa::Initiating(sa) => Some(sa.status()),
+            Sa::Resuming(sa) => Some(sa.status()),
             Sa::Exchanging(sa) => Some(sa.status()),
             Sa::Authenticating(sa) => Some(sa.status()),
             Sa::Waiting(sa) => sa.status(),
@@ -132,6 +140,7 @@ impl Sa {
     pub(crate) fn our_spi(&self) -> IkeSpi {
         match self {
             Sa::Initiating(sa) => sa.spi(),
+            Sa::Resuming(sa) => sa.spi(),
             Sa::Exchanging(sa) => sa.channel.our_spi(),
             Sa::Authenticating(sa) => sa.attempt.channel.our_spi(),
             Sa::HalfOpen(sa) => sa.channel.our_spi(),
@@ -152,7 +161,11 @@ impl Sa {
             Sa::HalfOpen(sa) => Some(sa.address()),
             Sa::Waiting(sa) => sa.stranger(),
             Sa::Closed(sa) => sa.stranger(),
-            Sa::Initiating(_) | Sa::Exchanging(_) | Sa::Authenticating(_) | Sa::Established(_) => None,
+            Sa::Initiating(_)
+            | Sa::Resuming(_)
+            | Sa::Exchanging(_)
+            | Sa::Authenticating(_)
+            | Sa::Established(_) => None,
         }
     }
 
@@ -160,6 +173,7 @@ impl Sa {
     pub(crate) fn initiation(&mut self) -> Option<&mut Initiation> {
         match self {
             Sa::Initiating(sa) => Some(sa.initiation()),
+            Sa::Resuming(sa) => Some(sa.initiation()),
             Sa::Exchanging(sa) => Some(sa.initiation()),
             Sa::Authenticating(sa) => Some(sa.initiation()),
             Sa::Waiting(sa) => sa.initiation(),
@@ -171,6 +185,7 @@ impl Sa {
     pub(crate) fn into_initiation(self) -> Result<(Initiation, Path), Sa> {
         match self {
             Sa::Initiating(sa) => Ok(sa.into_initiation()),
+            Sa::Resuming(sa) => Ok(sa.into_initiation()),
             Sa::Exchanging(sa) => Ok(sa.into_initiation()),
             Sa::Authenticating(sa) => Ok(sa.into_initiation()),
             Sa::Waiting(sa) => sa.into_initiation().map_err(|sa| Sa::Waiting(Box::new(sa))),
@@ -183,6 +198,7 @@ impl Sa {
         match self {
             Sa::Established(sa) => Some(&**sa),
             Sa::Initiating(_)
+            | Sa::Resuming(_)
             | Sa::Exchanging(_)
             | Sa::Authenticating(_)
             | Sa::Waiting(_)
@@ -196,6 +212,7 @@ impl Sa {
         match self {
             Sa::Established(sa) => Some(&mut **sa),
             Sa::Initiating(_)
+            | Sa::Resuming(_)
             | Sa::Exchanging(_)
             | Sa::Authenticating(_)
             | Sa::Waiting(_)

@@ -193,6 +193,10 @@ fn with_addresses(
             config::PathProbing::No => ike::PathProbing::No,
             config::PathProbing::Yes => ike::PathProbing::Yes,
         },
+        resumption: match config.session_resumption {
+            config::Resumption::No => ike::Resumption::No,
+            config::Resumption::Yes => ike::Resumption::Yes,
+        },
         unique: unique(config.unique),
         keying_tries: config.keying_tries,
         liveness_delay: config.dpd_delay,

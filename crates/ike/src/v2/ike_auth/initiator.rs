@@ -18,7 +18,7 @@ use super::waiting::{Step, Waiting};
 use super::{NAME, certificate_request, first_child, rounds, uniqueness};
 use crate::authentication::PeerAuthenticated;
 use crate::authentication::v2::{self as authentication, Belief, Claim, Proof, Proving, Transcript};
-use crate::context::{Contact, Context, Initiation};
+use crate::context::{Contact, Context, Initiation, Intent};
 use crate::error::{Error, Failure};
 use crate::event::{DownReason, Event};
 use crate::io::{Path, Query};
@@ -30,6 +30,7 @@ use crate::v2::configuration;
 use crate::v2::contents::Contents;
 use crate::v2::fragmentation::Reassembly;
 use crate::v2::ike_sa::{IkeSa, Task};
+use crate::v2::ike_session_resume;
 use crate::v2::mobike;
 use crate::v2::quick_crash_detection;
 use crate::v2::window::OurWindow;
@@ -61,9 +62,13 @@ pub(crate) fn initiate(
     let abilities = &transcript.abilities;
     let chosen = first_child::choose(&mut initiation, abilities);
     let connection = &initiation.connection;
-    let begun = chosen
-        .and_then(|()| rounds::check_peer(connection, abilities))
-        .and_then(|()| Mixing::begin(cx, connection, &mut channel, &mut transcript));
+    let begun = match transcript.resumed {
+        None => chosen
+            .and_then(|()| rounds::check_peer(connection, abilities))
+            .and_then(|()| Mixing::begin(cx, connection, &mut channel, &mut transcript)),
+        // What was proven and mixed in before is in the keys already.
+        Some(_) => Ok(Mixing::None),
+    };
     let (mixing, fault) = match begun {
         Ok(mixing) => (mixing, None),
         Err(fault) => (Mixing::None, Some(fault)),
@@ -152,6 +157,7 @@ impl Attempt {
             payloads.extend(self.mixing.notifies());
             payloads.push(rounds::support());
             payloads.extend(quick_crash_detection::own_token(cx, self.channel.spis));
+            payloads.extend(ike_session_resume::ask(&self.initiation.connection));
             payloads.extend(configuration::request(cx, &self.initiation.connection));
             let child = self.initiation.child.as_ref();
             let ends = configuration::ends_before(&self.channel, &self.initiation.connection);
@@ -304,7 +310,14 @@ impl Authenticating {
     /// Tells the peer that it is not believed, and whoever waits that nothing comes of it.
     pub(super) fn reject(self: Box<Self>, cx: &mut Context, fault: Error) -> Option<Sa> {
         self.attempt.refuse(cx, &fault);
-        self.attempt.fail(cx, fault.into())
+        if self.attempt.transcript.resumed.is_none() {
+            return self.attempt.fail(cx, fault.into());
+        }
+        // The ticket has come to nothing: everything is proven anew.
+        let Attempt { initiation, channel, .. } = self.attempt;
+        cx.fail(&[], Some(&initiation.connection.name), Some(channel.path), fault.into());
+        cx.intents.push_back(Intent::Initiate(initiation));
+        None
     }
 }
 
@@ -338,6 +351,10 @@ impl Attempt {
         let mut sa = IkeSa::new(cx, self.channel, Arc::clone(&self.initiation.connection), peer, None);
         sa.windows_after_ike_auth(message_id);
         quick_crash_detection::keep_token(&mut sa, contents);
+        ike_session_resume::keep(cx, &sa, contents);
+        if let Some(resumed) = &self.transcript.resumed {
+            ike_session_resume::settle(cx, &sa, resumed);
+        }
         sa.mobility = mobike::agree(cx, &sa.connection, sa.channel.path, Role::Initiator, contents);
         let given = configuration::accept(&mut sa, cx, contents);
         sa.note_authentication_lifetime(cx, contents);

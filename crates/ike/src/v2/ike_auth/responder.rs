@@ -29,6 +29,7 @@ use crate::v2::contents::Contents;
 use crate::v2::fragmentation::Reassembly;
 use crate::v2::ike_intermediate::{self, Awaited};
 use crate::v2::ike_sa::IkeSa;
+use crate::v2::ike_session_resume;
 use crate::v2::mobike;
 use crate::v2::quick_crash_detection;
 use crate::v2::window::TheirWindow;
@@ -123,6 +124,10 @@ impl HalfOpen {
         request: &Contents,
     ) -> Result<(Arc<Connection>, Authentication), Error> {
         let connection = self.meant_connection(cx, request)?;
+        if self.transcript.resumed.is_some() {
+            // What was proven and mixed in before is in the keys already.
+            return Ok((connection, request.authentication()?.clone()));
+        }
         let abilities = &mut self.transcript.abilities;
         abilities.authorities = request.authorities();
         abilities.takes_rounds = request.notify(NotifyType::MULTIPLE_AUTH_SUPPORTED).is_some();
@@ -193,7 +198,10 @@ impl Claimed {
         let proven = progress.proven(&connection, before, peer, &request).and_then(|peer| {
             let request = first.unwrap_or(request);
             if progress.is_over_after_ours(&connection) {
-                uniqueness::check(cx, &connection, &peer, &request)?;
+                match &half_open.transcript.resumed {
+                    None => uniqueness::check(cx, &connection, &peer, &request)?,
+                    Some(resumed) => ike_session_resume::use_up(cx, resumed)?,
+                }
             }
             let window = TheirWindow::expecting(half_open.message_id());
             Ok(Box::new(SoFar { connection, request, peer, progress, window }))
@@ -289,6 +297,10 @@ impl Admitted {
         payloads.extend(quick_crash_detection::own_token(cx, channel.spis));
         let mut sa = IkeSa::new(cx, channel, connection, peer, None);
         quick_crash_detection::keep_token(&mut sa, &request);
+        payloads.extend(ike_session_resume::grant(cx, &sa, &request));
+        if let Some(resumed) = &transcript.resumed {
+            ike_session_resume::settle(cx, &sa, resumed);
+        }
         sa.mobility = mobike::agree(cx, &sa.connection, sa.channel.path, Role::Responder, &request);
         let given = configuration::respond(&mut sa, cx, &request);
         cx.tell(Event::IkeUp(Box::new(sa.status())));

@@ -96,7 +96,10 @@ impl Attempt {
 impl HalfOpen {
     pub(crate) fn new(cx: &Context, channel: Channel, transcript: Transcript) -> HalfOpen {
         let until = cx.now + cx.settings.half_open_timeout;
-        let awaited = Awaited::new(&channel.suite.additional);
+        let awaited = match transcript.resumed {
+            None => Awaited::new(&channel.suite.additional),
+            Some(_) => Awaited::nothing(),
+        };
         HalfOpen {
             channel,
             transcript,

@@ -16,7 +16,8 @@ use crate::v2::contents::Contents;
 use crate::v2::fragmentation::Reassembly;
 use crate::v2::window::{Completion, Standing};
 use crate::v2::{
-    create_child_sa, ike_followup_ke, informational, mobike, quick_crash_detection, rekey_child, rekey_ike,
+    create_child_sa, ike_followup_ke, ike_session_resume, informational, mobike, quick_crash_detection,
+    rekey_child, rekey_ike,
 };
 
 impl IkeSa {
@@ -155,7 +156,8 @@ impl IkeSa {
             self.put_off_since = None;
         }
         match active {
-            Active::Liveness | Active::DeleteUnwanted => {}
+            Active::Liveness => ike_session_resume::keep(cx, self, contents),
+            Active::DeleteUnwanted => {}
             Active::Probe(sent) => self.finish_probe(cx, &sent),
             Active::CreateChild(initiated) => create_child_sa::finish(self, cx, initiated, contents),
             Active::RekeyChild(initiated) => rekey_child::finish(self, cx, *initiated, contents),

@@ -15,7 +15,9 @@ use crate::event::DownReason;
 use crate::io::{ChildSaId, Ticket};
 use crate::limits;
 use crate::v2::channel::Kind;
-use crate::v2::{create_child_sa, informational, mobike, quick_crash_detection, rekey_child, rekey_ike};
+use crate::v2::{
+    create_child_sa, ike_session_resume, informational, mobike, quick_crash_detection, rekey_child, rekey_ike,
+};
 
 /// Something to be done when our window is free.
 #[derive(Debug)]
@@ -226,12 +228,13 @@ impl IkeSa {
         }
     }
 
-    /// Asks whether the peer lives, and gives it our token of this IKE SA if it has none.
+    /// Asks whether the peer lives; in a new IKE SA, gives it our token and asks for a ticket.
     fn ask_for_life(&mut self, cx: &Context) -> Request {
-        if !std::mem::take(&mut self.owes_crash_token) {
+        if !std::mem::take(&mut self.is_renewed) {
             return mobike::liveness(self).unwrap_or_else(informational::liveness);
         }
         let mut request = informational::liveness();
+        request.payloads.extend(ike_session_resume::ask(&self.connection));
         request.payloads.extend(quick_crash_detection::own_token(cx, self.channel.spis));
         request
     }

@@ -41,15 +41,19 @@ pub(crate) fn nat_notifies(connection: &Connection, spis: IkeSpis, path: Path) -
 
 /// Says what we always can, and what the connection lets us.
 pub(super) fn capability_notifies(connection: &Connection) -> Vec<Payload> {
-    let fragmentation = match connection.fragmentation {
-        Fragmentation::No => None,
-        Fragmentation::Yes | Fragmentation::Accept | Fragmentation::Force => {
-            Some(Notify::new(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, []))
-        }
-    };
     let hashes = Notify::signature_hashes(&ANNOUNCED_HASHES);
     let transcript = Notify::new(NotifyType::IKE_SA_INIT_FULL_TRANSCRIPT_AUTH, []);
-    fragmentation.into_iter().chain([hashes, transcript]).map(Payload::Notify).collect()
+    fragmentation_notify(connection).into_iter().chain([hashes, transcript].map(Payload::Notify)).collect()
+}
+
+/// Says whether messages of the peer may come in fragments (RFC 7383 §2.3).
+pub(in crate::v2) fn fragmentation_notify(connection: &Connection) -> Option<Payload> {
+    match connection.fragmentation {
+        Fragmentation::No => None,
+        Fragmentation::Yes | Fragmentation::Accept | Fragmentation::Force => {
+            Some(Payload::Notify(Notify::new(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, [])))
+        }
+    }
 }
 
 /// Reads what the peer says of proofs, signatures and certificates.
@@ -106,7 +110,7 @@ pub(super) fn additional_key_exchanges(contents: &Contents) -> Additional {
 }
 
 /// Tells whether our messages may be cut (RFC 7383 §2.3).
-pub(super) fn agreed_fragments(connection: &Connection, contents: &Contents) -> Fragments {
+pub(in crate::v2) fn agreed_fragments(connection: &Connection, contents: &Contents) -> Fragments {
     let peer_accepts = contents.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
     match connection.fragmentation {
         Fragmentation::Yes | Fragmentation::Force if peer_accepts => Fragments::Cut,
@@ -117,6 +121,6 @@ pub(super) fn agreed_fragments(connection: &Connection, contents: &Contents) -> 
 }
 
 /// Finds out who is behind a NAT; `None` is a peer that does not do NAT traversal.
-pub(super) fn find_nat(spis: IkeSpis, path: Path, payloads: &[Payload]) -> Option<NatFinding> {
+pub(in crate::v2) fn find_nat(spis: IkeSpis, path: Path, payloads: &[Payload]) -> Option<NatFinding> {
     nat_detection::detect(spis, path.local, path.remote, payloads)
 }
