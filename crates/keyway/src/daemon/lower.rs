@@ -189,14 +189,8 @@ fn with_addresses(
             config::Mobike::No => ike::Mobike::No,
             config::Mobike::Yes => ike::Mobike::Yes,
         },
-        path_probing: match config.path_mtu_probing {
-            config::PathProbing::No => ike::PathProbing::No,
-            config::PathProbing::Yes => ike::PathProbing::Yes,
-        },
-        resumption: match config.session_resumption {
-            config::Resumption::No => ike::Resumption::No,
-            config::Resumption::Yes => ike::Resumption::Yes,
-        },
+        path_probing: path_probing(config.path_mtu_probing),
+        resumption: resumption(config.session_resumption),
         unique: unique(config.unique),
         keying_tries: config.keying_tries,
         liveness_delay: config.dpd_delay,
@@ -225,6 +219,20 @@ fn fragmentation(config: config::Fragmentation) -> ike::Fragmentation {
         config::Fragmentation::Yes => ike::Fragmentation::Yes,
         config::Fragmentation::Accept => ike::Fragmentation::Accept,
         config::Fragmentation::Force => ike::Fragmentation::Force,
+    }
+}
+
+fn resumption(config: config::Resumption) -> ike::Resumption {
+    match config {
+        config::Resumption::No => ike::Resumption::No,
+        config::Resumption::Yes => ike::Resumption::Yes,
+    }
+}
+
+fn path_probing(config: config::PathProbing) -> ike::PathProbing {
+    match config {
+        config::PathProbing::No => ike::PathProbing::No,
+        config::PathProbing::Yes => ike::PathProbing::Yes,
     }
 }
 
