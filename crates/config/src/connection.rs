@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sa::{Identity, IdentityPattern, InvalidSignatureTerms, Proposal, SignatureTerms};
+use sa::{
+    CertificateExchange, Identity, IdentityPattern, InBandOcsp, InvalidSignatureTerms, Proposal,
+    SendCertificate, SignatureTerms,
+};
 use vici::Span;
 
 use crate::AddressSpec;
@@ -53,6 +56,8 @@ pub struct Connection {
     pub split_networks: SplitNetworks,
     /// Which end begins to speak of virtual addresses.
     pub configuration: ConfigurationMode,
+    /// What is sent of certificates, and asked for.
+    pub certificates: CertificateExchange,
     /// The certificates and keys that we prove ourselves by.
     pub own: OwnCredentials,
     /// Those that the peer may.
@@ -410,6 +415,33 @@ pub(crate) const UNIQUE: Shape<Unique> = Shape {
             text,
             &[Unique::Never, Unique::No, Unique::Keep, Unique::Replace].map(|word| (word.keyword(), word)),
         )
+    },
+};
+
+pub(crate) const SEND_CERTIFICATE: Shape<SendCertificate> = Shape {
+    words: "always, ifasked or never",
+    read: |text| {
+        let choices = [
+            ("always", SendCertificate::Always),
+            ("ifasked", SendCertificate::IfAsked),
+            ("never", SendCertificate::Never),
+        ];
+        choice(text, &choices)
+    },
+};
+
+pub(crate) const ASK: Shape<bool> = Shape { words: "yes or no", read: |text| yes_or_no(text, true, false) };
+
+pub(crate) const IN_BAND_OCSP: Shape<InBandOcsp> = Shape {
+    words: "never, reply, request or both",
+    read: |text| {
+        let choices = [
+            ("never", InBandOcsp::Never),
+            ("reply", InBandOcsp::Reply),
+            ("request", InBandOcsp::Request),
+            ("both", InBandOcsp::Both),
+        ];
+        choice(text, &choices)
     },
 };
 

@@ -57,7 +57,7 @@ pub use handling::Handling;
 pub use interface::Interface;
 pub use load::{Loaded, Syntax, load_connections, load_file, load_pools, load_shared, load_text};
 pub use manual_keying::{BothWays, ManualKeys, ManualSa};
-pub use material::{Authority, KeyMaterial, Material, Materials};
+pub use material::{Authority, KeyMaterial, Material, Materials, Token};
 pub use pool::Pool;
 pub use secret::{SecretKind, SharedSecret};
 

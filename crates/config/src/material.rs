@@ -50,6 +50,23 @@ pub struct Authority {
     pub crl_uris: Vec<String>,
     /// Where its OCSP responders are.
     pub ocsp_uris: Vec<String>,
+    /// Where the certificates that it has issued to us can be fetched, by their digest.
+    pub uri_base: Option<String>,
+}
+
+/// A private key on a token.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// The name of its section.
+    pub name: String,
+    /// The key's CKA_ID.
+    pub handle: Vec<u8>,
+    /// The slot that the token is in, if not any.
+    pub slot: Option<u64>,
+    /// The name of the module, if not the first.
+    pub module: Option<String>,
+    /// What unlocks the token.
+    pub pin: Option<Secret<Vec<u8>>>,
 }
 
 /// Everything that stands in the folders beside a configuration, and the CAs that the configuration names.
@@ -63,6 +80,8 @@ pub struct Materials {
     pub crls: Vec<Material>,
     /// Private keys, and certificates with them.
     pub keys: Vec<KeyMaterial>,
+    /// Private keys on tokens.
+    pub tokens: Vec<Token>,
     /// CAs.
     pub authorities: Vec<Authority>,
 }

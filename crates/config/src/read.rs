@@ -10,7 +10,7 @@ mod version_1;
 use std::time::Duration;
 
 use crypto::Secret;
-use sa::{FlowPadding, IdentityPattern, Mode, Proposal, ProposalProtocol};
+use sa::{CertificateExchange, FlowPadding, IdentityPattern, Mode, Proposal, ProposalProtocol};
 use vici::{Span, Tree};
 
 use crate::algorithm;
@@ -79,6 +79,11 @@ fn connection(reader: &Reader<'_>) -> Option<Connection> {
         ppk: authentication::ppk(reader),
         childless: reader.one(&CHILDLESS_START),
         xauth: authentication::xauth(reader, versions),
+        certificates: CertificateExchange {
+            send: reader.one(&SEND_CERT),
+            asks: reader.one(&SEND_CERTREQ),
+            ocsp: reader.one(&OCSP),
+        },
         own: local.own,
         peer: remote.peer,
         proposals: ike_proposals(reader, versions, weak),

@@ -55,6 +55,19 @@ impl SharedSecret {
 pub(crate) const SECRET: Shape<Secret<Vec<u8>>> =
     Shape { words: "text, 0x and hexadecimal digits, or 0s and base64", read: secret };
 
+/// What unlocks a token, as it is typed.
+pub(crate) const PIN: Shape<Secret<Vec<u8>>> =
+    Shape { words: "text", read: |text| Ok(Secret::from(text.as_bytes().to_vec())) };
+
+/// Octets in hexadecimal.
+pub(crate) const HEXADECIMAL: Shape<Vec<u8>> = Shape {
+    words: "hexadecimal",
+    read: |text| {
+        let digits = text.strip_prefix("0x").unwrap_or(text);
+        hexadecimal(digits).ok_or_else(|| Unreadable::new(format!("`{text}` is not hexadecimal"), ""))
+    },
+};
+
 /// No complaint repeats what was written.
 fn secret(text: &str) -> Result<Secret<Vec<u8>>, Unreadable> {
     let octets = if let Some(digits) = text.strip_prefix("0x") {

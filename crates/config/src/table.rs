@@ -70,7 +70,8 @@ mod tests {
                 children {{ net {{\n {} }} }}
             }} }}
             secrets {{ ike {{ secret = correct-horse-battery-staple\n {} }}
-                private {{ file = gw.key\n {} }} }}
+                private {{ file = gw.key\n {} }}
+                token {{ handle = 01\n {} }} }}
             pools {{ p {{ addrs = 10.3.0.0/24\n {} }} }}
             authorities {{ ca {{ cacert = ca.pem\n {} }} }}
             manual {{ m {{ local_addr = 192.0.2.2\n remote_addr = 192.0.2.1\n {}
@@ -86,6 +87,7 @@ mod tests {
             at("connections.<conn>.children.<child>"),
             at("secrets.ike<suffix>"),
             at("secrets.private<suffix>"),
+            at("secrets.token<suffix>"),
             at("pools.<pool>"),
             at("authorities.<name>"),
             at("manual.<name>"),

@@ -10,6 +10,7 @@
 
 use crypto::signature::SignatureScheme;
 use ike::{Authentication, TrustRequest, TrustedKey};
+use pki::ocsp::Response;
 use pki::revocation::Strictness;
 use pki::{Certificate, Demands, PublicKey, Purpose, Time, ValidPath, Weak, algorithm, pkcs7};
 use sa::{KeyFamily, SignatureTerms, WeakSignatures};
@@ -26,12 +27,19 @@ pub struct Judgement {
     pub(crate) path: Option<ValidPath>,
     pub(crate) strictness: Strictness,
     pub(crate) weak: Weak,
+    /// What the peer itself brought of OCSP (RFC 4806).
+    pub(crate) responses: Vec<Response>,
 }
 
 impl Judgement {
     /// Gives the certificates that may be revoked.
     pub fn path(&self) -> Option<&ValidPath> {
         self.path.as_ref()
+    }
+
+    /// Gives the OCSP responses that the peer brought itself (RFC 4806). Whether they count is not known yet.
+    pub fn responses(&self) -> &[Response] {
+        &self.responses
     }
 
     /// Tells what follows where nobody knows whether one is.
@@ -64,10 +72,12 @@ impl Credentials {
             && let Some(key) = known_key(&wishes, sent.raw_key.as_ref(), terms, scheme)
         {
             let trusted = trusted(key, scheme, None)?;
-            return Ok(Judgement { trusted, path: None, strictness: wishes.revocation, weak });
+            let (strictness, responses) = (wishes.revocation, Vec::new());
+            return Ok(Judgement { trusted, path: None, strictness, weak, responses });
         }
         let end = self.end(request, &wishes, &sent.certificates)?;
-        let others = [sent.certificates.get(1..).unwrap_or_default(), &self.certificates].concat();
+        let sent_above = sent.certificates.get(1..).unwrap_or_default();
+        let others = [sent_above, &wishes.behind, &self.certificates].concat();
         let anchors = match (wishes.peer.as_slice(), wishes.anchors.as_slice()) {
             ([], []) => &self.anchors,
             ([], anchors) => anchors,
@@ -77,7 +87,8 @@ impl Credentials {
         let path = pki::validate(end, &others, anchors, &demands).map_err(|refusal| refusal.to_string())?;
         pki::certifies(end, &request.remote).map_err(|mismatch| mismatch.to_string())?;
         let trusted = trusted(path.key(), scheme, path.addresses())?;
-        Ok(Judgement { trusted, path: Some(path), strictness: wishes.revocation, weak })
+        let (strictness, responses) = (wishes.revocation, sent.responses);
+        Ok(Judgement { trusted, path: Some(path), strictness, weak, responses })
     }
 
     /// Finds the peer's own certificate: the first that it sent, or else one that we have.
@@ -109,11 +120,12 @@ impl Credentials {
 struct Sent {
     certificates: Vec<Certificate>,
     raw_key: Option<PublicKey>,
+    responses: Vec<Response>,
 }
 
 /// Reads CERT payloads. What is of a form that we do not ask for is passed over.
 fn read(payloads: &[ike::Certificate]) -> Result<Sent, String> {
-    let mut sent = Sent { certificates: Vec::new(), raw_key: None };
+    let mut sent = Sent { certificates: Vec::new(), raw_key: None, responses: Vec::new() };
     for ike::Certificate { encoding, data } in payloads {
         match *encoding {
             CertificateEncoding::X509_SIGNATURE => {
@@ -131,6 +143,8 @@ fn read(payloads: &[ike::Certificate]) -> Result<Sent, String> {
                     .map_err(|fault| format!("the peer's public key cannot be read: it is one {fault}"))?;
                 sent.raw_key = Some(key);
             }
+            // RFC 4806 §4.2: what cannot be read is as good as none.
+            CertificateEncoding::OCSP => sent.responses.extend(Response::from_der(data)),
             _ => {}
         }
     }

@@ -17,6 +17,8 @@ mod ed25519;
 mod ed448;
 mod rsa;
 
+pub use ecdsa::der_of_fixed;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crypto::Secret;
 use sa::{
-    AddressRange, Handling, IpProtocol, Lifetime, Mode, PortRange, Proposal, SignatureTerms, TrafficSelector,
+    AddressRange, CertificateExchange, Handling, IpProtocol, Lifetime, Mode, PortRange, Proposal,
+    SignatureTerms, TrafficSelector,
 };
 use wire::isakmp::Version;
 
@@ -44,6 +45,8 @@ pub struct Connection {
     pub ppk: Option<PpkTerms>,
     /// Whether an IKE SA begins without a Child SA, in version 2 (RFC 6023).
     pub childless: Childless,
+    /// What is sent of certificates, and asked for.
+    pub certificates: CertificateExchange,
     /// Which end's user gives a password besides, in version 1.
     pub xauth: Xauth,
     /// The virtual addresses that we want of the peer; an unspecified one is any of its family.

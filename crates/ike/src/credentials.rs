@@ -56,6 +56,14 @@ pub struct SignRequest {
     pub form: SignatureForm,
     /// The CAs that the peer trusts, as far as it has said; `None` if it wants no certificate.
     pub authorities: Option<Vec<AuthorityName>>,
+    /// Whether what OCSP says of the certificate is to go with it (RFC 4806).
+    pub wants_ocsp: bool,
+    /// The signatures that it takes, as AlgorithmIdentifiers in DER, if it has said so (RFC 9593). Another may fail.
+    pub announced: Option<Vec<Vec<u8>>>,
+    /// Whether the peer has asked for keys without certificates (RFC 7670).
+    pub takes_raw_key: bool,
+    /// Whether the peer can fetch certificates itself, so that where they are is enough (RFC 7296 §3.6).
+    pub can_look_up: bool,
 }
 
 /// The forms in which a peer takes a signature.
@@ -139,6 +147,18 @@ impl SignRequest {
     /// # Errors
     /// There is nothing.
     pub fn scheme(&self, key: &dyn VerifyingKey) -> Result<SignatureScheme, NoScheme> {
+        self.scheme_among(key, |_| true)
+    }
+
+    /// The same, of those schemes that fit a condition.
+    ///
+    /// # Errors
+    /// There is nothing.
+    pub fn scheme_among(
+        &self,
+        key: &dyn VerifyingKey,
+        fits: impl Fn(SignatureScheme) -> bool,
+    ) -> Result<SignatureScheme, NoScheme> {
         let Some(Authentication::Signature(terms)) = self.connection.own_authentication(self.round) else {
             return Err(NoScheme::NotConfigured(self.connection.name.clone()));
         };
@@ -149,6 +169,7 @@ impl SignRequest {
             SignatureForm::Bare(kind) if *kind == key.kind() => Vec::from_iter(method::scheme_of(*kind)),
             SignatureForm::Bare(_) => Vec::new(),
         };
+        let schemes: Vec<SignatureScheme> = schemes.into_iter().filter(|scheme| fits(*scheme)).collect();
         let ranked = schemes.iter().filter_map(|scheme| Some((terms.rank(*scheme, bits)?, *scheme)));
         // The first of equals.
         let best = ranked.min_by_key(|(rank, _)| *rank).map(|(_, scheme)| scheme);

@@ -13,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crypto::signature::SignatureScheme;
 use crypto::{Random, Secret};
 use sa::{PolicyId, SaEvent, SaId, SaOp, Spi};
 use wire::isakmp::{Flags, IkeSpi, Version};
@@ -45,6 +46,10 @@ pub struct Settings {
     pub fragment_size: usize,
     /// How long we may be silent before a NAT might forget us (RFC 3948 §4).
     pub nat_keepalive: Duration,
+    /// The signatures that are announced (RFC 9593) where a connection takes them, each with its AlgorithmIdentifier in DER.
+    pub announced_signatures: Vec<(SignatureScheme, Vec<u8>)>,
+    /// Whether peers may say where their certificates are to be fetched (RFC 7296 §3.6). The outside then does so.
+    pub certificate_lookup: bool,
     /// Whether every message is told in words ([`Event::Message`]).
     pub trace_messages: bool,
     /// The secret, kept across restarts, of the tokens by which peers learn that we have lost an IKE SA (RFC 6290); without
@@ -61,6 +66,8 @@ impl Default for Settings {
             half_open_timeout: Duration::from_secs(30),
             fragment_size: 1280,
             nat_keepalive: Duration::from_secs(20),
+            announced_signatures: Vec::new(),
+            certificate_lookup: false,
             trace_messages: false,
             crash_secret: None,
             disclose_keys: false,

@@ -97,6 +97,9 @@ pub const AUTHORITIES_OF_A_PEER: usize = 256;
 /// CAs that we name in one message: the response of IKE_SA_INIT cannot be cut into fragments (RFC 7383 §2.1).
 pub const AUTHORITIES_NAMED: usize = 20;
 
+/// Ways of proof of one peer's announcement that are looked at (RFC 9593).
+pub const ANNOUNCED_METHODS: usize = 64;
+
 /// How long whoever keeps keys and reads certificates may take, a person at a token and a slow responder included.
 pub const OUTSIDE_WAIT: Duration = Duration::from_secs(60);
 

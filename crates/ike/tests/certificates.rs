@@ -8,8 +8,9 @@ use crypto::signature::{Curve, NewKey};
 use ike::{Authentication, Failure, Identity};
 use pki::issue::Draft;
 use pki::{Certificate, PrivateKey, Time};
+use sa::{InBandOcsp, SendCertificate};
 use testkit::{Authority, Gateway, Pair, Scenario, Side, Weather, authority, for_seeds};
-use wire::registry::NotifyType;
+use wire::registry::{CertificateEncoding, NotifyType};
 use wire::v2::Payload;
 
 /// What both sides trust in most tests.
@@ -221,6 +222,67 @@ fn hashes_and_authorities_are_announced() {
         let asks = payloads.iter().any(|payload| matches!(payload, Payload::CertificateRequest(_)));
         assert_eq!(asks, side == Side::Right, "the responder asks here, the initiator in IKE_AUTH");
     }
+}
+
+/// RFC 9593: the peer would refuse what comes first, and has said so.
+#[test]
+fn a_key_is_chosen_that_makes_a_signature_which_the_peer_announces() {
+    for (wanted, keys) in [
+        ("ed25519", [NewKey::Ecdsa(Curve::P256), NewKey::Ed25519]),
+        ("ecdsa", [NewKey::Ed25519, NewKey::Ecdsa(Curve::P256)]),
+    ] {
+        for side in Side::BOTH {
+            let mut scenario = certified(15, NewKey::Ed25519, NewKey::Ed25519);
+            let (certificates, keys): (Vec<_>, Vec<_>) =
+                keys.map(|key| ROOT.certify(&name(side), key)).into_iter().unzip();
+            let gateway = scenario.gateway_mut(side);
+            gateway.credentials.certificates = certificates;
+            gateway.credentials.keys = keys;
+            scenario.gateway_mut(side.other()).connection.remote_authentication = terms(wanted);
+            comes_up(scenario);
+        }
+    }
+}
+
+#[test]
+fn a_certificate_is_sent_if_asked_for_or_always_or_never() {
+    use SendCertificate::{Always, IfAsked, Never};
+    let exchange = |left: SendCertificate, is_asked: bool| {
+        let mut scenario = certified(13, NewKey::Ed25519, NewKey::Ed25519);
+        scenario.left.connection.certificates.send = left;
+        scenario.right.connection.certificates.asks = is_asked;
+        scenario
+    };
+    for (send, is_asked) in [(Always, true), (Always, false), (IfAsked, true)] {
+        comes_up(exchange(send, is_asked));
+    }
+    for (send, is_asked) in [(IfAsked, false), (Never, true)] {
+        let (_, right) = fails(exchange(send, is_asked));
+        assert!(right.contains("left.example sent no certificate, and we have none of it"), "{right}");
+        // Who has it needs none.
+        let mut scenario = exchange(send, is_asked);
+        let known = scenario.left.credentials.certificates.clone();
+        scenario.right.credentials.certificates.extend(known);
+        comes_up(scenario);
+    }
+}
+
+#[test]
+fn ocsp_in_band_and_look_ups_are_asked_for_where_that_is_configured() {
+    let requests = |ocsp: InBandOcsp, looks_up: bool| {
+        let mut scenario = certified(14, NewKey::Ed25519, NewKey::Ed25519);
+        scenario.right.connection.certificates.ocsp = ocsp;
+        scenario.right.settings.certificate_lookup = looks_up;
+        let pair = comes_up(scenario);
+        let first = pair.messages(Side::Right).into_iter().next().expect("it answered IKE_SA_INIT");
+        let payloads = wire::v2::decode(&first).expect("it can be read").payloads;
+        let asks = |payload: &Payload| matches!(payload, Payload::CertificateRequest(request) if request.encoding == CertificateEncoding::OCSP);
+        let looks_up = |payload: &Payload| matches!(payload, Payload::Notify(notify) if notify.notify_type == NotifyType::HTTP_CERT_LOOKUP_SUPPORTED);
+        (payloads.iter().any(asks), payloads.iter().any(looks_up))
+    };
+    assert_eq!(requests(InBandOcsp::Reply, false), (false, false));
+    assert_eq!(requests(InBandOcsp::Both, false), (true, false));
+    assert_eq!(requests(InBandOcsp::Never, true), (false, true));
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub struct Keyway {
     process: Option<Process>,
     swanctl: Swanctl,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Keyway {
@@ -47,7 +48,7 @@ impl Keyway {
     ///
     /// When there is no program to start or it does not come up.
     pub fn start_on_host(lab: &Lab, end: End) -> Result<Keyway> {
-        Keyway::start_in(lab, end, &lab.site(end).host, &format!("keyway-host-{end}"), "", IMPATIENT)
+        Keyway::start_in((lab, end), &lab.site(end).host, &format!("keyway-host-{end}"), "", IMPATIENT, &[])
     }
 
     /// Starts a daemon with a configuration and further arguments of `keyway run`.
@@ -56,16 +57,32 @@ impl Keyway {
     ///
     /// When there is no program to start or it does not come up.
     pub fn start_with(lab: &Lab, end: End, configuration: &str, arguments: &[&str]) -> Result<Keyway> {
-        Keyway::start_in(lab, end, &lab.site(end).gateway, &format!("keyway-{end}"), configuration, arguments)
+        Keyway::start_with_environment(lab, end, configuration, arguments, &[])
+    }
+
+    /// The same with variables in its environment.
+    ///
+    /// # Errors
+    ///
+    /// When there is no program to start or it does not come up.
+    pub fn start_with_environment(
+        lab: &Lab,
+        end: End,
+        configuration: &str,
+        arguments: &[&str],
+        environment: &[(&str, String)],
+    ) -> Result<Keyway> {
+        let (gateway, name) = (&lab.site(end).gateway, format!("keyway-{end}"));
+        Keyway::start_in((lab, end), gateway, &name, configuration, arguments, environment)
     }
 
     fn start_in(
-        lab: &Lab,
-        end: End,
+        (lab, end): (&Lab, End),
         namespace: &Namespace,
         name: &str,
         configuration: &str,
         arguments: &[&str],
+        environment: &[(&str, String)],
     ) -> Result<Keyway> {
         let directory = lab.directory().join(name);
         fs::create_dir_all(directory.join("run"))?;
@@ -79,6 +96,10 @@ impl Keyway {
             process: None,
             swanctl,
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            environment: environment
+                .iter()
+                .map(|(name, value)| (String::from(*name), value.clone()))
+                .collect(),
         };
         daemon.start()?;
         Ok(daemon)
@@ -166,6 +187,7 @@ impl Gateway for Keyway {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace, "unshare", "-m", "--propagation", "private"]);
         command.args(["sh", "-c", &script, "keyway"]).args(&self.arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut process = Process::start(&format!("keyway {}", self.end), &mut command, &self.log_path())?;
         process.wait_for_file(&socket, START)?;
         let swanctl = &self.swanctl;

@@ -113,6 +113,18 @@ pub(crate) struct Run {
     /// IKE SAs (RFC 6290); made if it is not there. It has to outlive a restart of the machine [default: none]
     #[arg(long, value_name = "FILE")]
     pub(crate) crash_secret: Option<PathBuf>,
+    /// Keep lists of revoked certificates that were fetched in this directory, for the next run [default: none are kept
+    /// beyond the daemon's end]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_crls: Option<PathBuf>,
+    /// Let peers send where their certificates are instead of the certificates, and fetch them from there: a request
+    /// to wherever a peer says that nobody has believed yet
+    #[arg(long)]
+    pub(crate) hash_and_url: bool,
+    /// A library that speaks PKCS #11 with a maker's tokens, for the keys that `secrets.token` names; may be given more
+    /// than once
+    #[arg(long, value_name = "[NAME=]PATH")]
+    pub(crate) pkcs11_module: Vec<crate::daemon::token::Module>,
     /// How long the first answer to an IKE request may take before the request is repeated
     #[arg(long, value_name = "SECONDS", value_parser = positive, default_value = "4")]
     pub retransmit_timeout: f64,

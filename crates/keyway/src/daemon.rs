@@ -12,7 +12,8 @@ mod announce;
 pub(crate) mod configuration;
 mod crash_secret;
 mod engine;
-mod expiry;
+pub(crate) mod expiry;
+mod fetch;
 pub(crate) mod handle;
 mod hardening;
 pub(crate) mod interfaces;
@@ -22,14 +23,18 @@ mod leases;
 pub(crate) mod limits;
 pub(crate) mod loaded;
 mod logging;
+mod lookup;
 pub(crate) mod lower;
 pub(crate) mod manual_keying;
 mod names;
 pub(crate) mod notices;
+mod proving;
 mod resolve;
+pub(crate) mod revocation;
 mod service;
 pub(crate) mod shunts;
 mod throttle;
+pub(crate) mod token;
 mod trace_file;
 mod wireshark;
 
@@ -45,11 +50,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
 use self::announce::Announcer;
-use self::engine::{EngineLoop, Inputs, PlaneInputs};
+use self::engine::{EngineLoop, Inputs, Outside, PlaneInputs};
 use self::handle::Engine;
 use self::leases::Leases;
 use self::notices::Notices;
+use self::proving::LookUp;
 use self::resolve::OwnSockets;
+use self::revocation::Revocation;
+use self::token::Modules;
 use self::trace_file::TraceFile;
 use self::wireshark::KeyTables;
 use crate::cli::{DEFAULT_LEASES, Run};
@@ -101,6 +109,7 @@ fn serve(arguments: &Run, notices: Notices) -> Result<(), String> {
             configuration: path.clone(),
             started: SystemTime::now(),
             workers: settings.workers.map_or_else(default_workers, Into::into),
+            tokens: Arc::new(Modules::new(arguments.pkcs11_module.clone())),
         };
         let (deliver, plane_inputs) = PlaneInputs::channel();
         let usual_mtu = settings.tun_mtu;
@@ -109,9 +118,12 @@ fn serve(arguments: &Run, notices: Notices) -> Result<(), String> {
 
         let leases = Leases::at(lease_file(arguments));
         let (engine, orders) = Engine::channel();
-        let engine_loop =
-            EngineLoop::new(engine_settings, Arc::clone(&plane), own, usual_mtu, leases, announcer);
-        let management = Management { engine: engine.clone(), notices, daemon: Arc::new(constants) };
+        let revocation = Arc::new(Revocation::new(arguments.cache_crls.clone()));
+        let outside =
+            Outside { own, announcer, revocation: Arc::clone(&revocation), look_up: look_up(arguments) };
+        let engine_loop = EngineLoop::new(engine_settings, Arc::clone(&plane), usual_mtu, leases, outside);
+        let management =
+            Management { engine: engine.clone(), notices, daemon: Arc::new(constants), revocation };
         let inputs = Inputs { orders, plane: plane_inputs };
         let lived = tokio::join!(engine_loop.run(inputs), async {
             let lived = live(&engine, path.as_deref(), config, &listener, management).await;
@@ -146,7 +158,7 @@ async fn live(
         configuration::warn_of_readers(path, &config);
     }
     let changes = tokio::select! {
-        changes = configuration::apply(engine, config) => changes?,
+        changes = configuration::apply(engine, &management.daemon.tokens, config) => changes?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
@@ -161,11 +173,11 @@ async fn live(
         }
     }
     tokio::select! {
-        () = management::serve(listener, management) => {}
+        () = management::serve(listener, management.clone()) => {}
         () = service::keep_alive(engine) => {}
         () = names::keep_fresh(engine) => {}
-        () = expiry::watch(engine) => {}
-        () = reload_when_asked(&mut hang_up, engine, path) => {}
+        () = expiry::watch(engine, &management.notices) => {}
+        () = reload_when_asked(&mut hang_up, engine, &management.daemon.tokens, path) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
@@ -173,17 +185,22 @@ async fn live(
 }
 
 /// Reloads at each signal. It is one of several futures of a task: none waits for another.
-async fn reload_when_asked(hang_up: &mut Signal, engine: &Engine, path: Option<&Path>) {
+async fn reload_when_asked(
+    hang_up: &mut Signal,
+    engine: &Engine,
+    tokens: &Arc<Modules>,
+    path: Option<&Path>,
+) {
     while hang_up.recv().await.is_some() {
-        reload(engine, path).await;
+        reload(engine, tokens, path).await;
     }
 }
 
-async fn reload(engine: &Engine, path: Option<&Path>) {
+async fn reload(engine: &Engine, tokens: &Arc<Modules>, path: Option<&Path>) {
     let Some(path) = path else {
         return tracing::warn!("there is no configuration file to read again");
     };
-    if let Err(sentence) = configuration::reload(engine, path).await {
+    if let Err(sentence) = configuration::reload(engine, tokens, path).await {
         tracing::error!("{sentence}");
     }
 }
@@ -260,6 +277,10 @@ fn plane_settings(arguments: &Run) -> dataplane::Settings {
     }
 }
 
+fn look_up(arguments: &Run) -> LookUp {
+    if arguments.hash_and_url { LookUp::Allowed } else { LookUp::Never }
+}
+
 fn engine_settings(arguments: &Run) -> Result<ike::Settings, String> {
     let crash_secret = arguments.crash_secret.as_deref().map(crash_secret::read_or_make);
     let defaults = ike::Settings::default();
@@ -271,6 +292,8 @@ fn engine_settings(arguments: &Run) -> Result<ike::Settings, String> {
             ..defaults.retransmission
         },
         fragment_size: arguments.fragment_size.into(),
+        announced_signatures: credentials::announced_signatures(),
+        certificate_lookup: arguments.hash_and_url,
         trace_messages: arguments.trace_messages.is_some(),
         crash_secret: crash_secret.transpose()?,
         disclose_keys: arguments.disclose_keys.is_some(),

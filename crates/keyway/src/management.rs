@@ -32,6 +32,8 @@ use std::time::SystemTime;
 
 use crate::daemon::handle::Engine;
 use crate::daemon::notices::Notices;
+use crate::daemon::revocation::Revocation;
+use crate::daemon::token::Modules;
 
 /// What the commands work with.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub(crate) struct Management {
     pub(crate) notices: Notices,
     /// What does not change while the daemon runs.
     pub(crate) daemon: Arc<Constants>,
+    /// What has been fetched of revocation.
+    pub(crate) revocation: Arc<Revocation>,
 }
 
 /// What does not change while the daemon runs.
@@ -53,4 +57,6 @@ pub(crate) struct Constants {
     pub(crate) started: SystemTime,
     /// Threads that carry packets.
     pub(crate) workers: usize,
+    /// Who speaks with tokens.
+    pub(crate) tokens: Arc<Modules>,
 }

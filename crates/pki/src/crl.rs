@@ -23,7 +23,7 @@ use x509_cert::time::Time as EncodedTime;
 
 use crate::extensions::{
     DistributionPoint, GeneralName, KeyUsage, flags_of, read_any_name, read_authority, read_names,
-    read_point_names,
+    read_point_names, read_points,
 };
 use crate::signed::Signed;
 use crate::validation::{Weak, is_weak_scheme};
@@ -52,6 +52,7 @@ struct ListExtensions {
     base: Option<Vec<u8>>,
     authority_key_id: Option<Vec<u8>>,
     scope: Option<Scope>,
+    freshest: Vec<DistributionPoint>,
     unknown_critical: Option<ObjectIdentifier>,
 }
 
@@ -208,6 +209,11 @@ impl Crl {
         self.0.extensions.base.is_some()
     }
 
+    /// Gives where deltas to this list can be fetched (RFC 5280 §5.2.6).
+    pub fn delta_uris(&self) -> impl Iterator<Item = &str> {
+        self.0.extensions.freshest.iter().flat_map(DistributionPoint::uris)
+    }
+
     /// Gives the serial numbers of the revoked certificates, big-endian and in ascending order, with when and why.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (&[u8], Revoked)> {
         self.0.entries.iter().map(|entry| (&*entry.serial, entry.revoked))
@@ -319,8 +325,11 @@ pub fn status(
     // §6.3.3, last paragraph: at last, lists that no distribution point names.
     let default = DistributionPoint::default();
     let mut covered = 0;
+    // Of an issuer's lists that all still count, the newest is right.
+    let mut complete: Vec<&Crl> = crls.iter().filter(|crl| !crl.is_delta()).collect();
+    complete.sort_by_key(|crl| std::cmp::Reverse(crl.this_update()));
     for point in points.iter().chain([&default]) {
-        for crl in crls.iter().filter(|crl| !crl.is_delta() && is_in_scope(crl, point, certificate)) {
+        for crl in complete.iter().filter(|crl| is_in_scope(crl, point, certificate)) {
             // (d) and (e).
             let reasons = point.reasons.unwrap_or(ALL_REASONS) & crl.reasons() & ALL_REASONS;
             if reasons & !covered == 0 {
@@ -485,6 +494,7 @@ fn read_extensions(extensions: &[Extension]) -> der::Result<ListExtensions> {
             oid::DELTA_CRL_INDICATOR => read.base = Some(read_number(value)?),
             oid::AUTHORITY_KEY_IDENTIFIER => read.authority_key_id = read_authority(value)?.key_id,
             oid::ISSUING_DISTRIBUTION_POINT => read.scope = Some(read_scope(value)?),
+            oid::FRESHEST_CRL => read.freshest = read_points(value)?,
             other if extension.critical => read.unknown_critical = Some(other),
             // Where else something can be had.
             _ => {}

@@ -241,7 +241,7 @@ fn read_policies(value: &[u8]) -> der::Result<Vec<ObjectIdentifier>> {
     }
 }
 
-fn read_points(value: &[u8]) -> der::Result<Vec<DistributionPoint>> {
+pub(crate) fn read_points(value: &[u8]) -> der::Result<Vec<DistributionPoint>> {
     let points = CrlDistributionPoints::from_der(value)?.0.into_iter();
     points
         .map(|point| {

@@ -16,6 +16,7 @@
 
 mod address_blocks;
 pub mod algorithm;
+pub mod bundle;
 mod certificate;
 mod contents;
 pub mod crl;

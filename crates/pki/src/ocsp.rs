@@ -7,6 +7,8 @@
 //!
 //! Who carries them is nothing that this module knows: HTTP, or IKE itself (RFC 4806).
 
+use std::sync::Arc;
+
 use crypto::signature::SignatureHash;
 use der::asn1::{
     AnyRef, ContextSpecific, GeneralizedTime, IntRef, Null, ObjectIdentifier, OctetString, OctetStringRef,
@@ -90,6 +92,7 @@ fn issuer_digests(
 /// An answer, read.
 #[derive(Clone, Debug)]
 pub struct Response {
+    der: Arc<[u8]>,
     signed: Signed,
     responder: Responder,
     produced_at: Time,
@@ -267,7 +270,8 @@ impl Response {
         let bytes = response.bytes.filter(|bytes| bytes.kind == BASIC_RESPONSE);
         let missing = || der::Error::from(Tag::Sequence.value_error());
         let read = bytes.ok_or_else(missing).and_then(|bytes| read_basic(bytes.response.as_bytes()));
-        Ok(read.map_err(Malformed::encoding(WHAT))?)
+        let read = read.map_err(Malformed::encoding(WHAT))?;
+        Ok(Response { der: octets.into(), ..read })
     }
 
     /// Gives when the answer was made.
@@ -288,6 +292,17 @@ impl Response {
             Ok(Err(revoked)) => Status::Revoked(revoked),
             Err(fault) => Status::Unknown(fault),
         }
+    }
+
+    /// Gives the answer in DER.
+    pub fn to_der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// Tells whether the answer says anything of a certificate, and until when that counts if it says so.
+    pub fn validity(&self, certificate: &Certificate, issuer: &Certificate) -> Option<Option<Time>> {
+        let about = self.answers.iter().find(|answer| answer.is_about(certificate, issuer));
+        about.map(|answer| answer.next_update)
     }
 
     /// Gives the certificate of whoever has signed the answer, if it is not the issuer itself and is in the answer. It may
@@ -383,6 +398,7 @@ fn read_basic(octets: &[u8]) -> der::Result<Response> {
     let nonce = extensions.iter().find(|extension| extension.extn_id == NONCE);
     let nonce = nonce.map(|extension| extension.extn_value.as_bytes());
     Ok(Response {
+        der: Arc::default(),
         signed,
         responder: read_responder(data.responder)?,
         produced_at: data.produced_at.into(),

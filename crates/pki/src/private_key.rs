@@ -31,7 +31,7 @@ use crate::{Certificate, limits, oid, pem};
 #[derive(Clone)]
 pub struct PrivateKey {
     kind: KeyKind,
-    /// As [`signing_key`] takes them.
+    /// As [`signing_key`] takes them; none if the key is elsewhere.
     octets: Arc<Secret<Vec<u8>>>,
     key: Arc<dyn SigningKey>,
 }
@@ -112,6 +112,17 @@ impl PrivateKey {
         Ok(PrivateKey { kind, octets: Arc::new(octets), key })
     }
 
+    /// Takes a key that signs somewhere else, such as on a token. Its octets are not to be had.
+    pub fn elsewhere(key: Arc<dyn SigningKey>) -> PrivateKey {
+        let kind = key.verifying_key().kind();
+        PrivateKey { kind, octets: Arc::default(), key }
+    }
+
+    /// Tells whether the key signs somewhere else, which may take a while.
+    pub fn is_elsewhere(&self) -> bool {
+        self.octets.as_slice().is_empty()
+    }
+
     /// Gives what signs with it.
     pub fn signing_key(&self) -> &Arc<dyn SigningKey> {
         &self.key
@@ -158,8 +169,11 @@ impl PrivateKey {
         Ok(pem::write("ENCRYPTED PRIVATE KEY", &info.to_der().map_err(|_| crypto::Error::Library)?))
     }
 
-    /// Gives the key as PKCS #8 in DER.
+    /// Gives the key as PKCS #8 in DER; nothing if it is elsewhere.
     pub fn to_pkcs8(&self) -> Secret<Vec<u8>> {
+        if self.is_elsewhere() {
+            return Secret::default();
+        }
         encode_pkcs8(self).unwrap_or_default()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crypto::VerifyingKey;
 use crypto::signature::{BadSignature, Curve, KeyKind, SignatureScheme, verifying_key};
-use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier};
+use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, OctetStringRef, UintRef};
 use der::{Decode, Encode};
 use thiserror::Error;
 use x509_cert::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
@@ -55,6 +55,45 @@ impl PublicKey {
             return Err(InvalidPublicKey::Size { bits });
         }
         Ok(PublicKey { key, only_pss: info.algorithm.oid == oid::RSA_PSS })
+    }
+
+    /// Makes an RSA key of its modulus and exponent, both big-endian, as tokens have it.
+    ///
+    /// # Errors
+    /// It is no valid key.
+    pub fn from_rsa_parts(modulus: &[u8], exponent: &[u8]) -> Result<PublicKey, InvalidPublicKey> {
+        let invalid = || InvalidPublicKey::Invalid(KeyKind::Rsa);
+        let number = |octets| UintRef::new(octets).map_err(|_| invalid());
+        let parts = [number(modulus)?, number(exponent)?];
+        let key =
+            verifying_key(KeyKind::Rsa, &parts.to_der().map_err(|_| invalid())?).map_err(|_| invalid())?;
+        PublicKey::from_der(&encode_public_key(&*key))
+    }
+
+    /// Makes a key on a curve of ECParameters and a point in an OCTET STRING, as tokens have it.
+    ///
+    /// # Errors
+    /// The curve is not one of ours, or the point not on it.
+    pub fn from_curve_parts(parameters: &[u8], point: &[u8]) -> Result<PublicKey, InvalidPublicKey> {
+        let name = ObjectIdentifier::from_der(parameters).map_err(|_| InvalidPublicKey::Malformed)?;
+        let curve = curve_of(name).ok_or(InvalidPublicKey::UnknownAlgorithm(name))?;
+        PublicKey::from_point(KeyKind::Ecdsa(curve), point)
+    }
+
+    /// Makes an Ed25519 or Ed448 key of its octets, perhaps in an OCTET STRING, as tokens have it.
+    ///
+    /// # Errors
+    /// It has the length of neither.
+    pub fn from_edwards_point(point: &[u8]) -> Result<PublicKey, InvalidPublicKey> {
+        let octets = unwrapped(point);
+        let kind = if octets.len() == 57 { KeyKind::Ed448 } else { KeyKind::Ed25519 };
+        PublicKey::from_point(kind, octets)
+    }
+
+    fn from_point(kind: KeyKind, point: &[u8]) -> Result<PublicKey, InvalidPublicKey> {
+        let key =
+            verifying_key(kind, unwrapped(point)).map_err(|fault| InvalidPublicKey::Invalid(fault.0))?;
+        Ok(PublicKey::from(key))
     }
 
     /// Gives the SubjectPublicKeyInfo in DER.
@@ -126,6 +165,11 @@ impl fmt::Display for PublicKey {
             kind @ (KeyKind::Ecdsa(_) | KeyKind::Ed25519 | KeyKind::Ed448) => write!(f, "{kind}"),
         }
     }
+}
+
+/// PKCS #11 wants points in an OCTET STRING, which not every token's maker knew.
+fn unwrapped(point: &[u8]) -> &[u8] {
+    <&OctetStringRef>::from_der(point).map_or(point, OctetStringRef::as_bytes)
 }
 
 /// Gives the SubjectPublicKeyInfo of a key in DER.

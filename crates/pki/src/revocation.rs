@@ -117,6 +117,30 @@ pub fn status(
     }
 }
 
+/// Checks that a list was signed by somebody who may sign lists about what `issuer` issued.
+///
+/// # Errors
+/// It was not.
+pub fn authenticate(
+    crl: &Crl,
+    issuer: &Certificate,
+    path: &ValidPath,
+    certificates: &[Certificate],
+    now: Time,
+    weak: Weak,
+) -> Result<(), CrlFault> {
+    let evidence = Evidence { crls: std::slice::from_ref(crl), responses: &[], nonce: None, certificates };
+    let mut fault = CrlFault::BadSignature { by: crl.issuer().to_string() };
+    for signer in signers(issuer, path, &evidence, now, weak) {
+        match crl.verify(&signer, weak) {
+            Ok(()) if signer.subject() == crl.issuer() => return Ok(()),
+            Ok(()) => {}
+            Err(why) => fault = why,
+        }
+    }
+    Err(fault)
+}
+
 /// Whoever may have signed lists about what `issuer` issued: the issuer itself, and those who are valid for it below the
 /// same trust anchor (RFC 5280 §6.3.3 (f)).
 fn signers(

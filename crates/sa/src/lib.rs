@@ -14,6 +14,7 @@
 
 mod additional;
 mod address_range;
+mod certificate_exchange;
 mod distinguished_name;
 mod identity;
 mod op;
@@ -30,6 +31,7 @@ pub use additional::{
     ADDITIONAL_KEY_EXCHANGES, AdditionalChoice, AdditionalOffer, AdditionalSuite, additional_keyword,
 };
 pub use address_range::{AddressRange, Family, InvalidRange};
+pub use certificate_exchange::{CertificateExchange, InBandOcsp, SendCertificate};
 pub use distinguished_name::{DistinguishedName, InvalidName};
 pub use identity::{Identity, IdentityPattern, InvalidIdentity};
 pub use op::{AcquiredFlow, ExpiryCause, Hardness, SaEvent, SaOp};

@@ -14,8 +14,8 @@ use ike::{
     Truncation, Unique, Versions, Xauth,
 };
 use sa::{
-    AddressRange, Handling, IpProtocol, Lifetime, Mode, PortRange, Proposal, ProposalProtocol,
-    TrafficSelector,
+    AddressRange, CertificateExchange, Handling, IpProtocol, Lifetime, Mode, PortRange, Proposal,
+    ProposalProtocol, TrafficSelector,
 };
 
 use crate::{Flow, Nat, Side, Weather};
@@ -220,7 +220,10 @@ impl Gateway {
             further_addresses: Vec::new(),
             nat: None,
             link: 1500,
-            settings: Settings::default(),
+            settings: Settings {
+                announced_signatures: credentials::announced_signatures(),
+                ..Settings::default()
+            },
             connection: Connection {
                 name: "site".to_owned(),
                 versions: Versions::V2,
@@ -235,6 +238,7 @@ impl Gateway {
                 further_peer: Vec::new(),
                 ppk: None,
                 childless: Childless::Allow,
+                certificates: CertificateExchange::default(),
                 xauth: Xauth::None,
                 virtual_addresses: Vec::new(),
                 pools: Vec::new(),

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use crypto::Secret;
 
-use crate::material::{Authority, Folder, KeyMaterial, Material, Materials, is_octets};
+use crate::material::{Authority, Folder, KeyMaterial, Material, Materials, Token, is_octets};
 use crate::reader::Reader;
 use crate::schema::{ListKey, OptionalKey};
 use crate::table::credentials::{
-    AUTHORITY_CACERT, AUTHORITY_CRL_URIS, AUTHORITY_FILE, AUTHORITY_OCSP_URIS, KEY_FILE, KEY_SECRET,
+    AUTHORITY_CACERT, AUTHORITY_CRL_URIS, AUTHORITY_FILE, AUTHORITY_OCSP_URIS, AUTHORITY_URI_BASE, KEY_FILE,
+    KEY_SECRET, TOKEN_HANDLE, TOKEN_MODULE, TOKEN_PIN, TOKEN_SLOT,
 };
 
 /// Reads what a list names or holds.
@@ -68,6 +69,7 @@ pub(super) fn all(root: &Reader<'_>) -> Materials {
         anchors: folder(root, Folder::X509Ca),
         crls: folder(root, Folder::X509Crl),
         keys: keys(root),
+        tokens: inside(root, "secrets", "token").iter().filter_map(token).collect(),
         authorities: inside(root, "authorities", "").iter().map(authority).collect(),
     }
 }
@@ -127,6 +129,20 @@ fn passwords(root: &Reader<'_>, folder: Folder) -> BTreeMap<String, Secret<Vec<u
     passwords
 }
 
+fn token(section: &Reader<'_>) -> Option<Token> {
+    let Some(handle) = section.maybe(&TOKEN_HANDLE) else {
+        section.section_error(format!("`{}` names no `handle`", section.name()), "");
+        return None;
+    };
+    Some(Token {
+        name: section.name().to_owned(),
+        handle,
+        slot: section.maybe(&TOKEN_SLOT).map(u64::from),
+        module: section.maybe(&TOKEN_MODULE),
+        pin: section.maybe(&TOKEN_PIN),
+    })
+}
+
 fn authority(section: &Reader<'_>) -> Authority {
     let files = [&AUTHORITY_CACERT, &AUTHORITY_FILE].into_iter();
     let certificate = files.filter_map(|key| {
@@ -138,6 +154,7 @@ fn authority(section: &Reader<'_>) -> Authority {
         certificate: certificate.into_iter().next(),
         crl_uris: section.many(&AUTHORITY_CRL_URIS),
         ocsp_uris: section.many(&AUTHORITY_OCSP_URIS),
+        uri_base: section.maybe(&AUTHORITY_URI_BASE),
     }
 }
 

@@ -145,4 +145,4 @@ section! {
 }
 
 const EAP_ONLY: &str = "it matters with EAP only, which is not supported yet";
-const TOKEN: &str = "tokens are not supported yet, so name a file";
+const TOKEN: &str = "certificates are not read from tokens, so name a file";

@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sa::IdentityPattern;
+use sa::{IdentityPattern, InBandOcsp, SendCertificate};
 
 use super::authentication::{LOCAL, REMOTE};
 use super::child::CHILDREN;
 use crate::address::ADDRESS;
 use crate::connection::{
-    CHILDLESS, ENCAP, FRAGMENTATION, MOBILITY, PATH_PROBING, PHASE_1, PPK_NEED, PULL, RESUMPTION, SPLIT,
-    UNIQUE, VERSION, WEAK, WeakAlgorithms,
+    ASK, CHILDLESS, ENCAP, FRAGMENTATION, IN_BAND_OCSP, MOBILITY, PATH_PROBING, PHASE_1, PPK_NEED, PULL,
+    RESUMPTION, SEND_CERTIFICATE, SPLIT, UNIQUE, VERSION, WEAK, WeakAlgorithms,
 };
 use crate::identity::PATTERN;
 use crate::pool::IP;
@@ -177,6 +177,23 @@ section! {
              it, force begins so and takes nothing else, never lets no peer begin so.",
             "It costs another exchange, and what it is for (waiting for traffic, status of links) is rare.",
         );
+        SEND_CERT: Key<SendCertificate> = Key::new(
+            "send_cert", SEND_CERTIFICATE, "ifasked",
+            "When our certificates are sent: always, ifasked (the peer says which CAs it trusts) or never (it has them).",
+            "Who does not ask has them, or trusts our key by itself.",
+        );
+        SEND_CERTREQ: Key<bool> = Key::new(
+            "send_certreq", ASK, "yes",
+            "Whether a peer that is to sign is told which CAs are trusted, and so asked for its certificate.",
+            "Without being asked, a peer may send none.",
+        );
+        OCSP: Key<InBandOcsp> = Key::new(
+            "ocsp", IN_BAND_OCSP, "reply",
+            "Which end brings what OCSP says of its certificate within IKEv2 (RFC 4806): reply brings ours if the peer asks, \
+             request asks for the peer's, both does both, never neither.",
+            "Whoever asks can perhaps not reach the responder that we can. Few peers know how to reply, and some stumble over the \
+             question.",
+        );
         ALLOW_WEAK: Key<WeakAlgorithms> = Key::new(
             "allow_weak", WEAK, "no",
             "Whether this connection and its children may name algorithms that are known to be weak; ALGORITHMS says which \
@@ -192,10 +209,6 @@ section! {
             "it has no meaning in IKEv2: retransmission decides when a peer is dead"),
         Row::ignored("dscp", "six binary digits", &["000000"],
             "IKE packets keep the default class of service"),
-        Row::ignored("send_certreq", "yes or no", &["yes"],
-            "a peer that signs is always told which CAs are trusted"),
-        Row::ignored("send_cert", "always, ifasked or never", &["always", "ifasked"],
-            "who signs always sends its certificate"),
         Row::refused("if_id_in", "number", &["0"],
             "interface ids belong to the kernel's data plane, so routing would differ from what you expect"),
         Row::refused("if_id_out", "number", &["0"],

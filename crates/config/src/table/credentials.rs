@@ -8,8 +8,8 @@ use sa::{AddressRange, IdentityPattern};
 use crate::identity::PATTERN;
 use crate::pool::{IP, IPV4, RANGE};
 use crate::schema::{Absent, ListKey, NUMBER, Name, OptionalKey, Row, Section, Status, section};
-use crate::secret::SECRET;
-use crate::value::NAME;
+use crate::secret::{HEXADECIMAL, PIN, SECRET};
+use crate::value::{COUNT, NAME};
 
 section! {
     SECRETS = "secrets", Status::Honoured, "Secrets, one section each; the start of the name tells the kind.";
@@ -26,7 +26,7 @@ section! {
         (Name::Prefix("ecdsa"), KEY_PASSWORD),
         (Name::Prefix("pkcs8"), KEY_PASSWORD),
         (Name::Prefix("pkcs12"), KEY_PASSWORD),
-        (Name::Prefix("token"), UNUSED_SECRET),
+        (Name::Prefix("token"), TOKEN_KEY),
     ]
 }
 
@@ -81,7 +81,7 @@ section! {
 
 static UNUSED_SECRET: Section = Section {
     path: "secrets.<other><suffix>",
-    doc: "A secret for EAP, or for a token.",
+    doc: "A secret for EAP.",
     keys: &[],
     others: &[],
     sections: &[],
@@ -175,6 +175,31 @@ section! {
 }
 
 section! {
+    TOKEN_KEY = "secrets.token<suffix>", Status::Honoured,
+        "A private key on a token, which signs there; `keyway run --pkcs11-module` names the library that speaks to it.";
+    keys {
+        TOKEN_HANDLE: OptionalKey<Vec<u8>> = OptionalKey::new(
+            "handle", HEXADECIMAL, Absent::Nothing,
+            "The key's CKA_ID.",
+        );
+        TOKEN_SLOT: OptionalKey<u32> = OptionalKey::new(
+            "slot", COUNT, Absent::Nothing,
+            "The slot that the token is in; without it any.",
+        );
+        TOKEN_MODULE: OptionalKey<String> = OptionalKey::new(
+            "module", NAME, Absent::Nothing,
+            "The module's name on the command line; without it the first there.",
+        );
+        TOKEN_PIN: OptionalKey<Secret<Vec<u8>>> = OptionalKey::new(
+            "pin", PIN, Absent::Nothing,
+            "What unlocks the token.",
+        );
+    }
+    others []
+    sections []
+}
+
+section! {
     AUTHORITIES = "authorities", Status::Honoured,
         "Certification authorities, one section each. Those in x509ca/ are trusted without one.";
     keys {}
@@ -198,6 +223,11 @@ section! {
             "Where its lists of revoked certificates are, beside what certificates themselves say.",
             "",
         );
+        AUTHORITY_URI_BASE: OptionalKey<String> = OptionalKey::new(
+            "cert_uri_base", NAME, Absent::Nothing,
+            "Where certificates that it has issued to us can be fetched: a peer that can fetch gets this with the SHA-1 digest in \
+             hexadecimal behind it, in the place of the certificate.",
+        );
         AUTHORITY_OCSP_URIS: ListKey<String> = ListKey::new(
             "ocsp_uris", NAME, "",
             "Where its OCSP responders are, beside what certificates themselves say.",
@@ -208,9 +238,8 @@ section! {
         Row::refused("handle", "hexadecimal", &[], TOKEN),
         Row::refused("slot", "number", &[], TOKEN),
         Row::refused("module", "name", &[], TOKEN),
-        Row::ignored("cert_uri_base", "URI", &[], "certificates are sent whole, never as where to fetch them"),
     ]
     sections []
 }
 
-const TOKEN: &str = "tokens are not supported yet, so name a file";
+const TOKEN: &str = "certificates are not read from tokens, so name a file";

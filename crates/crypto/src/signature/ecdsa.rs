@@ -97,8 +97,8 @@ impl SigningKey for Private {
     }
 }
 
-/// Turns r | s into an `ECDSA-Sig-Value`, a SEQUENCE of two INTEGERs.
-fn der_of_fixed(curve: Curve, signature: &[u8]) -> Option<Vec<u8>> {
+/// Turns r | s into an `ECDSA-Sig-Value`, a SEQUENCE of two INTEGERs; `None` if the two are not as long as the curve has it.
+pub fn der_of_fixed(curve: Curve, signature: &[u8]) -> Option<Vec<u8>> {
     if signature.len() != 2 * curve.octets() {
         return None;
     }

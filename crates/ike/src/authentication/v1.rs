@@ -84,6 +84,10 @@ impl Transcript {
                 message: hash,
                 form: SignatureForm::Bare(kind),
                 authorities,
+                wants_ocsp: false,
+                announced: None,
+                takes_raw_key: false,
+                can_look_up: false,
             })),
         }
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crypto::signature::{Curve, KeyKind, SignatureHash, SignatureScheme};
 use crypto::{Prf, Secret};
 use sa::{IkeSuite, SignatureTerms};
-use wire::registry::{AuthMethod, HashAlgorithm};
+use wire::registry::{AuthMethod, CertificateEncoding, HashAlgorithm, NotifyType};
 use wire::v2::{Authentication, Certificate, Identification};
 
 use super::PeerAuthenticated;
@@ -25,6 +25,7 @@ use crate::credentials::{
     AuthorityId, AuthorityName, SignRequest, SignatureForm, Signed, TrustRequest, TrustedKey,
 };
 use crate::error::Error;
+use crate::v2::contents::Contents;
 use crate::v2::ike_session_resume::Resumed;
 use crate::v2::keys::{IkeKeys, MixableKeys, Nonces, SignedOctets, psk_auth, resumed_auth};
 use crate::{Connection, Identity, Role};
@@ -62,6 +63,14 @@ pub(crate) struct PeerAbilities {
     pub hashes: Option<Vec<HashAlgorithm>>,
     /// The CAs that it trusts; `None` if it has asked for no certificate.
     pub authorities: Option<Vec<AuthorityId>>,
+    /// Whether it wants to know what OCSP says of our certificate (RFC 4806).
+    pub wants_ocsp: bool,
+    /// The digital signatures that it takes, as AlgorithmIdentifiers in DER (RFC 9593); `None` if it has not said.
+    pub announced: Option<Vec<Vec<u8>>>,
+    /// Whether it takes a key without a certificate (RFC 7670).
+    pub takes_raw_key: bool,
+    /// Whether it can fetch certificates (RFC 7296 §3.6).
+    pub can_look_up: bool,
     /// Whether it signs both messages of IKE_SA_INIT, as we do (draft-ietf-ipsecme-ikev2-downgrade-prevention §6).
     pub signs_both: bool,
     /// Whether both ends have said that they use post-quantum pre-shared keys (RFC 8784 §3).
@@ -70,6 +79,17 @@ pub(crate) struct PeerAbilities {
     pub takes_rounds: bool,
     /// Whether it takes an IKE_AUTH without a Child SA (RFC 6023 §3).
     pub takes_childless: bool,
+}
+
+impl PeerAbilities {
+    /// Takes in what a message asks for of our certificates.
+    pub(crate) fn take_in_request(&mut self, contents: &Contents) {
+        self.authorities = contents.authorities();
+        self.wants_ocsp = contents.requests(CertificateEncoding::OCSP);
+        self.announced = contents.announced_signatures();
+        self.takes_raw_key = contents.requests(CertificateEncoding::RAW_PUBLIC_KEY);
+        self.can_look_up = contents.notify(NotifyType::HTTP_CERT_LOOKUP_SUPPORTED).is_some();
+    }
 }
 
 impl Transcript {
@@ -248,6 +268,10 @@ pub(crate) fn prove(
                     .authorities
                     .as_ref()
                     .map(|ids| ids.iter().copied().map(AuthorityName::KeyId).collect()),
+                wants_ocsp: abilities.wants_ocsp && connection.certificates.ocsp.replies(),
+                announced: abilities.announced.clone(),
+                takes_raw_key: abilities.takes_raw_key,
+                can_look_up: abilities.can_look_up,
             })))
         }
     }

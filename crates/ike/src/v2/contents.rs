@@ -1,6 +1,6 @@
 //! The payloads of one message, picked by name: each at most once where the exchange has one, missing ones named.
 
-use wire::registry::{CertificateEncoding, NotifyType, PayloadType};
+use wire::registry::{AuthMethod, CertificateEncoding, NotifyType, PayloadType};
 use wire::v2::{
     Authentication, Certificate, Configuration, Delete, Identification, KeyExchange, Notify, Payload,
     Proposal, TrafficSelector,
@@ -146,6 +146,25 @@ impl Contents {
             }
             _ => None,
         })
+    }
+
+    /// Tells whether the peer asks for certificates, or what goes with them, in this form (RFC 7296 §3.7).
+    pub(crate) fn requests(&self, encoding: CertificateEncoding) -> bool {
+        self.payloads.iter().any(|payload| match payload {
+            Payload::CertificateRequest(request) => request.encoding == encoding,
+            _ => false,
+        })
+    }
+
+    /// The digital signatures that the peer says it takes, as AlgorithmIdentifiers in DER (RFC 9593 §3.2.3); `None` if it says
+    /// nothing of any.
+    pub(crate) fn announced_signatures(&self) -> Option<Vec<Vec<u8>>> {
+        let methods = self.notify(NotifyType::SUPPORTED_AUTH_METHODS)?.announced_methods()?;
+        let signatures = methods.into_iter().take(limits::ANNOUNCED_METHODS).filter(|announced| {
+            announced.method == AuthMethod::DIGITAL_SIGNATURE && !announced.algorithm.is_empty()
+        });
+        let algorithms: Vec<Vec<u8>> = signatures.map(|announced| announced.algorithm).collect();
+        (!algorithms.is_empty()).then_some(algorithms)
     }
 
     /// All deletes.

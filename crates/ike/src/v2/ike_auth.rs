@@ -20,9 +20,11 @@
 //! signature, the story pauses up to twice: to have ours made, and to learn whether the peer's key is trusted. It is
 //! [`waiting`] then, and goes on where it was.
 //!
-//! `meant` finds the connection that an initiator means, `ppk` mixes a post-quantum key in, `rounds` counts the proofs,
-//! `first_child` makes the Child SA, `uniqueness` ends older IKE SAs, and `standing` says what the states do between messages.
+//! `certificates` asks for the peer's, `meant` finds the connection that an initiator means, `ppk` mixes a post-quantum key in,
+//! `rounds` counts the proofs, `first_child` makes the Child SA, `uniqueness` ends older IKE SAs, and `standing` says what the
+//! states do between messages.
 
+mod certificates;
 mod first_child;
 mod initiator;
 mod meant;
@@ -33,34 +35,8 @@ mod standing;
 mod uniqueness;
 pub(crate) mod waiting;
 
-use wire::registry::CertificateEncoding;
-use wire::v2::{CertificateRequest, Payload};
-
-use crate::context::Context;
-use crate::{Authentication, Connection, limits};
-
+pub(super) use certificates::certificate_request;
 pub(crate) use initiator::{Attempt, Authenticating, initiate};
 pub(crate) use responder::{Admitted, Claimed, HalfOpen, SoFar};
 
 const NAME: &str = "IKE_AUTH";
-
-/// Asks for certificates of the CAs that we trust, if the peer of one of these connections proves itself by a signature.
-pub(crate) fn certificate_request<'a>(
-    cx: &Context,
-    connections: impl IntoIterator<Item = &'a Connection>,
-) -> Option<Payload> {
-    let is_signature = |authentication: &Authentication| match authentication {
-        Authentication::Signature(_) => true,
-        Authentication::PreSharedKey | Authentication::User => false,
-    };
-    let signs = |connection: &Connection| connection.peer_authentications().any(is_signature);
-    if cx.authorities.is_empty() || !connections.into_iter().any(signs) {
-        return None;
-    }
-    let authorities = cx.authorities.iter().take(limits::AUTHORITIES_NAMED);
-    let authorities = authorities.flat_map(|authority| authority.key_id).collect();
-    Some(Payload::CertificateRequest(CertificateRequest {
-        encoding: CertificateEncoding::X509_SIGNATURE,
-        authorities,
-    }))
-}

@@ -429,9 +429,9 @@ fn answer(
         .map_err(|fault| Misbehaviour::PublicValue(fault.to_string()))?;
     let spis = IkeSpis { initiator, responder: cx.next_ike_spi() };
     let nonce_r = cx.next_nonce();
-    let keys =
-        IkeKeys::derive(&chosen.suite, &shared, Nonces { initiator: &nonce_i, responder: &nonce_r }, spis)
-            .map_err(|fault| Error::Local(fault.to_string()))?;
+    let nonces = Nonces { initiator: &nonce_i, responder: &nonce_r };
+    let keys = IkeKeys::derive(&chosen.suite, &shared, nonces, spis)
+        .map_err(|fault| Error::Local(fault.to_string()))?;
     // The peer's hashes are over the header of its own message, in which our SPI is still zero.
     let nat = find_nat(IkeSpis { initiator, responder: IkeSpi::ZERO }, path, &datagram.payloads);
     // <-- HDR(SPIi,SPIr), SAr1, KEr, Nr, N(NAT_DETECTION_SOURCE_IP), N(NAT_DETECTION_DESTINATION_IP), …

@@ -12,7 +12,7 @@ pub(crate) mod child;
 mod closed;
 mod collision;
 mod configuration;
-mod contents;
+pub(crate) mod contents;
 mod create_child_sa;
 mod fragmentation;
 pub(crate) mod ike_auth;

@@ -30,6 +30,7 @@ pub(crate) fn status(arguments: &Status) -> Result<(), Failure> {
         let object = json!({
             "ike_sas": ike_sas.iter().map(IkeSa::to_json).collect::<Vec<_>>(),
             "manual_sas": manual_sas.iter().map(ManualSa::to_json).collect::<Vec<_>>(),
+            "expiring": expiring(&mut client)?,
         });
         return Ok(writeln!(io::stdout(), "{object:#}")?);
     }
@@ -48,7 +49,10 @@ pub(crate) fn status(arguments: &Status) -> Result<(), Failure> {
                 ([], manual) => render_manual(manual, &rates),
                 (ike_sas, manual) => render_manual(manual, &rates) + &render(ike_sas, &rates),
             };
-            sas + &pools::in_short(&mut client)? + &blocks::blocked(&mut client)?
+            let expiring = expiring(&mut client)?.into_iter().map(|sentence| format!("{sentence}\n"));
+            sas + &pools::in_short(&mut client)?
+                + &blocks::blocked(&mut client)?
+                + &expiring.collect::<String>()
         };
         if !arguments.watch {
             return Ok(write!(io::stdout(), "{text}")?);
@@ -82,6 +86,13 @@ fn list_manual_sas(client: &mut Client) -> Result<Vec<ManualSa>, Failure> {
         Err(error) => return Err(error.into()),
     }
     Ok(manual_sas)
+}
+
+/// Asks for a sentence about each certificate that soon expires; a daemon that is no Keyway tells of none.
+fn expiring(client: &mut Client) -> Result<Vec<String>, Failure> {
+    let stats = client.request("stats", &Tree::new())?;
+    let sentences = stats.list("expiring").unwrap_or_default();
+    Ok(sentences.iter().filter_map(|sentence| sentence.text().map(str::to_owned)).collect())
 }
 
 /// Asks for the names of the connections and their children.

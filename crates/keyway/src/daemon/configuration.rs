@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use config::{Config, Fault, Place, Severity};
 use crypto::SystemRandom;
@@ -11,6 +12,7 @@ use crypto::SystemRandom;
 use super::handle::{Changes, Engine};
 use super::keyring::Ring;
 use super::loaded::{LoadedConnection, Source, Wanted};
+use super::token::{self, Modules};
 use super::{lower, names, service};
 use crate::cli::Run;
 
@@ -49,7 +51,7 @@ pub(crate) fn warn_of_readers(path: &Path, config: &Config) {
 ///
 /// # Errors
 /// A certificate that a connection names cannot be read, or the daemon is shutting down.
-pub(crate) async fn apply(engine: &Engine, config: Config) -> Result<Changes, String> {
+pub(crate) async fn apply(engine: &Engine, tokens: &Arc<Modules>, config: Config) -> Result<Changes, String> {
     let before = engine.snapshot().await?.loaded.connections;
     let lower = |config: config::Connection| -> Result<LoadedConnection, String> {
         let new = lower::without_names(config, Source::File, &mut SystemRandom)?;
@@ -59,7 +61,14 @@ pub(crate) async fn apply(engine: &Engine, config: Config) -> Result<Changes, St
         })
     };
     let connections = config.connections.into_iter().map(lower).collect::<Result<Vec<_>, String>>()?;
-    let ring = Ring::read(&config.materials, |sentence| tracing::warn!("{sentence}"));
+    let mut ring = Ring::read(&config.materials, |sentence| tracing::warn!("{sentence}"));
+    for token in config.materials.tokens {
+        let name = token.name.clone();
+        match token::open(tokens, token).await {
+            Ok(key) => ring.keys.push(key),
+            Err(sentence) => tracing::warn!("secrets.{name}: {sentence}"),
+        }
+    }
     let secrets = config.secrets.into_iter().map(|secret| lower::secret(secret, Source::File)).collect();
     let wanted = Wanted {
         connections: connections.clone(),
@@ -79,9 +88,9 @@ pub(crate) async fn apply(engine: &Engine, config: Config) -> Result<Changes, St
 ///
 /// # Errors
 /// It is faulty, and nothing has changed; one sentence.
-pub(crate) async fn reload(engine: &Engine, path: &Path) -> Result<Changes, String> {
+pub(crate) async fn reload(engine: &Engine, tokens: &Arc<Modules>, path: &Path) -> Result<Changes, String> {
     service::reloading();
-    let reloaded = replace(engine, path).await;
+    let reloaded = replace(engine, tokens, path).await;
     match &reloaded {
         Ok(changes) => service::ready(&changes.to_string()),
         Err(_) => service::unchanged(),
@@ -89,10 +98,10 @@ pub(crate) async fn reload(engine: &Engine, path: &Path) -> Result<Changes, Stri
     reloaded
 }
 
-async fn replace(engine: &Engine, path: &Path) -> Result<Changes, String> {
+async fn replace(engine: &Engine, tokens: &Arc<Modules>, path: &Path) -> Result<Changes, String> {
     let config = read(path).map_err(|faults| format!("{faults} (what was loaded stays)"))?;
     warn_of_readers(path, &config);
-    let changes = apply(engine, config).await?;
+    let changes = apply(engine, tokens, config).await?;
     tracing::info!(path = %path.display(), "{changes}");
     Ok(changes)
 }

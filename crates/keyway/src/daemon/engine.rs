@@ -14,12 +14,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use config::{AddressSpec, ManualSa};
+use config::ManualSa;
 use credentials::Credentials;
 use crypto::SystemRandom;
 use dataplane::{Dataplane, Delivery, IkeDatagram, PlaneEvent};
 use ike::{
-    Answer, Command, Connection, Datagram, Endpoint, Failure, Output, Path, Query, QueryId, SpiSource, Ticket,
+    Answer, Command, Connection, Datagram, Endpoint, Failure, Output, Path, Query, QueryId, SignRequest,
+    SpiSource, Ticket, TrustRequest,
 };
 use sa::{PolicyId, SaId, SaOp, Spi};
 use tokio::sync::{mpsc, oneshot};
@@ -32,11 +33,11 @@ use super::keyring::{Keyring, KeyringChange};
 use super::leases::Leases;
 use super::limits;
 use super::loaded::{Loaded, LoadedConnection, LoadedPool, LoadedSecret, Wanted};
-use super::lower;
 use super::manual_keying::ManualSas;
+use super::proving::{LookUp, Proven, Proving};
 use super::resolve::{self, OwnSockets};
+use super::revocation::{Authorities, Revocation};
 use super::shunts::Shunts;
-use crate::moment;
 
 /// What reaches the loop, apart from the clock.
 pub(crate) struct Inputs {
@@ -70,11 +71,23 @@ impl PlaneInputs {
     }
 }
 
+/// What the loop uses of the world outside, apart from the data plane.
+pub(crate) struct Outside {
+    /// Our own sockets.
+    pub(crate) own: OwnSockets,
+    /// Who tells people what happens.
+    pub(crate) announcer: Announcer,
+    /// Who asks whether certificates are revoked.
+    pub(crate) revocation: Arc<Revocation>,
+    /// Whether certificates are fetched from where a peer says that they are.
+    pub(crate) look_up: LookUp,
+}
+
 /// The loop's state.
 pub(crate) struct EngineLoop {
     endpoint: Endpoint,
     plane: Arc<Dataplane>,
-    own: OwnSockets,
+    outside: Outside,
     loaded: Loaded,
     shunts: Shunts,
     interfaces: Interfaces,
@@ -83,7 +96,8 @@ pub(crate) struct EngineLoop {
     /// All of the keyring together, with what connections want of it.
     credentials: Arc<Credentials>,
     leases: Leases,
-    announcer: Announcer,
+    /// What is configured of CAs.
+    authorities: Arc<Authorities>,
     waiting: BTreeMap<Ticket, oneshot::Sender<Outcome>>,
     /// What was to be told of SAs when they were removed, until the event that says so has been told.
     last_status: BTreeMap<SaId, PlaneStatus>,
@@ -96,17 +110,16 @@ impl EngineLoop {
     pub(crate) fn new(
         settings: ike::Settings,
         plane: Arc<Dataplane>,
-        own: OwnSockets,
         usual_mtu: u16,
         leases: Leases,
-        announcer: Announcer,
+        outside: Outside,
     ) -> EngineLoop {
         let spis = PlaneSpis { plane: Arc::clone(&plane) };
         let (answers, answered) = mpsc::unbounded_channel();
         EngineLoop {
             endpoint: Endpoint::new(settings, Box::new(SystemRandom), Box::new(spis), Instant::now()),
             plane,
-            own,
+            outside,
             loaded: Loaded::default(),
             shunts: Shunts::default(),
             interfaces: Interfaces::new(usual_mtu),
@@ -114,7 +127,7 @@ impl EngineLoop {
             keyring: Keyring::default(),
             credentials: Arc::default(),
             leases,
-            announcer,
+            authorities: Arc::default(),
             waiting: BTreeMap::new(),
             last_status: BTreeMap::new(),
             answers,
@@ -137,7 +150,7 @@ impl EngineLoop {
                 () = wake_at(deadline) => self.endpoint.handle_timeout(Instant::now()),
             }
             self.carry_out();
-            self.announcer.sum_up(Instant::now(), self.endpoint.counters());
+            self.outside.announcer.sum_up(Instant::now(), self.endpoint.counters());
         }
     }
 
@@ -179,8 +192,12 @@ impl EngineLoop {
                 Output::Sa(op) => self.order_plane(op),
                 Output::Query { id, query: Query::Path(connection) } => self.find_path(id, connection),
                 Output::Query { id, query: Query::Route { connection, remotes } } => {
-                    let route =
-                        resolve::path(&connection.local_addresses, &remotes, self.own.ike_port, self.own);
+                    let route = resolve::path(
+                        &connection.local_addresses,
+                        &remotes,
+                        self.outside.own.ike_port,
+                        self.outside.own,
+                    );
                     self.endpoint.handle_answer(Instant::now(), id, Answer::Path(route));
                 }
                 Output::Query { id, query: Query::Link(remote) } => {
@@ -192,11 +209,8 @@ impl EngineLoop {
                         [inbound, outbound].into_iter().filter_map(|sa| self.plane.usage(sa)?.idle).min();
                     self.endpoint.handle_answer(Instant::now(), id, Answer::Idle(last));
                 }
-                Output::Query { id, query: query @ (Query::Sign(_) | Query::Trust(_)) } => {
-                    if let Some(answer) = self.credentials.answer(&query, moment::now()) {
-                        self.endpoint.handle_answer(Instant::now(), id, answer);
-                    }
-                }
+                Output::Query { id, query: Query::Trust(request) } => self.find_trust(id, *request),
+                Output::Query { id, query: Query::Sign(request) } => self.find_signature(id, *request),
                 Output::Event(ike::Event::Finished { ticket, result }) => self.finish(ticket, result),
                 Output::Event(event) => self.tell(event),
             }
@@ -218,15 +232,45 @@ impl EngineLoop {
     /// Looks for the way to a peer in a task of its own, for names may take long.
     fn find_path(&self, id: QueryId, connection: Arc<Connection>) {
         let config = self.loaded.connections.get(&connection.name).map(|loaded| Arc::clone(&loaded.config));
-        let (answers, own) = (self.answers.clone(), self.own);
+        let (answers, own) = (self.answers.clone(), self.outside.own);
         tokio::spawn(async move {
             let path = match config {
-                Some(config) => path_to_peer(&config, own).await,
+                Some(config) => resolve::path_to_peer(&config, own).await,
                 None => Err(format!("the connection {} is no longer loaded", connection.name)),
             };
             // The loop may have ended meanwhile; then nobody asks any more.
             let _ = answers.send((id, Answer::Path(path)));
         });
+    }
+
+    /// Signs in our name; in a task of its own where a responder is asked about our certificate.
+    fn find_signature(&mut self, id: QueryId, request: SignRequest) {
+        let proving = self.proving();
+        match proving.sign(request) {
+            Proven::Now(signed) => self.endpoint.handle_answer(Instant::now(), id, Answer::Signed(signed)),
+            Proven::Later(later) => self.answer_later(id, async { Answer::Signed(later.await) }),
+        }
+    }
+
+    /// Finds a peer's key; in a task of its own where something is fetched for that.
+    fn find_trust(&mut self, id: QueryId, request: TrustRequest) {
+        match self.proving().trust(request) {
+            Proven::Now(trusted) => self.endpoint.handle_answer(Instant::now(), id, Answer::Trusted(trusted)),
+            Proven::Later(later) => self.answer_later(id, async { Answer::Trusted(later.await) }),
+        }
+    }
+
+    fn proving(&self) -> Proving {
+        let authorities = Arc::clone(&self.authorities);
+        let revocation = Arc::clone(&self.outside.revocation);
+        let look_up = self.outside.look_up;
+        Proving { credentials: Arc::clone(&self.credentials), authorities, revocation, look_up }
+    }
+
+    fn answer_later(&self, id: QueryId, answer: impl Future<Output = Answer> + Send + 'static) {
+        let answers = self.answers.clone();
+        // The loop may have ended meanwhile; then nobody asks any more.
+        tokio::spawn(async move { answers.send((id, answer.await)) });
     }
 
     fn finish(&mut self, ticket: Ticket, result: Result<(), Failure>) {
@@ -242,7 +286,7 @@ impl EngineLoop {
 
     fn tell(&mut self, event: ike::Event) {
         let (plane, interfaces, last) = (&self.plane, &self.interfaces, &self.last_status);
-        self.announcer.tell(Instant::now(), event, |sa| {
+        self.outside.announcer.tell(Instant::now(), event, |sa| {
             plane_status(plane, interfaces, sa).or_else(|| last.get(&sa).cloned())
         });
     }
@@ -400,6 +444,8 @@ impl EngineLoop {
         // It may come up at once, and its certificates are looked for by its name.
         let wishes = Arc::clone(&connection.wishes);
         Arc::make_mut(&mut self.credentials).connections.insert(name.clone(), wishes);
+        // It may name CAs of its own.
+        self.command(Command::TrustAuthorities(self.credentials.authorities()));
         self.loaded.connections.insert(name.clone(), connection);
         self.tell_own_keys();
         self.command(Command::Load(engine));
@@ -431,6 +477,7 @@ impl EngineLoop {
     fn turn_keyring(&mut self) {
         let wishes = self.loaded.connections.iter().map(|(name, loaded)| (name, &loaded.wishes));
         self.credentials = Arc::new(self.keyring.credentials(wishes));
+        self.authorities = Arc::new(self.keyring.authorities().map(|(_, own)| own.clone()).collect());
         self.command(Command::TrustAuthorities(self.credentials.authorities()));
         self.tell_own_keys();
     }
@@ -543,29 +590,4 @@ async fn wake_at(deadline: Option<Instant>) {
         Some(at) => sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// Looks a connection's names up again, and finds the way to the first address that can be reached.
-async fn path_to_peer(config: &config::Connection, own: OwnSockets) -> Result<Path, String> {
-    let mut complaints = Vec::new();
-    let local = lower::addresses(&config.local_addresses, &mut |sentence| complaints.push(sentence)).await;
-    let mut remote = Vec::new();
-    for spec in &config.remote_addresses {
-        match spec {
-            AddressSpec::Host(address) => remote.push(*address),
-            AddressSpec::Name(name) => match resolve::addresses_of(name).await {
-                Ok(addresses) => remote.extend(addresses),
-                Err(sentence) => complaints.push(sentence),
-            },
-            AddressSpec::Any | AddressSpec::AnyOf(_) | AddressSpec::Range(_) => {}
-        }
-    }
-    if let (true, Some(sentence)) = (remote.is_empty(), complaints.pop()) {
-        return Err(sentence);
-    }
-    if remote.is_empty() {
-        let written: Vec<String> = config.remote_addresses.iter().map(ToString::to_string).collect();
-        return Err(format!("remote_addrs = {} names no single address to call", written.join(", ")));
-    }
-    resolve::path(&local, &remote, config.remote_port, own)
 }

@@ -1,4 +1,5 @@
-//! Certificates that are about to expire: told 30, 7 and 1 days ahead, and when it has come to that.
+//! Certificates that are about to expire: told 30, 7 and 1 days ahead, and when it has come to that, in the log and as the
+//! event `certificate-expiry`; `keyway status` shows them all the time.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +7,11 @@ use credentials::Credentials;
 use pki::{Certificate, Time};
 use tokio::time::sleep;
 
+use vici::Tree;
+
 use super::handle::Engine;
 use super::limits::EXPIRY_CHECK;
+use super::notices::{Notice, Notices};
 use crate::moment;
 
 const SECS_PER_DAY: u64 = 86_400;
@@ -16,13 +20,35 @@ const SECS_PER_DAY: u64 = 86_400;
 const AHEAD_DAYS: [u64; 4] = [30, 7, 1, 0];
 
 /// Looks at the certificates from time to time, as long as the daemon runs.
-pub(crate) async fn watch(engine: &Engine) {
+pub(crate) async fn watch(engine: &Engine, notices: &Notices) {
     let mut told = Told::default();
     while let Ok(snapshot) = engine.snapshot().await {
-        for sentence in told.news(&snapshot.credentials, moment::now()) {
-            tracing::warn!("{sentence}");
+        for news in told.news(&snapshot.credentials, moment::now()) {
+            tracing::warn!("{}", news.sentence);
+            notices.tell(Notice::Sa { event: "certificate-expiry", message: news.message() });
         }
         sleep(EXPIRY_CHECK).await;
+    }
+}
+
+/// Gives a sentence for each certificate that expires within thirty days, or has expired.
+pub(crate) fn expiring(credentials: &Credentials, now: Time) -> Vec<String> {
+    Told::default().news(credentials, now).into_iter().map(|news| news.sentence).collect()
+}
+
+/// What there is to tell of a certificate.
+struct News {
+    sentence: String,
+    subject: String,
+    not_after: Time,
+}
+
+impl News {
+    fn message(&self) -> Tree {
+        Tree::new()
+            .with_value("subject", &self.subject)
+            .with_value("not-after", self.not_after.to_string())
+            .with_value("sentence", &self.sentence)
     }
 }
 
@@ -31,18 +57,22 @@ pub(crate) async fn watch(engine: &Engine) {
 struct Told(BTreeMap<Vec<u8>, u64>);
 
 impl Told {
-    /// Gives a sentence for each certificate of which there is something new to tell.
-    fn news(&mut self, credentials: &Credentials, now: Time) -> Vec<String> {
-        let mut sentences = Vec::new();
+    /// Gives each certificate of which there is something new to tell.
+    fn news(&mut self, credentials: &Credentials, now: Time) -> Vec<News> {
+        let mut news = Vec::new();
         for (certificate, whose) in watched(credentials) {
             let Some(due) = due(certificate, now) else { continue };
             let told = self.0.entry(certificate.to_der().to_vec()).or_insert(u64::MAX);
             if due < *told {
                 *told = due;
-                sentences.push(sentence(certificate, whose, now));
+                news.push(News {
+                    sentence: sentence(certificate, whose, now),
+                    subject: certificate.to_string(),
+                    not_after: certificate.not_after(),
+                });
             }
         }
-        sentences
+        news
     }
 }
 
@@ -102,7 +132,8 @@ mod tests {
     fn each_threshold_is_told_once() {
         let (credentials, mut told) = (anchored(), Told::default());
         let mut at = |days_before: u64, secs: u64| {
-            told.news(&credentials, Time(END.0 - days_before * SECS_PER_DAY + secs))
+            let news = told.news(&credentials, Time(END.0 - days_before * SECS_PER_DAY + secs));
+            news.into_iter().map(|news| news.sentence).collect::<Vec<_>>()
         };
         assert!(at(31, 0).is_empty());
         assert_eq!(
@@ -120,8 +151,7 @@ mod tests {
 
     #[test]
     fn a_daemon_that_starts_late_tells_the_nearest_only() {
-        let (credentials, mut told) = (anchored(), Told::default());
-        let sentences = told.news(&credentials, Time(END.0 - 3600));
+        let sentences = expiring(&anchored(), Time(END.0 - 3600));
         assert_eq!(sentences.len(), 1);
         assert!(sentences[0].contains("expires within a day"), "{sentences:?}");
     }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use config::{Authority, KeyMaterial, Material, Materials, OwnCredentials, PeerCredentials, Revocation};
-use credentials::{Credentials, Wishes};
+use credentials::{Credentials, Place, Wishes};
 use crypto::hash;
 use pki::revocation::Strictness;
 use pki::{Certificate, Contents, Crl, InvalidFile, PrivateKey, PublicKey, pem};
@@ -42,6 +42,8 @@ pub(crate) struct LoadedAuthority {
     pub(crate) crl_uris: Vec<String>,
     /// Where its OCSP responders are.
     pub(crate) ocsp_uris: Vec<String>,
+    /// Where the certificates that it has issued to us can be fetched, by their digest.
+    pub(crate) uri_base: Option<String>,
 }
 
 impl PartialEq for Ring {
@@ -118,8 +120,15 @@ impl LoadedAuthority {
     /// Its certificate cannot be read; one sentence.
     pub(crate) fn read(authority: &Authority) -> Result<LoadedAuthority, String> {
         let certificate = authority.certificate.as_ref().map(one_certificate).transpose()?;
-        let Authority { crl_uris, ocsp_uris, .. } = authority.clone();
-        Ok(LoadedAuthority { certificate, crl_uris, ocsp_uris })
+        let Authority { crl_uris, ocsp_uris, uri_base, .. } = authority.clone();
+        Ok(LoadedAuthority { certificate, crl_uris, ocsp_uris, uri_base })
+    }
+}
+
+impl LoadedAuthority {
+    /// Gives where what it has issued to us can be fetched.
+    fn place(&self) -> Option<Place> {
+        Some(Place { authority: self.certificate.clone()?, base: self.uri_base.clone()? })
     }
 }
 
@@ -158,6 +167,8 @@ impl Keyring {
             ),
             anchors: without_repetition(anchors, PartialEq::eq),
             crls: rings.iter().flat_map(|ring| ring.crls.clone()).collect(),
+            responses: Vec::new(),
+            places: self.authorities().filter_map(|(_, authority)| authority.place()).collect(),
             connections: connections.map(|(name, wishes)| (name.clone(), Arc::clone(wishes))).collect(),
         }
     }
@@ -250,6 +261,7 @@ fn wishes_of_round(own: &OwnCredentials, peer: &PeerCredentials) -> Result<Wishe
         peer_keys: public_keys(&peer.keys)?,
         anchors: certificates(&peer.authorities)?,
         policies: peer.policies.iter().map(policy).collect::<Result<_, _>>()?,
+        behind: certificates_behind(&own.certificates)?,
         revocation: match peer.revocation {
             Revocation::Strict => Strictness::Strict,
             Revocation::IfUri => Strictness::IfUri,
@@ -263,8 +275,17 @@ fn certificates(materials: &[Material]) -> Result<Vec<Certificate>, String> {
     materials.iter().map(one_certificate).collect()
 }
 
-/// Reads the certificate that a file begins with; those behind it are those of the CAs above, which are read as well
-/// where the folder is.
+/// Reads what stands in files behind the certificates that they begin with: those of the CAs above.
+fn certificates_behind(materials: &[Material]) -> Result<Vec<Certificate>, String> {
+    let mut behind = Vec::new();
+    for material in materials {
+        let contents = Contents::read(&material.octets, None).map_err(|fault| in_file(material, &fault))?;
+        behind.extend(contents.certificates.into_iter().skip(1));
+    }
+    Ok(behind)
+}
+
+/// Reads the certificate that a file begins with.
 fn one_certificate(material: &Material) -> Result<Certificate, String> {
     let contents = Contents::read(&material.octets, None).map_err(|fault| in_file(material, &fault))?;
     let first = contents.certificates.into_iter().next();

@@ -44,3 +44,51 @@ pub(crate) const NAME_RETRY: Duration = Duration::from_secs(5);
 
 /// How often certificates are looked at that may be about to expire.
 pub(crate) const EXPIRY_CHECK: Duration = Duration::from_secs(3600);
+
+/// What is fetched at a time, for all IKE SAs together; more waits.
+pub(crate) const FETCHES_AT_ONCE: usize = 8;
+
+/// How long one thing may take to fetch, names and redirects included.
+pub(crate) const FETCH_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a server may take to accept a connection at one of its addresses.
+pub(crate) const FETCH_CONNECT_WAIT: Duration = Duration::from_secs(3);
+
+/// Addresses of one server that are tried.
+pub(crate) const ADDRESSES_OF_A_SERVER: usize = 3;
+
+/// How often what is fetched may be elsewhere.
+pub(crate) const FETCH_REDIRECTS: u8 = 3;
+
+/// Octets of a URI that is fetched from.
+pub(crate) const FETCH_URI_OCTETS: usize = 2048;
+
+/// Octets of a list of revoked certificates that is fetched.
+pub(crate) const FETCHED_LIST_OCTETS: usize = 16 << 20;
+
+/// URIs of one kind that are asked about one certificate.
+pub(crate) const URIS_OF_A_CERTIFICATE: usize = 4;
+
+/// How long all of it may take that is asked about one peer's certificates; the engine waits longer.
+pub(crate) const REVOCATION_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a URI is left alone that gave nothing of use.
+pub(crate) const FETCH_RETRY: Duration = Duration::from_secs(60);
+
+/// Fetched lists that are kept, in memory and on disk.
+pub(crate) const LISTS_KEPT: usize = 64;
+
+/// Their octets, each.
+pub(crate) const LISTS_KEPT_OCTETS: usize = 64 << 20;
+
+/// OCSP responses that are kept.
+pub(crate) const RESPONSES_KEPT: usize = 1024;
+
+/// URIs that gave nothing of use and are remembered.
+pub(crate) const FAILURES_KEPT: usize = 256;
+
+/// How long a list, and an OCSP response, is kept that does not say until when it counts, in seconds.
+pub(crate) const KEPT_WITHOUT_END_SECS: u64 = 60;
+
+/// Octets of the nonce of an OCSP request (RFC 8954 §2.1: 32 is what responders are to take at most).
+pub(crate) const OCSP_NONCE_OCTETS: usize = 32;

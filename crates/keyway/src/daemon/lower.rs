@@ -139,11 +139,7 @@ fn with_addresses(
 ) -> ike::Connection {
     ike::Connection {
         name: config.name.clone(),
-        versions: match config.versions {
-            config::Versions::V1 => ike::Versions::V1,
-            config::Versions::V2 => ike::Versions::V2,
-            config::Versions::Either => ike::Versions::Either,
-        },
+        versions: versions(config.versions),
         phase_1: match config.phase_1 {
             config::Phase1Mode::Main => ike::Phase1Mode::Main,
             config::Phase1Mode::Aggressive => ike::Phase1Mode::Aggressive,
@@ -174,6 +170,7 @@ fn with_addresses(
             config::ConfigurationMode::Pull => ike::ConfigurationMode::Pull,
             config::ConfigurationMode::Push => ike::ConfigurationMode::Push,
         },
+        certificates: config.certificates,
         xauth: match &config.xauth {
             config::Xauth::None => ike::Xauth::None,
             config::Xauth::Ours(user) => ike::Xauth::Ours(user.clone()),
@@ -197,6 +194,14 @@ fn with_addresses(
         lifetimes: lifetimes(config.lifetimes),
         reauthentication: lifetimes(config.reauthentication),
         children: config.children.iter().filter_map(|config| child(config, random)).map(Arc::new).collect(),
+    }
+}
+
+fn versions(config: config::Versions) -> ike::Versions {
+    match config {
+        config::Versions::V1 => ike::Versions::V1,
+        config::Versions::V2 => ike::Versions::V2,
+        config::Versions::Either => ike::Versions::Either,
     }
 }
 

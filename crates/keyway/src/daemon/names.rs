@@ -180,7 +180,7 @@ mod tests {
         let (engine, orders) = Engine::channel();
         let played = tokio::spawn(play(orders));
         let config = configured("192.0.2.2, host.invalid, localhost");
-        configuration::apply(&engine, config.clone()).await.expect("the engine runs");
+        configuration::apply(&engine, &Arc::default(), config.clone()).await.expect("the engine runs");
         let known = async {
             let unresolved =
                 PeerAddresses::Ranges(vec![AddressRange::host("192.0.2.2".parse().expect("an address"))]);
@@ -193,7 +193,7 @@ mod tests {
         let patience = std::time::Duration::from_secs(20);
         tokio::time::timeout(patience, known).await.expect("this host knows localhost");
         // Read again unchanged, it keeps what is known.
-        configuration::apply(&engine, config).await.expect("the engine runs");
+        configuration::apply(&engine, &Arc::default(), config).await.expect("the engine runs");
         engine.stop().await;
         let heard = played.await.expect("no panic");
         let loopback = |range: &AddressRange| range.start().is_loopback();

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use ike::PeerAddresses;
+use config::AddressSpec;
+use ike::{Path, PeerAddresses};
 use sa::{AddressRange, Family};
 use socket2::{Domain, Socket, Type};
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use super::limits;
+use super::{limits, lower};
 
 /// The sockets that IKE leaves through.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +105,34 @@ fn source_towards(remote: SocketAddr, mark: u32) -> io::Result<IpAddr> {
     socket.connect(&remote.into())?;
     let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
     Ok(local.ip())
+}
+
+/// Looks a connection's names up again, and finds the way to the first address that can be reached.
+///
+/// # Errors
+/// There is none; one sentence.
+pub(crate) async fn path_to_peer(config: &config::Connection, own: OwnSockets) -> Result<Path, String> {
+    let mut complaints = Vec::new();
+    let local = lower::addresses(&config.local_addresses, &mut |sentence| complaints.push(sentence)).await;
+    let mut remote = Vec::new();
+    for spec in &config.remote_addresses {
+        match spec {
+            AddressSpec::Host(address) => remote.push(*address),
+            AddressSpec::Name(name) => match addresses_of(name).await {
+                Ok(addresses) => remote.extend(addresses),
+                Err(sentence) => complaints.push(sentence),
+            },
+            AddressSpec::Any | AddressSpec::AnyOf(_) | AddressSpec::Range(_) => {}
+        }
+    }
+    if let (true, Some(sentence)) = (remote.is_empty(), complaints.pop()) {
+        return Err(sentence);
+    }
+    if remote.is_empty() {
+        let written: Vec<String> = config.remote_addresses.iter().map(ToString::to_string).collect();
+        return Err(format!("remote_addrs = {} names no single address to call", written.join(", ")));
+    }
+    path(&local, &remote, config.remote_port, own)
 }
 
 #[cfg(test)]

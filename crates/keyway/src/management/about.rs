@@ -8,6 +8,7 @@ use sa::transform::{ENCRYPTION, EncryptionKind, GROUPS, INTEGRITY, PSEUDO_RANDOM
 use vici::Tree;
 
 use super::Constants;
+use crate::daemon::expiry;
 use crate::daemon::handle::Engine;
 use crate::moment;
 
@@ -55,7 +56,8 @@ pub(crate) async fn stats(engine: &Engine, daemon: &Constants) -> Result<Tree, S
         .with_section("ikesas", ike_sas)
         .with_list("plugins", Vec::<String>::new())
         .with_section("datagrams", datagrams(&snapshot.counters))
-        .with_section("drops", drops))
+        .with_section("drops", drops)
+        .with_list("expiring", expiry::expiring(&snapshot.credentials, moment::now())))
 }
 
 /// Lists what came in and led nowhere.

@@ -26,7 +26,7 @@ pub(crate) enum Reply {
 
 /// Carries out a command.
 pub(crate) async fn perform(name: &str, arguments: &Tree, management: &Management) -> Reply {
-    let Management { engine, notices, daemon } = management;
+    let Management { engine, notices, daemon, revocation } = management;
     match name {
         "version" => Reply::Response(about::version()),
         "stats" => respond(about::stats(engine, daemon).await),
@@ -55,11 +55,11 @@ pub(crate) async fn perform(name: &str, arguments: &Tree, management: &Managemen
         "list-authorities" => {
             stream("list-authority", credentials::list_authorities(engine, arguments).await)
         }
-        "list-certs" => stream("list-cert", credentials::list_certificates(engine, arguments).await),
-        // What is kept of certificates was loaded, and nothing is kept of what peers send.
-        "flush-certs" => Reply::Response(success()),
-        // There are no tokens yet: loading one is refused rather than forgotten.
-        "load-token" => refuse("tokens are not supported yet"),
+        "list-certs" => {
+            stream("list-cert", credentials::list_certificates(engine, revocation, arguments).await)
+        }
+        "flush-certs" => Reply::Response(credentials::flush(revocation, arguments)),
+        "load-token" => respond(credentials::load_token(engine, &daemon.tokens, arguments).await),
 
         "load-pool" => respond(pools::load(engine, arguments).await),
         "unload-pool" => respond(pools::unload(engine, arguments).await),
@@ -96,10 +96,6 @@ pub(crate) fn success() -> Tree {
 /// Makes the response of a command that did not.
 pub(crate) fn failure(reason: impl Display) -> Tree {
     Tree::new().with_value("success", "no").with_value("errmsg", reason.to_string())
-}
-
-fn refuse(reason: &str) -> Reply {
-    Reply::Response(failure(reason))
 }
 
 fn respond(answer: Result<Tree, String>) -> Reply {

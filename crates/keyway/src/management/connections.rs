@@ -16,7 +16,7 @@ pub(crate) async fn reload(engine: &Engine, daemon: &Constants) -> Result<Tree, 
     let Some(path) = &daemon.configuration else {
         return Ok(success().with_value("changes", "the daemon runs without a configuration file"));
     };
-    let changes = configuration::reload(engine, path).await?;
+    let changes = configuration::reload(engine, &daemon.tokens, path).await?;
     Ok(success().with_value("changes", changes.to_string()))
 }
 

@@ -1,11 +1,16 @@
 //! Certificates, private keys and CAs: `load-cert`, `load-key`, `load-authority` and their kin, and the lists of them.
 
+use std::sync::Arc;
+
+use config::Token;
 use pki::{Certificate, Contents, PrivateKey};
 use vici::{Node, Tree};
 
 use super::commands::success;
 use crate::daemon::handle::{Engine, Snapshot};
 use crate::daemon::keyring::{KeyringChange, LoadedAuthority, key_id};
+use crate::daemon::revocation::Revocation;
+use crate::daemon::token::{self, Modules};
 
 /// Answers `load-cert`.
 pub(crate) async fn load_certificate(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
@@ -40,6 +45,28 @@ fn contents(data: &[u8]) -> Result<Contents, String> {
 /// Answers `load-key`, with the name by which the key can be unloaded.
 pub(crate) async fn load_key(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
     let key = PrivateKey::read(data(arguments)?, None).map_err(|fault| fault.to_string())?;
+    let id = key_id(&key);
+    engine.change_keyring(KeyringChange::AddKey(key)).await?;
+    Ok(success().with_value("id", id))
+}
+
+/// Answers `load-token`, with the name by which the key can be unloaded.
+pub(crate) async fn load_token(
+    engine: &Engine,
+    tokens: &Arc<Modules>,
+    arguments: &Tree,
+) -> Result<Tree, String> {
+    let handle = arguments.text("handle").ok_or("load-token needs the key `handle`")?;
+    let handle = handle.strip_prefix("0x").unwrap_or(handle);
+    let slot = arguments.text("slot").map(str::parse::<u64>).transpose();
+    let token = Token {
+        name: "load-token".to_owned(),
+        handle: hex::decode(handle).map_err(|_| format!("`{handle}` is not hexadecimal"))?,
+        slot: slot.map_err(|_| "`slot` is no number".to_owned())?,
+        module: arguments.text("module").map(str::to_owned),
+        pin: arguments.value("pin").map(|pin| pin.bytes.clone().into()),
+    };
+    let key = token::open(tokens, token).await?;
     let id = key_id(&key);
     engine.change_keyring(KeyringChange::AddKey(key)).await?;
     Ok(success().with_value("id", id))
@@ -83,7 +110,8 @@ fn authority(section: &Tree) -> Result<LoadedAuthority, String> {
         values.iter().filter_map(|value| value.text().map(str::to_owned)).collect()
     };
     let (crl_uris, ocsp_uris) = (texts("crl_uris"), texts("ocsp_uris"));
-    Ok(LoadedAuthority { certificate: certificate.transpose()?, crl_uris, ocsp_uris })
+    let uri_base = section.text("cert_uri_base").map(str::to_owned);
+    Ok(LoadedAuthority { certificate: certificate.transpose()?, crl_uris, ocsp_uris, uri_base })
 }
 
 /// Answers `unload-authority`.
@@ -110,18 +138,43 @@ pub(crate) async fn list_authorities(engine: &Engine, arguments: &Tree) -> Resul
             .with_value("cacert", subject.unwrap_or_default())
             .with_list("crl_uris", &authority.crl_uris)
             .with_list("ocsp_uris", &authority.ocsp_uris);
+        let section = match &authority.uri_base {
+            Some(base) => section.with_value("cert_uri_base", base.as_str()),
+            None => section,
+        };
         Tree::new().with_section(name, section)
     });
     Ok(described.collect())
 }
 
-/// Answers `list-certs`, a message for each certificate and list.
-pub(crate) async fn list_certificates(engine: &Engine, arguments: &Tree) -> Result<Vec<Tree>, String> {
-    let snapshot = engine.snapshot().await?;
-    let is_wanted = |key: &str, value: &str| match arguments.text(key) {
+/// Answers `flush-certs`: forgets what was fetched. What was loaded stays, and nothing is kept of what peers send.
+pub(crate) fn flush(revocation: &Revocation, arguments: &Tree) -> Tree {
+    let is_meant = |kind: &str| is_wanted(arguments, "type", kind);
+    if is_meant("X509_CRL") {
+        revocation.forget_lists();
+    }
+    if is_meant("OCSP_RESPONSE") {
+        revocation.forget_responses();
+    }
+    success()
+}
+
+/// Tells whether a key is absent, any, or this.
+fn is_wanted(arguments: &Tree, key: &str, value: &str) -> bool {
+    match arguments.text(key) {
         None => true,
         Some(wanted) => wanted.eq_ignore_ascii_case("any") || wanted.eq_ignore_ascii_case(value),
-    };
+    }
+}
+
+/// Answers `list-certs`, a message for each certificate, list and OCSP response.
+pub(crate) async fn list_certificates(
+    engine: &Engine,
+    revocation: &Revocation,
+    arguments: &Tree,
+) -> Result<Vec<Tree>, String> {
+    let snapshot = engine.snapshot().await?;
+    let is_wanted = |key: &str, value: &str| is_wanted(arguments, key, value);
     let subject = arguments.text("subject").filter(|subject| !subject.is_empty());
     let mut messages = Vec::new();
     if is_wanted("type", "X509") {
@@ -132,15 +185,19 @@ pub(crate) async fn list_certificates(engine: &Engine, arguments: &Tree) -> Resu
             }
         }
     }
+    let (lists, responses) = revocation.all();
     if is_wanted("type", "X509_CRL") && subject.is_none() {
-        let lists = snapshot.credentials.crls.iter();
-        messages.extend(
-            lists.map(|crl| {
-                Tree::new().with_value("type", "X509_CRL").with_value("data", crl.to_der().to_vec())
-            }),
-        );
+        let lists = snapshot.credentials.crls.iter().chain(&lists);
+        messages.extend(lists.map(|crl| octets_of("X509_CRL", crl.to_der())));
+    }
+    if is_wanted("type", "OCSP_RESPONSE") && subject.is_none() {
+        messages.extend(responses.iter().map(|response| octets_of("OCSP_RESPONSE", response.to_der())));
     }
     Ok(messages)
+}
+
+fn octets_of(kind: &str, der: &[u8]) -> Tree {
+    Tree::new().with_value("type", kind).with_value("flag", "NONE").with_value("data", der.to_vec())
 }
 
 fn certificates(snapshot: &Snapshot) -> impl Iterator<Item = (&Certificate, &'static str)> {

@@ -8,12 +8,13 @@ use vici::Tree;
 use crate::daemon::notices::{LogLine, Notice, Notices};
 
 /// Every event that there is.
-pub(crate) const NAMES: [&str; 14] = [
+pub(crate) const NAMES: [&str; 15] = [
     "ike-updown",
     "child-updown",
     "ike-rekey",
     "ike-update",
     "child-rekey",
+    "certificate-expiry",
     "list-sa",
     "list-conn",
     "list-policy",

@@ -165,10 +165,14 @@ mod tests {
         let path = path("full");
         let listener = listen(&path).expect("the temporary directory can be written");
         let (engine, _orders) = crate::daemon::handle::Engine::channel();
-        let constants =
-            crate::management::Constants { configuration: None, started: SystemTime::now(), workers: 1 };
+        let constants = crate::management::Constants {
+            configuration: None,
+            started: SystemTime::now(),
+            workers: 1,
+            tokens: Arc::default(),
+        };
         let notices = crate::daemon::notices::Notices::new();
-        let management = Management { engine, notices, daemon: constants.into() };
+        let management = Management { engine, notices, daemon: constants.into(), revocation: Arc::default() };
         let client = async {
             let mut silent = Vec::new();
             for _ in 0..limits::CLIENTS {

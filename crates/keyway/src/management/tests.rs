@@ -284,9 +284,14 @@ async fn with_client(
     let (engine, orders) = Engine::channel();
     let played = play(orders);
     let notices = Notices::new();
-    let constants = Constants { configuration, started: SystemTime::now(), workers: 2 };
-    let management =
-        Management { engine: engine.clone(), notices: notices.clone(), daemon: constants.into() };
+    let constants =
+        Constants { configuration, started: SystemTime::now(), workers: 2, tokens: Arc::default() };
+    let management = Management {
+        engine: engine.clone(),
+        notices: notices.clone(),
+        daemon: constants.into(),
+        revocation: Arc::default(),
+    };
     let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
     let server = tokio::spawn(session::serve(ours, management));
     let theirs = theirs.into_std().expect("a socket");
@@ -638,8 +643,14 @@ async fn a_client_that_sends_nonsense_is_cut_off() {
     use tokio::io::AsyncWriteExt;
     let (engine, orders) = Engine::channel();
     let played = play(orders);
-    let constants = Constants { configuration: None, started: SystemTime::now(), workers: 1 };
-    let management = Management { engine: engine.clone(), notices: Notices::new(), daemon: constants.into() };
+    let constants =
+        Constants { configuration: None, started: SystemTime::now(), workers: 1, tokens: Arc::default() };
+    let management = Management {
+        engine: engine.clone(),
+        notices: Notices::new(),
+        daemon: constants.into(),
+        revocation: Arc::default(),
+    };
     for nonsense in [&[0, 0, 0, 1, 99][..], &[0xff, 0xff, 0xff, 0xff], &[0, 0, 0, 1, 7]] {
         let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
         let server = tokio::spawn(session::serve(ours, management.clone()));
@@ -655,8 +666,10 @@ async fn a_client_that_stops_reading_is_cut_off_and_holds_up_nobody() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let (engine, _orders) = Engine::channel();
     let notices = Notices::new();
-    let constants = Constants { configuration: None, started: SystemTime::now(), workers: 1 };
-    let management = Management { engine, notices: notices.clone(), daemon: constants.into() };
+    let constants =
+        Constants { configuration: None, started: SystemTime::now(), workers: 1, tokens: Arc::default() };
+    let management =
+        Management { engine, notices: notices.clone(), daemon: constants.into(), revocation: Arc::default() };
     let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
     let server = tokio::spawn(session::serve(ours, management));
     let register = vici::Packet::Register("log".to_owned()).encode().expect("it is small");

@@ -9,6 +9,7 @@
 //! Each kind of payload is one type; its layout, with the RFC's diagram, is in the file that holds
 //! it. A field that the RFC calls reserved is written as zero and not looked at when read.
 
+mod auth_methods;
 mod authentication;
 mod configuration;
 mod datagram;
@@ -18,6 +19,7 @@ mod payload;
 mod security_association;
 mod traffic_selector;
 
+pub use auth_methods::AnnouncedMethod;
 pub use authentication::{Authentication, Certificate, CertificateRequest, Identification};
 pub use configuration::{Configuration, ConfigurationAttribute};
 pub use datagram::{

@@ -129,7 +129,7 @@ impl HalfOpen {
             return Ok((connection, request.authentication()?.clone()));
         }
         let abilities = &mut self.transcript.abilities;
-        abilities.authorities = request.authorities();
+        abilities.take_in_request(request);
         abilities.takes_rounds = request.notify(NotifyType::MULTIPLE_AUTH_SUPPORTED).is_some();
         rounds::check_peer(&connection, abilities)?;
         first_child::check(&connection, request)?;

@@ -61,14 +61,16 @@ pub(super) fn abilities(contents: &Contents) -> PeerAbilities {
     let hashes = contents.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS).and_then(Notify::named_hashes);
     let signs_both = contents.notify(NotifyType::IKE_SA_INIT_FULL_TRANSCRIPT_AUTH).is_some();
     let says = |notify_type| contents.notify(notify_type).is_some();
-    PeerAbilities {
+    let mut abilities = PeerAbilities {
         hashes,
-        authorities: contents.authorities(),
         signs_both,
         uses_ppk: says(NotifyType::USE_PPK),
         takes_rounds: says(NotifyType::MULTIPLE_AUTH_SUPPORTED),
         takes_childless: says(NotifyType::CHILDLESS_IKEV2_SUPPORTED),
-    }
+        ..PeerAbilities::default()
+    };
+    abilities.take_in_request(contents);
+    abilities
 }
 
 /// Says that we take an IKE_AUTH without a Child SA (RFC 6023 §4).
