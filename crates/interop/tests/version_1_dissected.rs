@@ -36,7 +36,7 @@ impl Stage {
         let keys = lab.directory().join("keys");
         let disclosing = format!("--disclose-keys={}", keys.display());
         let a = Keyway::start_with(&lab, End::A, "", &["--fragment-size=256", &disclosing])?;
-        let b = Keyway::start_with(&lab, End::B, POOLS, &["--fragment-size=256"])?;
+        let b = Keyway::start_with(&lab, End::B, "", &["--fragment-size=256"])?;
         Ok(Stage { lab, a, b, keys })
     }
 
@@ -70,7 +70,7 @@ fn road_warrior(lab: &Lab) -> [String; 2] {
     let asking = Tunnel { local_selectors: Some("dynamic".to_owned()), ..tunnel.clone() };
     let giving = Tunnel { remote_selectors: Some("dynamic".to_owned()), ..tunnel };
     let asking = asking.connection_line("vips = 0.0.0.0").text(lab, End::A);
-    [asking, giving.connection_line("pools = crew").text(lab, End::B)]
+    [asking, giving.connection_line("pools = crew").text(lab, End::B) + POOLS]
 }
 
 fn every_exchange_is_read(wire: Wire) -> Result<()> {
