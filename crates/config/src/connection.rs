@@ -70,6 +70,8 @@ pub struct Connection {
     pub fragmentation: Fragmentation,
     /// Whether the addresses of both ends may change while the SAs live.
     pub mobike: Mobike,
+    /// The address or the name of the gateway to which clients are sent that can be.
+    pub redirect_to: Option<String>,
     /// Whether probes find out how long a packet the path to the peer takes.
     pub path_mtu_probing: PathProbing,
     /// Whether an IKE SA that was lost may be had again with a ticket.
@@ -401,6 +403,19 @@ pub(crate) const FRAGMENTATION: Shape<Fragmentation> = Shape {
 
 pub(crate) const MOBILITY: Shape<Mobike> =
     Shape { words: "yes or no", read: |text| yes_or_no(text, Mobike::Yes, Mobike::No) };
+
+pub(crate) const GATEWAY: Shape<String> = Shape {
+    words: "address or name",
+    read: |text| {
+        let is_usual = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_');
+        let is_name = (1..=255).contains(&text.len()) && text.bytes().all(is_usual);
+        if is_name || text.parse::<std::net::IpAddr>().is_ok() {
+            Ok(text.to_owned())
+        } else {
+            Err(Unreadable::new(format!("`{text}` is neither an address nor a host's name"), ""))
+        }
+    },
+};
 
 pub(crate) const PATH_PROBING: Shape<PathProbing> =
     Shape { words: "yes or no", read: |text| yes_or_no(text, PathProbing::Yes, PathProbing::No) };

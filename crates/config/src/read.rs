@@ -90,6 +90,7 @@ fn connection(reader: &Reader<'_>) -> Option<Connection> {
         encap: reader.one(&ENCAPSULATION),
         fragmentation: reader.one(&FRAGMENTED),
         mobike: reader.one(&MOBIKE),
+        redirect_to: reader.maybe(&REDIRECT_TO),
         path_mtu_probing: reader.one(&PATH_MTU_PROBING),
         session_resumption: reader.one(&SESSION_RESUMPTION),
         unique: reader.one(&UNIQUENESS),

@@ -134,7 +134,11 @@ impl Credentials {
                 let judgement = self.judge(request, now);
                 Some(Answer::Trusted(judgement.and_then(|judgement| self.at_hand(judgement, now))))
             }
-            Query::Path(_) | Query::Route { .. } | Query::Link(_) | Query::Idle { .. } => None,
+            Query::Path(_)
+            | Query::Route { .. }
+            | Query::Gateway { .. }
+            | Query::Link(_)
+            | Query::Idle { .. } => None,
         }
     }
 

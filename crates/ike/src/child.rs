@@ -3,6 +3,7 @@
 //! How one is negotiated is the affair of the two versions of IKE; what it is once both ends agree, they share.
 
 mod bundle;
+mod moving;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use wire::registry::IntegrityId;
 
 pub(crate) use self::bundle::{Wrapper, WrapperIds};
 use self::bundle::{WrapperSpecs, wrap};
+pub(crate) use self::moving::move_all;
 use crate::authentication::PeerAuthenticated;
 use crate::context::{Context, Question};
 use crate::error::Error;
@@ -199,22 +201,14 @@ impl ChildSa {
         }
     }
 
-    /// Moves the SAs to another path (RFC 7296 §2.23). AH protects the addresses of its packets, so what it is around has
-    /// no other path.
-    pub(crate) fn move_to(&mut self, cx: &mut Context, carriage: Carriage) {
-        let Carriage { path, .. } = carriage;
-        let encapsulation = carriage.encapsulation_of(self.inbound.protocol, self.wrapper.is_some());
-        let outer = Outer { local: path.local, remote: path.remote, encapsulation };
-        if self.outer == outer {
-            return;
-        }
-        self.outer = outer;
-        for sa in [&mut self.inbound, &mut self.outbound] {
-            cx.order(SaOp::MoveSa { sa: *sa, outer: self.outer });
-            sa.destination = match sa.direction {
-                Direction::Inbound => path.local.ip(),
-                Direction::Outbound => path.remote.ip(),
-            };
+    /// Describes its policy. A packet that comes before the policy has an SA waits for it.
+    fn policy_spec(&self) -> PolicySpec {
+        PolicySpec {
+            id: self.policy,
+            priority: self.config.sa_priority(),
+            selectors: selectors::pairs(&self.agreed.local, &self.agreed.remote),
+            action: PolicyAction::Trap,
+            device: self.config.handling.device,
         }
     }
 
@@ -473,17 +467,13 @@ impl Prepared {
     /// Puts the outbound SA in place, and the policy where it is new.
     pub(crate) fn install_outbound(self, cx: &mut Context, installation: Installation) -> ChildSa {
         let Prepared { mut child, outbound, wrapper, .. } = self;
-        let (policy, selectors) = (child.policy, outbound.selectors.clone());
+        let policy = child.policy;
         for spec in wrapper.map(|wrapper| wrapper.outbound).into_iter().chain([outbound]) {
             cx.order(SaOp::InstallSa(Box::new(spec)));
         }
         match installation {
             Installation::New => {
-                let priority = child.config.sa_priority();
-                let device = child.config.handling.device;
-                // A packet that comes before the next order waits for it.
-                let action = PolicyAction::Trap;
-                cx.order(SaOp::InstallPolicy(PolicySpec { id: policy, priority, selectors, action, device }));
+                cx.order(SaOp::InstallPolicy(child.policy_spec()));
                 cx.order(SaOp::UseOutbound { policy, sa: child.outbound });
             }
             Installation::StandBy(_) => {
@@ -554,24 +544,6 @@ pub(crate) fn send_through_holder(
         match child.tenure {
             Tenure::Holds => child.start_sending(cx),
             Tenure::Aside => child.stop_sending(),
-        }
-    }
-}
-
-/// Moves all Child SAs of an IKE SA to another path.
-pub(crate) fn move_all(
-    cx: &mut Context,
-    children: &mut BTreeMap<ChildSaId, ChildSa>,
-    owner: IkeSpi,
-    carriage: Carriage,
-) {
-    for child in children.values_mut() {
-        for sa in child.sas() {
-            cx.owners.remove(&sa);
-        }
-        child.move_to(cx, carriage);
-        for sa in child.sas() {
-            cx.owners.insert(sa, owner);
         }
     }
 }

@@ -12,6 +12,7 @@ use sa::{
 };
 use wire::isakmp::Version;
 
+use crate::GatewayName;
 use crate::guard::GuardKind;
 use crate::v1::method;
 use crate::{Identity, IdentityPattern, Lifetimes, Path, Phase1Mode};
@@ -65,6 +66,8 @@ pub struct Connection {
     pub fragmentation: Fragmentation,
     /// Whether the addresses of both ends may change while an IKE SA lives; not in version 1.
     pub mobike: Mobike,
+    /// The gateway to which clients are sent that can be (RFC 5685); not in version 1.
+    pub redirect_to: Option<GatewayName>,
     /// Whether probes find out how long a packet the path takes; not in version 1.
     pub path_probing: PathProbing,
     /// Whether an IKE SA that was lost may be had again with a ticket; not in version 1.

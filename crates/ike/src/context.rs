@@ -15,11 +15,12 @@ use crate::cookie::CookieJar;
 use crate::credentials::Authority;
 use crate::endpoint::{Settings, SpiSource};
 use crate::event::{Event, MessageTrace, PayloadTrace, TraceDirection};
-use crate::guard::{GuardKind, Guards, Origin, Unguarded};
+use crate::guard::{GuardWish, Guards, Unguarded};
 use crate::io::{ChildSaId, IkeSaId, Output, Path, Query, QueryId, Ticket};
 use crate::retransmission::{Repeating, Retransmission};
 use crate::v2::ike_sa::{IkeSa, Inheritance};
 use crate::v2::ike_session_resume::Tickets;
+use crate::v2::redirect::Redirection;
 use crate::virtual_addresses::{Assumed, Inside, Leases, NameServers};
 use crate::{ChildConfig, Connection, Failure, Identity, IkeSaStatus, SecretKind, SharedSecret, limits};
 
@@ -167,16 +168,6 @@ pub(crate) enum Errand {
     Guard(GuardWish),
 }
 
-/// Somebody wants a child guarded.
-#[derive(Clone, Debug)]
-pub(crate) struct GuardWish {
-    pub connection: Arc<Connection>,
-    pub child: Arc<ChildConfig>,
-    pub kind: GuardKind,
-    pub origin: Origin,
-    pub tickets: Vec<Ticket>,
-}
-
 /// Somebody wants a connection or a child up.
 #[derive(Clone, Debug)]
 pub(crate) struct Initiation {
@@ -192,6 +183,8 @@ pub(crate) struct Initiation {
     pub replaces: Option<IkeSpi>,
     /// The name of that one, if it is of version 2; it keeps it when it is rekeyed meanwhile.
     pub predecessor: Option<IkeSaId>,
+    /// The gateway that we were sent to instead of the configured one.
+    pub redirection: Option<Box<Redirection>>,
 }
 
 /// Whether the peer is to forget what it knows of us (RFC 7296 §2.4).
@@ -464,6 +457,8 @@ impl Context {
     /// Tries again what failed, as often as the connection wants; then tells who waits for it.
     pub(crate) fn retry_or_fail(&mut self, mut initiation: Initiation, path: Path, failure: Failure) {
         initiation.failed_tries += 1;
+        // If we were sent somewhere else, it was in vain.
+        initiation.redirection = None;
         if !initiation.is_refreshed(&self.connections) {
             return self.fail_initiation(&initiation, path, failure);
         }

@@ -204,6 +204,7 @@ impl Endpoint {
             Command::RekeyChild { child, ticket } => self.command_rekey_child(child, ticket),
             Command::TerminateIke { ike, ticket } => self.command_terminate_ike(ike, ticket),
             Command::ForgetIke { ike, ticket } => self.command_forget_ike(ike, ticket),
+            Command::Redirect { ike, gateway, ticket } => self.command_redirect(ike, gateway, ticket),
             Command::TerminateChild { child, ticket } => self.command_terminate_child(child, ticket),
         }
         self.carry_out_intents();

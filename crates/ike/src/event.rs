@@ -80,6 +80,8 @@ pub enum DownReason {
     Redundant,
     /// A newer one took its place (INITIAL_CONTACT, or the `unique` policy).
     Replaced,
+    /// The peer sent us to this other gateway.
+    Redirected(String),
     /// Something failed.
     Failed(Failure),
 }

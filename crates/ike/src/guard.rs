@@ -17,10 +17,21 @@ use std::sync::Arc;
 
 use sa::{AddressRange, Mode, PolicyAction, PolicyId, PolicySpec, SaOp, SelectorPair, TrafficSelector};
 
-use crate::context::{Context, GuardWish};
+use crate::context::Context;
 use crate::event::DownReason;
+use crate::io::Ticket;
 use crate::selectors;
 use crate::{ChildConfig, Connection, Failure, SelectorTemplate};
+
+/// Somebody wants a child guarded.
+#[derive(Clone, Debug)]
+pub(crate) struct GuardWish {
+    pub connection: Arc<Connection>,
+    pub child: Arc<ChildConfig>,
+    pub kind: GuardKind,
+    pub origin: Origin,
+    pub tickets: Vec<Ticket>,
+}
 
 /// Names a guard: a configured child.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

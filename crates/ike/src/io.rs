@@ -10,7 +10,7 @@ use crypto::signature::KeyKind;
 use sa::{SaId, SaOp};
 
 use crate::credentials::{Authority, SignRequest, Signed, TrustRequest, TrustedKey};
-use crate::{Connection, Event, Identity, LeaseChange, NameServers, Pool, SharedSecret};
+use crate::{Connection, Event, GatewayName, Identity, LeaseChange, NameServers, Pool, SharedSecret};
 
 /// The two ends of a datagram's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -160,6 +160,15 @@ pub enum Command {
         /// Comes back when done.
         ticket: Ticket,
     },
+    /// Sends the client at the other end of an IKE SA to another gateway.
+    Redirect {
+        /// Which.
+        ike: IkeSaId,
+        /// Where to.
+        gateway: GatewayName,
+        /// Comes back when the client has taken note, or cannot.
+        ticket: Ticket,
+    },
     /// Deletes a Child SA.
     TerminateChild {
         /// Which.
@@ -184,6 +193,13 @@ pub enum Query {
         connection: Arc<Connection>,
         /// The addresses, the best first.
         remotes: Vec<IpAddr>,
+    },
+    /// The way to another gateway of a connection, whose name may have to be looked up.
+    Gateway {
+        /// The connection.
+        connection: Arc<Connection>,
+        /// The gateway.
+        gateway: GatewayName,
     },
     /// What the first link on the way to a peer takes.
     Link(IpAddr),

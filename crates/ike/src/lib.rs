@@ -69,7 +69,7 @@ pub use status::{
     ChildSaStatus, ChildState, IkeSaStatus, IkeState, IkeVersion, Nat, Phase1Mode, WrapperStatus,
 };
 pub use virtual_addresses::{Inside, LeaseChange, LeaseStatus, NameServers, Pool, PoolStatus};
-pub use wire::v2::Certificate;
+pub use wire::v2::{Certificate, GatewayName};
 
 /// Which part this end plays in one IKE SA; it never changes while the SA lives (RFC 7296 §2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

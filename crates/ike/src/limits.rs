@@ -115,6 +115,12 @@ pub const MOBIKE_REPETITIONS_ON_A_PATH: u32 = 2;
 /// How often a peer may find a NAT where AH lets none be, until it is believed (RFC 4555 §3.9).
 pub const MOBIKE_NATS_MET: u32 = 3;
 
+/// Redirections that an initiation of ours follows within a while (RFC 5685 §7: MAX_REDIRECTS).
+pub const REDIRECTIONS: usize = 5;
+
+/// That while (RFC 5685 §7: REDIRECT_LOOP_DETECT_PERIOD).
+pub const REDIRECTION_PERIOD: Duration = Duration::from_secs(300);
+
 /// Octets of a nonce of ours: at least half the key of every PRF, and at least 16 (RFC 7296 §2.10).
 pub const NONCE_OCTETS: usize = 32;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ike::{DownReason, Event};
 use sa::Encapsulation;
-use testkit::{Nat, Pair, Scenario, Side, Weather, for_seeds, site_address};
+use testkit::{Flow, Nat, Pair, Scenario, Side, Weather, for_seeds, site_address};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -231,4 +231,25 @@ fn without_mobike_at_one_end_nobody_moves() {
     pair.relocate(Side::Left, &[elsewhere()], None);
     pair.run_for(SECOND);
     assert_eq!(pair.ike_sas(Side::Left)[0].path.local.ip(), site_address(Side::Left));
+}
+
+/// In transport mode the traffic has the very addresses that change.
+#[test]
+fn a_host_moves_and_its_own_traffic_with_it() {
+    for_seeds(0..200, |seed| {
+        let mut pair = connected(Scenario::host_to_host(seed).weather(Weather::SHUFFLED));
+        let right = site_address(Side::Right);
+        pair.relocate(Side::Left, &[elsewhere()], None);
+        pair.run_for(5 * SECOND);
+        pair.settle();
+        let delivered = |pair: &Pair| Side::BOTH.map(|side| pair.tally(side).delivered);
+        let before = delivered(&pair);
+        pair.start_stream(Flow::udp(elsewhere(), right), SECOND / 10, 500);
+        pair.start_stream(Flow::udp(right, elsewhere()), SECOND / 10, 500);
+        pair.run_for(20 * SECOND);
+        pair.stop_traffic();
+        let after = delivered(&pair);
+        assert!(after.iter().zip(before).all(|(after, before)| after - before > 100), "{before:?} {after:?}");
+        pair.check_agreement();
+    });
 }

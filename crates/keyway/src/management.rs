@@ -17,6 +17,7 @@ mod control;
 mod credentials;
 mod events;
 mod pools;
+mod redirect;
 pub(crate) mod sas;
 mod secrets;
 mod server;

@@ -248,6 +248,7 @@ impl Gateway {
                 encap: Encap::WhenNat,
                 fragmentation: Fragmentation::Yes,
                 mobike: Mobike::No,
+                redirect_to: None,
                 path_probing: PathProbing::No,
                 resumption: Resumption::No,
                 unique: Unique::No,

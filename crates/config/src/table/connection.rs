@@ -9,8 +9,8 @@ use super::authentication::{LOCAL, REMOTE};
 use super::child::CHILDREN;
 use crate::address::ADDRESS;
 use crate::connection::{
-    ASK, CHILDLESS, ENCAP, FRAGMENTATION, IN_BAND_OCSP, MOBILITY, PATH_PROBING, PHASE_1, PPK_NEED, PULL,
-    RESUMPTION, SEND_CERTIFICATE, SPLIT, UNIQUE, VERSION, WEAK, WeakAlgorithms,
+    ASK, CHILDLESS, ENCAP, FRAGMENTATION, GATEWAY, IN_BAND_OCSP, MOBILITY, PATH_PROBING, PHASE_1, PPK_NEED,
+    PULL, RESUMPTION, SEND_CERTIFICATE, SPLIT, UNIQUE, VERSION, WEAK, WeakAlgorithms,
 };
 use crate::identity::PATTERN;
 use crate::pool::IP;
@@ -108,6 +108,12 @@ section! {
              go. The addresses of this host are told to the peer, but for those that local_addrs leaves out or local_ts protects. \
              IKE goes to port 4500 then, with or without a NAT. In IKEv1 only a NAT that rebinds is followed.",
             "A laptop that changes networks, or a gateway that loses one of two, keeps its tunnels; strongSwan's default as well.",
+        );
+        REDIRECT_TO: OptionalKey<String> = OptionalKey::new(
+            "redirect_to", GATEWAY, Absent::Nothing,
+            "The gateway to which clients of this connection are sent instead, if they follow redirections (RFC 5685); others are \
+             served here. Where every connection for a client's address names the same gateway, it is sent there with the first \
+             message, otherwise once it has proven who it is. Keyway's own key.",
         );
         PATH_MTU_PROBING: Key<PathProbing> = Key::new(
             "path_mtu_probing", PATH_PROBING, "no",

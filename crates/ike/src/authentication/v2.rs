@@ -79,6 +79,8 @@ pub(crate) struct PeerAbilities {
     pub takes_rounds: bool,
     /// Whether it takes an IKE_AUTH without a Child SA (RFC 6023 §3).
     pub takes_childless: bool,
+    /// Whether it goes to another gateway if told to (RFC 5685).
+    pub follows_redirections: bool,
 }
 
 impl PeerAbilities {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use wire::isakmp::{IkeSpi, Version};
 
 use super::Endpoint;
-use crate::context::{ChildRequest, Context, GuardWish, Initiation};
+use crate::context::{ChildRequest, Context, Initiation};
 use crate::established::{Established, Sa};
 use crate::event::DownReason;
-use crate::guard::{GuardKey, GuardKind, Origin};
+use crate::guard::{GuardKey, GuardKind, GuardWish, Origin};
 use crate::io::{ChildSaId, IkeSaId, Ticket};
-use crate::{ChildConfig, Connection, Failure, Versions};
+use crate::{ChildConfig, Connection, Failure, GatewayName, Versions};
 
 impl Endpoint {
     pub(super) fn load(&mut self, connection: Arc<Connection>) {
@@ -124,6 +124,19 @@ impl Endpoint {
         let current = self.established().find(|sa| sa.id() == ike && sa.is_current());
         match current.map(Established::our_spi) {
             Some(our_spi) => self.with_established(our_spi, |sa, cx| sa.reauthenticate(cx, vec![ticket])),
+            None => self.not_found(ticket, format!("no IKE SA {ike} is up")),
+        }
+    }
+
+    pub(super) fn command_redirect(&mut self, ike: IkeSaId, gateway: GatewayName, ticket: Ticket) {
+        let current = self.established().find(|sa| sa.id() == ike && sa.is_current());
+        match current.map(Established::our_spi) {
+            Some(our_spi) if matches!(self.sas.get(&our_spi), Some(Sa::V2(_))) => {
+                self.with_established_v2(our_spi, |sa, cx| sa.redirect(cx, gateway, ticket));
+            }
+            Some(_) => {
+                self.not_found(ticket, format!("IKE SA {ike} is of IKEv1, which knows no redirection"))
+            }
             None => self.not_found(ticket, format!("no IKE SA {ike} is up")),
         }
     }

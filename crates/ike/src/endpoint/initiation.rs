@@ -7,9 +7,10 @@ use std::sync::Arc;
 use sa::{AcquiredFlow, PolicyId};
 
 use super::Endpoint;
-use crate::context::{ChildRequest, Contact, Errand, GuardWish, Initiation, Question};
+use crate::context::{ChildRequest, Contact, Errand, Initiation, Question};
 use crate::established::{Established, Sa};
 use crate::event::Event;
+use crate::guard::GuardWish;
 use crate::io::{Path, Query, QueryId, Ticket};
 use crate::v2::{ike_sa_init, ike_session_resume};
 use crate::{Connection, Failure, Versions, limits, v1, v2};
@@ -41,7 +42,11 @@ impl Endpoint {
         match coming {
             Some(other) => other.join(initiation),
             None => {
-                let id = self.cx.ask(Query::Path(Arc::clone(&initiation.connection)));
+                let connection = Arc::clone(&initiation.connection);
+                let id = self.cx.ask(match &initiation.redirection {
+                    None => Query::Path(connection),
+                    Some(redirection) => Query::Gateway { connection, gateway: redirection.to.clone() },
+                });
                 self.pathless.insert(id, initiation);
             }
         }
@@ -108,6 +113,7 @@ impl Endpoint {
     /// Looks for the way to the peer again after a while, as often as the connection wants.
     fn try_later(&mut self, mut initiation: Initiation, failure: Failure) {
         let name = initiation.connection.name.clone();
+        initiation.redirection = None;
         initiation.failed_tries += 1;
         let tries = initiation.connection.keying_tries;
         let is_over = tries != 0 && initiation.failed_tries >= tries;
@@ -179,6 +185,7 @@ impl Initiation {
             contact: Contact::Further,
             replaces: None,
             predecessor: None,
+            redirection: None,
         }
     }
 

@@ -390,6 +390,7 @@ impl IkeSa {
             tickets,
             failed_tries: 0,
             contact: Contact::Further,
+            redirection: None,
             replaces: Some(self.channel.our_spi()),
             predecessor: None,
         }));

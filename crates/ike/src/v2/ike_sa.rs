@@ -30,6 +30,7 @@ use super::closed::Closed;
 use super::fragmentation::Reassembly;
 use super::ike_followup_ke::Pending;
 use super::mobike::Mobility;
+use super::redirect::{Following, Redirection};
 use super::window::{OurWindow, TheirWindow};
 use crate::authentication::PeerAuthenticated;
 use crate::child::{self, Carriage, ChildSa, Tenure};
@@ -59,6 +60,8 @@ pub(crate) struct IkeSa {
     pub life: Life,
     /// What MOBIKE knows, if both ends speak it.
     pub mobility: Option<Mobility>,
+    /// Who goes to another gateway when told to.
+    pub following: Following,
     pub(super) ours: OurWindow,
     theirs: TheirWindow,
     /// What the peer wants, and will have when its additional key exchanges are over.
@@ -121,6 +124,7 @@ impl IkeSa {
             active: None,
             life: Life::Current,
             mobility: None,
+            following: Following::Nobody,
             ours: OurWindow::starting_at(0),
             theirs: TheirWindow::expecting(0),
             pending: Vec::new(),
@@ -194,7 +198,8 @@ impl IkeSa {
         }
         match self.active.take() {
             None => {}
-            Some(active @ (Active::DeleteIke(_) | Active::DeleteChild(_))) => {
+            // A client that was sent elsewhere may say goodbye before its answer arrives.
+            Some(active @ (Active::DeleteIke(_) | Active::DeleteChild(_) | Active::Redirect(_))) => {
                 cx.finish(&active.into_tickets(), &Ok(()));
             }
             Some(active) => cx.finish(&active.into_tickets(), &Err(Failure::Terminated)),
@@ -235,8 +240,28 @@ impl IkeSa {
                 contact: Contact::Further,
                 replaces: None,
                 predecessor: None,
+                redirection: None,
             })),
         }
+    }
+
+    /// Gives the wish for an IKE SA with all the children of this one; `None` if it has none.
+    pub(crate) fn initiation_of_children(&self, redirection: Option<Box<Redirection>>) -> Option<Initiation> {
+        let lasting = self.children.values().filter(|child| child.is_in_use());
+        let mut requests =
+            lasting.map(|child| ChildRequest { config: Arc::clone(&child.config), flow: None });
+        let child = Some(requests.next()?);
+        Some(Initiation {
+            connection: Arc::clone(&self.connection),
+            child,
+            further: requests.map(|request| (request, Vec::new())).collect(),
+            tickets: Vec::new(),
+            failed_tries: 0,
+            contact: Contact::Further,
+            replaces: None,
+            predecessor: None,
+            redirection,
+        })
     }
 
     /// A newer IKE SA with the same peer takes over from those that were up at a moment: the Child SAs go at once, and
@@ -350,7 +375,8 @@ impl IkeSa {
         let children = std::mem::take(&mut self.children).into_values().collect();
         let (ends, mobility) = (self.channel.ends(), self.mobility.clone());
         let (inside, predecessor) = (self.inside.clone(), self.predecessor.take());
-        Inheritance { children, inside, tasks, knowledge, ends, mobility, predecessor }
+        let following = self.following.clone();
+        Inheritance { children, inside, tasks, knowledge, ends, mobility, predecessor, following }
     }
 
     /// Takes over what a replaced IKE SA had.
@@ -365,6 +391,7 @@ impl IkeSa {
             self.is_renewed = true;
             self.queue_later(cx, Task::Liveness);
         }
+        self.following = inheritance.following;
         for child in inheritance.children {
             self.take_in(cx, child);
         }
@@ -389,6 +416,7 @@ pub(crate) struct Inheritance {
     ends: Ends,
     mobility: Option<Mobility>,
     predecessor: Option<IkeSaId>,
+    following: Following,
 }
 
 impl Inheritance {

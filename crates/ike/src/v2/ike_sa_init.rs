@@ -34,6 +34,7 @@ use super::ike_auth::{self, HalfOpen, ppk, rounds};
 use super::ike_intermediate;
 use super::keys::{IkeKeys, IkeSpis, Nonces};
 use super::puzzle::{self, Puzzle, Solving};
+use super::redirect;
 use super::window::OurWindow;
 use crate::authentication::v2::{PeerAbilities, Transcript};
 use crate::context::{Context, Initiation};
@@ -129,6 +130,7 @@ impl Initiating {
         payloads.push(Payload::Nonce(self.nonce.clone()));
         payloads.extend(nat_notifies(connection, spis, self.path));
         payloads.extend(capability_notifies(connection));
+        payloads.push(redirect::announcement(&self.initiation));
         payloads.extend(mark([connection]));
         if connection.proposals.iter().any(|proposal| !proposal.additional.is_empty()) {
             payloads.push(intermediate_notify());
@@ -159,6 +161,10 @@ impl Initiating {
         let Ok(contents) = Contents::new(NAME, payloads) else { return Some(Sa::Initiating(self)) };
         if puzzle::is_impossible(&contents) {
             return Some(Sa::Initiating(self));
+        }
+        if let Some(to) = redirect::told_before_keys(&contents, &self.nonce) {
+            redirect::follow(cx, self.initiation, self.path, to);
+            return None;
         }
         let wish = match self.wants_another_request(&contents) {
             Ok(wish) => wish,
@@ -415,6 +421,10 @@ fn answer(
         // <-- HDR(SPIi,0), N(COOKIE)   or   <-- HDR(SPIi,0), N(COOKIE), N(PUZZLE)
         let spis = IkeSpis { initiator, responder: IkeSpi::ZERO };
         refuse(cx, spis, path, demands);
+        return Ok(None);
+    }
+    if let Some(notify) = redirect::instead(cx, path, &contents, &nonce_i) {
+        refuse(cx, IkeSpis { initiator, responder: IkeSpi::ZERO }, path, vec![notify]);
         return Ok(None);
     }
     let key_exchange = contents.key_exchange()?;

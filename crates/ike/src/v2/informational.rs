@@ -24,7 +24,7 @@ use wire::v2::{Delete, Payload};
 use super::configuration;
 use super::contents::Contents;
 use super::ike_sa::{Active, IkeSa, Life, Request, Task};
-use super::{ike_session_resume, mobike, quick_crash_detection, rekey_child, rekey_ike};
+use super::{ike_session_resume, mobike, quick_crash_detection, redirect, rekey_child, rekey_ike};
 use crate::child::Confirmation;
 use crate::context::Context;
 use crate::error::{Error, Failure};
@@ -133,6 +133,7 @@ pub(crate) fn respond(
     }
     sa.note_authentication_lifetime(cx, request);
     quick_crash_detection::keep_token(sa, request);
+    redirect::respond(sa, cx, request);
     let mut answers = mobike::respond(sa, cx, path, request);
     answers.extend(configuration::answer_informational(request)?);
     answers.extend(ike_session_resume::grant(cx, sa, request));

@@ -378,9 +378,14 @@ impl IkeSa {
 
     /// This host's addresses or routes are others.
     pub(crate) fn host_changed(&mut self, cx: &mut Context) {
-        if self.mobility.is_some() {
-            self.ask_route(cx);
+        if self.mobility.is_none() {
+            return;
         }
+        if self.decides() || !cx.host.contains(&self.channel.path.local.ip()) {
+            return self.ask_route(cx);
+        }
+        self.announce_changes(cx);
+        self.pump(cx);
     }
 
     fn ask_route(&mut self, cx: &mut Context) {

@@ -27,6 +27,7 @@ mod mobike;
 mod protection;
 mod puzzle;
 pub(crate) mod quick_crash_detection;
+pub(crate) mod redirect;
 mod rekey_child;
 mod rekey_ike;
 mod terms;

@@ -276,7 +276,7 @@ pub(crate) fn respond(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> R
 
 fn check_replaceable(sa: &IkeSa) -> Result<(), Error> {
     match &sa.active {
-        None | Some(Active::Liveness | Active::Probe(_) | Active::Mobike(_)) => Ok(()),
+        None | Some(Active::Liveness | Active::Probe(_) | Active::Mobike(_) | Active::Redirect(_)) => Ok(()),
         // RFC 9370 §2.2.4: what we have begun to replace and have an answer for, the peer must not begin to.
         Some(Active::RekeyIke(ours)) if matches!(ours.stage, Stage::Following(_)) => Err(Error::Busy),
         Some(Active::RekeyIke(_)) => Ok(()),

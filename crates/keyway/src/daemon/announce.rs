@@ -224,6 +224,7 @@ fn sentence(reason: &DownReason) -> String {
         DownReason::PeerLostState => "the peer has lost it, and said so with its token".to_owned(),
         DownReason::Expired => "its life was over".to_owned(),
         DownReason::Inactive => "nothing went through it for long".to_owned(),
+        DownReason::Redirected(to) => format!("the peer sent us to {to}"),
         DownReason::Redundant => "both ends rekeyed it at once".to_owned(),
         DownReason::Replaced => "a newer one took its place".to_owned(),
         DownReason::Failed(failure) => failure.to_string(),

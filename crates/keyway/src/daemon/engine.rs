@@ -10,6 +10,8 @@
 //! After every input all outputs are carried out, in their order, before the next input is looked at: the order is the
 //! protocol. Nothing here waits for a socket, a name or a client.
 
+mod questions;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,10 +20,7 @@ use config::ManualSa;
 use credentials::Credentials;
 use crypto::SystemRandom;
 use dataplane::{Dataplane, Delivery, IkeDatagram, PlaneEvent};
-use ike::{
-    Answer, Command, Connection, Datagram, Endpoint, Failure, Output, Path, Query, QueryId, SignRequest,
-    SpiSource, Ticket, TrustRequest,
-};
+use ike::{Answer, Command, Datagram, Endpoint, Failure, Output, Path, Query, QueryId, SpiSource, Ticket};
 use sa::{PolicyId, SaId, SaOp, Spi};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
@@ -34,7 +33,7 @@ use super::leases::Leases;
 use super::limits;
 use super::loaded::{Loaded, LoadedConnection, LoadedPool, LoadedSecret, Wanted};
 use super::manual_keying::ManualSas;
-use super::proving::{LookUp, Proven, Proving};
+use super::proving::LookUp;
 use super::resolve::{self, OwnSockets};
 use super::revocation::{Authorities, Revocation};
 use super::shunts::Shunts;
@@ -200,6 +199,9 @@ impl EngineLoop {
                     );
                     self.endpoint.handle_answer(Instant::now(), id, Answer::Path(route));
                 }
+                Output::Query { id, query: Query::Gateway { connection, gateway } } => {
+                    self.find_gateway(id, connection, gateway);
+                }
                 Output::Query { id, query: Query::Link(remote) } => {
                     let link = self.plane.link_mtu(remote);
                     self.endpoint.handle_answer(Instant::now(), id, Answer::Link(link));
@@ -227,50 +229,6 @@ impl EngineLoop {
         }
         self.interfaces.note(&op);
         self.plane.apply(op);
-    }
-
-    /// Looks for the way to a peer in a task of its own, for names may take long.
-    fn find_path(&self, id: QueryId, connection: Arc<Connection>) {
-        let config = self.loaded.connections.get(&connection.name).map(|loaded| Arc::clone(&loaded.config));
-        let (answers, own) = (self.answers.clone(), self.outside.own);
-        tokio::spawn(async move {
-            let path = match config {
-                Some(config) => resolve::path_to_peer(&config, own).await,
-                None => Err(format!("the connection {} is no longer loaded", connection.name)),
-            };
-            // The loop may have ended meanwhile; then nobody asks any more.
-            let _ = answers.send((id, Answer::Path(path)));
-        });
-    }
-
-    /// Signs in our name; in a task of its own where a responder is asked about our certificate.
-    fn find_signature(&mut self, id: QueryId, request: SignRequest) {
-        let proving = self.proving();
-        match proving.sign(request) {
-            Proven::Now(signed) => self.endpoint.handle_answer(Instant::now(), id, Answer::Signed(signed)),
-            Proven::Later(later) => self.answer_later(id, async { Answer::Signed(later.await) }),
-        }
-    }
-
-    /// Finds a peer's key; in a task of its own where something is fetched for that.
-    fn find_trust(&mut self, id: QueryId, request: TrustRequest) {
-        match self.proving().trust(request) {
-            Proven::Now(trusted) => self.endpoint.handle_answer(Instant::now(), id, Answer::Trusted(trusted)),
-            Proven::Later(later) => self.answer_later(id, async { Answer::Trusted(later.await) }),
-        }
-    }
-
-    fn proving(&self) -> Proving {
-        let authorities = Arc::clone(&self.authorities);
-        let revocation = Arc::clone(&self.outside.revocation);
-        let look_up = self.outside.look_up;
-        Proving { credentials: Arc::clone(&self.credentials), authorities, revocation, look_up }
-    }
-
-    fn answer_later(&self, id: QueryId, answer: impl Future<Output = Answer> + Send + 'static) {
-        let answers = self.answers.clone();
-        // The loop may have ended meanwhile; then nobody asks any more.
-        tokio::spawn(async move { answers.send((id, answer.await)) });
     }
 
     fn finish(&mut self, ticket: Ticket, result: Result<(), Failure>) {
@@ -401,6 +359,7 @@ impl EngineLoop {
             | Command::RekeyIke { .. }
             | Command::ReauthenticateIke { .. }
             | Command::RekeyChild { .. }
+            | Command::Redirect { .. }
             | Command::TerminateIke { .. }
             | Command::ForgetIke { .. }
             | Command::TerminateChild { .. } => None,

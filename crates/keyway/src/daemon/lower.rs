@@ -186,6 +186,7 @@ fn with_addresses(
             config::Mobike::No => ike::Mobike::No,
             config::Mobike::Yes => ike::Mobike::Yes,
         },
+        redirect_to: config.redirect_to.as_deref().and_then(|gateway| gateway.parse().ok()),
         path_probing: path_probing(config.path_mtu_probing),
         resumption: resumption(config.session_resumption),
         unique: unique(config.unique),

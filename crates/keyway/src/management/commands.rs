@@ -4,7 +4,9 @@ use std::fmt::Display;
 
 use vici::Tree;
 
-use super::{Management, about, blocks, connections, control, credentials, events, pools, sas, secrets};
+use super::{
+    Management, about, blocks, connections, control, credentials, events, pools, redirect, sas, secrets,
+};
 
 /// The answer to a command.
 #[derive(Debug)]
@@ -69,6 +71,7 @@ pub(crate) async fn perform(name: &str, arguments: &Tree, management: &Managemen
         "list-manual-sas" => stream("list-manual-sa", control::list_manual_sas(engine).await),
         "initiate" => respond(control::initiate(engine, arguments).await),
         "terminate" => respond(control::terminate(engine, arguments).await),
+        "redirect" => respond(redirect::redirect(engine, arguments).await),
         "rekey" => respond(control::rekey(engine, arguments).await),
         "install" => respond(control::install(engine, arguments, sas::Turn::Up).await),
         "list-blocks" => stream("list-block", blocks::list(engine).await),

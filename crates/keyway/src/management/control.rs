@@ -174,7 +174,7 @@ fn nothing_matches(snapshot: &Snapshot, arguments: &Tree) -> String {
 }
 
 /// Waits for all outcomes and counts the good ones under `key`; whoever waits for none gets no count of them.
-async fn sum_up(
+pub(super) async fn sum_up(
     patience: Patience,
     outcomes: Vec<oneshot::Receiver<Outcome>>,
     key: &str,
@@ -205,7 +205,7 @@ async fn outcome_of(outcome: oneshot::Receiver<Outcome>) -> Outcome {
 
 /// How long the client waits for the end of what it asked for.
 #[derive(Clone, Copy, Debug)]
-enum Patience {
+pub(super) enum Patience {
     /// Until it ends.
     Endless,
     /// So long.
@@ -222,7 +222,7 @@ enum Waited<T> {
 }
 
 /// Reads the key `timeout`: so many milliseconds, without end at 0, not at all at -1.
-fn patience(arguments: &Tree) -> Result<Patience, String> {
+pub(super) fn patience(arguments: &Tree) -> Result<Patience, String> {
     let Some(text) = arguments.text("timeout") else { return Ok(Patience::Endless) };
     match text.parse::<i64>() {
         Ok(0) => Ok(Patience::Endless),
@@ -302,7 +302,7 @@ fn children_of(loaded: &Loaded, connection: &str) -> String {
 }
 
 /// Reads an id; old clients write `_` where charon now has `-`.
-fn number(arguments: &Tree, key: &str) -> Result<Option<u32>, String> {
+pub(super) fn number(arguments: &Tree, key: &str) -> Result<Option<u32>, String> {
     let written = arguments.text(key).or_else(|| arguments.text(&key.replace('-', "_")));
     written.map(|text| text.parse().map_err(|_| format!("{key} = {text} is not a number"))).transpose()
 }

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use ike::{Answer, Datagram, Endpoint, Event, Output, Path, Query, QueryId, TimeoutReason};
+use ike::{Answer, Datagram, Endpoint, Event, GatewayName, Output, Path, Query, QueryId, TimeoutReason};
 
 use super::{Pair, Task};
 use crate::journal::Entry;
@@ -223,6 +223,15 @@ impl Pair {
             Output::Query { id, query: Query::Path(_) } => self.answer_path(side, id),
             Output::Query { id, query: Query::Route { remotes, .. } } => {
                 self.answer_route(side, id, &remotes)
+            }
+            Output::Query { id, query: Query::Gateway { gateway, .. } } => {
+                // The other side's last address is known by every name.
+                let named = self.scenario.gateway(side.other()).addresses().pop();
+                let address = match gateway {
+                    GatewayName::Address(address) => Some(address),
+                    GatewayName::Fqdn(_) => named,
+                };
+                self.answer_route(side, id, address.as_slice());
             }
             Output::Query { id, query: query @ (Query::Sign(_) | Query::Trust(_)) } => {
                 self.answer_of_credentials(side, id, &query);

@@ -16,6 +16,7 @@ mod datagram;
 mod explain;
 mod notify;
 mod payload;
+mod redirect;
 mod security_association;
 mod traffic_selector;
 
@@ -27,5 +28,6 @@ pub use datagram::{
 };
 pub use notify::{Delete, Notify};
 pub use payload::{KeyExchange, Payload, STRONGSWAN_MARK, Unknown, decode_payloads, encode_payloads};
+pub use redirect::{GatewayName, NoGatewayName};
 pub use security_association::{AttributeValue, Proposal, Transform, TransformAttribute};
 pub use traffic_selector::{SelectorRange, TrafficSelector, UnknownSelector};

@@ -33,6 +33,7 @@ use crate::v2::ike_sa::{IkeSa, Task};
 use crate::v2::ike_session_resume;
 use crate::v2::mobike;
 use crate::v2::quick_crash_detection;
+use crate::v2::redirect::{self, Following};
 use crate::v2::window::OurWindow;
 use crate::{Identity, IdentityPattern, Misbehaviour, Role, Unique};
 
@@ -358,7 +359,15 @@ impl Attempt {
         sa.mobility = mobike::agree(cx, &sa.connection, sa.channel.path, Role::Initiator, contents);
         let given = configuration::accept(&mut sa, cx, contents);
         sa.note_authentication_lifetime(cx, contents);
+        sa.following = Following::We(self.initiation.redirection.clone());
         cx.tell(Event::IkeUp(Box::new(sa.status())));
+        if let Some(to) = redirect::told(contents) {
+            // RFC 5685 §6: this one is deleted, and has no Child SA.
+            sa.queue_first(cx, Task::DeleteIke(DownReason::Redirected(to.to_string()), Vec::new()));
+            redirect::follow(cx, self.initiation, sa.channel.path, to);
+            sa.pump(cx);
+            return Sa::Established(Box::new(sa));
+        }
         match self.initiation.predecessor {
             // It goes when all its children have others in their place.
             Some(old) => sa.predecessor = Some(old),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use wire::registry::{ExchangeType, NotifyType};
-use wire::v2::{Authentication, Datagram, Payload};
+use wire::v2::{Authentication, Datagram, Notify, Payload};
 
 use super::rounds::{Follows, Progress};
 use super::waiting::{Step, Waiting};
@@ -32,6 +32,7 @@ use crate::v2::ike_sa::IkeSa;
 use crate::v2::ike_session_resume;
 use crate::v2::mobike;
 use crate::v2::quick_crash_detection;
+use crate::v2::redirect::Following;
 use crate::v2::window::TheirWindow;
 use crate::{Connection, Identity, Misbehaviour, Role};
 
@@ -302,11 +303,21 @@ impl Admitted {
             ike_session_resume::settle(cx, &sa, resumed);
         }
         sa.mobility = mobike::agree(cx, &sa.connection, sa.channel.path, Role::Responder, &request);
-        let given = configuration::respond(&mut sa, cx, &request);
+        let is_followed = transcript.abilities.follows_redirections;
+        sa.following = if is_followed { Following::Peer } else { Following::Nobody };
+        let redirection = sa.connection.redirect_to.clone().filter(|_| is_followed);
+        let given = match &redirection {
+            Some(_) => Ok(None),
+            None => configuration::respond(&mut sa, cx, &request),
+        };
         cx.tell(Event::IkeUp(Box::new(sa.status())));
         let child = given.and_then(|given| {
             payloads.extend(given);
-            first_child::respond(cx, &sa, &transcript, &request)
+            match &redirection {
+                // RFC 5685 §6: there is no Child SA then.
+                Some(to) => Ok((None, vec![Payload::Notify(Notify::redirect(to, &[]))])),
+                None => first_child::respond(cx, &sa, &transcript, &request),
+            }
         });
         let child = match child {
             Ok((child, child_payloads)) => {

@@ -12,7 +12,15 @@ use crate::context::{Context, Initiation};
 use crate::established::Established;
 use crate::event::DownReason;
 use crate::io::{ChildSaId, IkeSaId, Path, Ticket};
-use crate::{Connection, Failure};
+use crate::{Connection, Failure, GatewayName};
+
+impl IkeSa {
+    /// Sends the client at the other end to another gateway.
+    pub(crate) fn redirect(&mut self, cx: &mut Context, gateway: GatewayName, ticket: Ticket) {
+        self.queue(cx, Task::Redirect(gateway, vec![ticket]));
+        self.pump(cx);
+    }
+}
 
 impl Established for IkeSa {
     fn id(&self) -> IkeSaId {

@@ -165,6 +165,7 @@ impl IkeSa {
             Active::DeleteChild(deleting) => informational::finish_child(self, cx, deleting, contents),
             Active::DeleteIke(deleting) => informational::finish_ike(self, cx, deleting),
             Active::Mobike(sent) => mobike::finish(self, cx, &sent, contents),
+            Active::Redirect(tickets) => cx.finish(&tickets, &Ok(())),
         }
     }
 

@@ -90,6 +90,7 @@ impl IkeSa {
             contact: Contact::Further,
             replaces: Some(self.channel.our_spi()),
             predecessor: Some(self.channel.id),
+            redirection: None,
         }));
     }
 

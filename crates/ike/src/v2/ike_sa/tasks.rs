@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use sa::{Protocol, Spi};
 use wire::registry::ExchangeType;
-use wire::v2::Payload;
+use wire::v2::{GatewayName, Payload};
 
 use super::probes::Sent;
 use super::{IkeSa, Life};
@@ -16,7 +16,8 @@ use crate::io::{ChildSaId, Ticket};
 use crate::limits;
 use crate::v2::channel::Kind;
 use crate::v2::{
-    create_child_sa, ike_session_resume, informational, mobike, quick_crash_detection, rekey_child, rekey_ike,
+    create_child_sa, ike_session_resume, informational, mobike, quick_crash_detection, redirect, rekey_child,
+    rekey_ike,
 };
 
 /// Something to be done when our window is free.
@@ -36,6 +37,8 @@ pub(crate) enum Task {
     DeleteUnwanted((Protocol, Spi)),
     /// Delete this IKE SA.
     DeleteIke(DownReason, Vec<Ticket>),
+    /// Send the client at the other end to another gateway.
+    Redirect(GatewayName, Vec<Ticket>),
     /// Settle which addresses are used.
     Mobike(mobike::Task),
 }
@@ -49,6 +52,7 @@ impl Task {
             Task::RekeyIke(_) => "IKE_REKEY",
             Task::DeleteChild(..) | Task::DeleteUnwanted(_) => "CHILD_DELETE",
             Task::DeleteIke(..) => "IKE_DELETE",
+            Task::Redirect(..) => "IKE_REDIRECT",
             Task::Mobike(task) => task.name(),
         }
     }
@@ -62,6 +66,7 @@ impl Task {
             | Task::RekeyChild(..)
             | Task::RekeyIke(_)
             | Task::DeleteUnwanted(_)
+            | Task::Redirect(..)
             | Task::Mobike(_) => Err(Failure::Terminated),
         };
         cx.finish(&self.into_tickets(), &result);
@@ -74,7 +79,8 @@ impl Task {
             | Task::RekeyChild(_, tickets)
             | Task::RekeyIke(tickets)
             | Task::DeleteChild(_, _, tickets)
-            | Task::DeleteIke(_, tickets) => tickets,
+            | Task::DeleteIke(_, tickets)
+            | Task::Redirect(_, tickets) => tickets,
         }
     }
 }
@@ -97,6 +103,7 @@ pub(crate) enum Active {
     DeleteUnwanted,
     DeleteIke(informational::DeletingIke),
     Mobike(mobike::Sent),
+    Redirect(Vec<Ticket>),
 }
 
 impl Active {
@@ -109,7 +116,8 @@ impl Active {
             | Active::DeleteChild(_)
             | Active::DeleteUnwanted
             | Active::DeleteIke(_)
-            | Active::Mobike(_) => false,
+            | Active::Mobike(_)
+            | Active::Redirect(_) => false,
         }
     }
 
@@ -123,6 +131,7 @@ impl Active {
             Active::DeleteChild(_) | Active::DeleteUnwanted => "CHILD_DELETE",
             Active::DeleteIke(_) => "IKE_DELETE",
             Active::Mobike(sent) => sent.name(),
+            Active::Redirect(_) => "IKE_REDIRECT",
         }
     }
 
@@ -134,6 +143,7 @@ impl Active {
             Active::RekeyIke(initiated) => initiated.tickets,
             Active::DeleteChild(deleting) => deleting.tickets,
             Active::DeleteIke(deleting) => deleting.tickets,
+            Active::Redirect(tickets) => tickets,
         }
     }
 }
@@ -224,6 +234,7 @@ impl IkeSa {
             }
             Task::DeleteUnwanted(unwanted) => Some(informational::delete_unwanted(unwanted)),
             Task::DeleteIke(reason, tickets) => Some(informational::delete_ike(reason, tickets)),
+            Task::Redirect(gateway, tickets) => redirect::initiate(self, cx, &gateway, tickets),
             Task::Mobike(task) => mobike::initiate(self, cx, task),
         }
     }
@@ -259,6 +270,7 @@ impl IkeSa {
             | Task::DeleteChild(..)
             | Task::DeleteUnwanted(_)
             | Task::DeleteIke(..)
+            | Task::Redirect(..)
             | Task::Mobike(_) => false,
         }
     }

@@ -4,6 +4,7 @@
 //!   N(NAT_DETECTION_SOURCE_IP), N(NAT_DETECTION_DESTINATION_IP)   where they believe to be                  RFC 7296 §2.23
 //!   N(IKEV2_FRAGMENTATION_SUPPORTED)                              messages may be cut                       RFC 7383
 //!   N(SIGNATURE_HASH_ALGORITHMS), CERTREQ                         which signatures, and by whom, they take  RFC 7427
+//!   N(REDIRECT_SUPPORTED) or N(REDIRECTED_FROM)                   the initiator goes to another gateway    RFC 5685
 //!   N(INTERMEDIATE_EXCHANGE_SUPPORTED)                            further key exchanges may come            RFC 9242
 //!   N(USE_PPK)                                                    there is a key to mix in                  RFC 8784
 //!   N(CHILDLESS_IKEV2_SUPPORTED), from the responder              IKE_AUTH need not make a Child SA         RFC 6023
@@ -25,6 +26,7 @@ use crate::negotiation::Additional;
 use crate::v2::channel::Fragments;
 use crate::v2::contents::Contents;
 use crate::v2::keys::IkeSpis;
+use crate::v2::redirect;
 use crate::{Childless, Connection, Encap, Fragmentation, limits};
 
 /// Says where we believe both ends to be (RFC 7296 §2.23).
@@ -67,6 +69,7 @@ pub(super) fn abilities(contents: &Contents) -> PeerAbilities {
         uses_ppk: says(NotifyType::USE_PPK),
         takes_rounds: says(NotifyType::MULTIPLE_AUTH_SUPPORTED),
         takes_childless: says(NotifyType::CHILDLESS_IKEV2_SUPPORTED),
+        follows_redirections: redirect::is_followed(contents),
         ..PeerAbilities::default()
     };
     abilities.take_in_request(contents);
