@@ -185,7 +185,7 @@ fn an_exchange_under_way_goes_on_between_the_new_addresses() {
 fn an_end_on_the_move_is_not_lost_in_bad_weather() {
     for_seeds(0..2000, |seed| {
         let scenario = Scenario::site_to_site(seed).both(|gateway| {
-            gateway.settings.retransmission.tries = 12;
+            gateway.settings.retransmission.tries = 25;
             gateway.settings.retransmission.limit = 10 * SECOND;
         });
         let mut pair = connected(scenario.weather(Weather::lossy(30)));
