@@ -201,6 +201,14 @@ impl ChildSa {
         }
     }
 
+    /// Lets our packets go through the outbound SA again: what had taken them over is gone.
+    pub(crate) fn resume_sending(&mut self, cx: &mut Context) {
+        if self.sending != Sending::Yes {
+            self.sending = Sending::Yes;
+            cx.order(SaOp::UseOutbound { policy: self.policy, sa: self.outbound });
+        }
+    }
+
     /// Describes its policy. A packet that comes before the policy has an SA waits for it.
     fn policy_spec(&self) -> PolicySpec {
         PolicySpec {
@@ -426,6 +434,11 @@ impl Prepared {
     /// Gives the SAs towards us: its own, then AH around it.
     pub(crate) fn inbound_sas(&self) -> impl Iterator<Item = SaId> + use<> {
         self.child.inbound_sas()
+    }
+
+    /// Tells whether the peer calls it by this SPI.
+    pub(crate) fn is_named_by_peer(&self, protocol: Protocol, spi: Spi) -> bool {
+        self.child.is_named_by_peer(protocol, spi)
     }
 
     /// Keeps the names of both SAs for it until it is [given up](Self::release) or has become a Child SA.

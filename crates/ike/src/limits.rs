@@ -216,6 +216,10 @@ pub const CONFIGURATION_ATTRIBUTES: usize = 64;
 /// Leases of one pool, those that came back among them.
 pub const LEASES_OF_A_POOL: usize = 65_536;
 
+/// How long a quick mode waits for the fourth message that its peer wants it to wait for. The bit that says so is not
+/// protected: a longer wait would be a longer outage for whoever sets it on the way.
+pub const COMMIT_WAIT: Duration = Duration::from_secs(10);
+
 /// How long the end of a quick mode is remembered for a peer that missed our last message: longer than a peer with
 /// strongSwan's timing repeats its own.
 pub const QUICK_MODE_LINGER: Duration = Duration::from_secs(180);

@@ -314,6 +314,43 @@ fn with_the_keys_the_same_is_obeyed() {
     assert!(matches!(pair.events(Side::Left).last(), Some(Event::IkeDown(_, DownReason::DeletedByPeer))));
 }
 
+/// RFC 2409 §5.6: a private group of the peer's own. It is told that there is no such exchange here, and loses nothing.
+#[test]
+fn new_group_mode_is_refused_politely() {
+    let mut pair = connected(version_1(1));
+    let before = pair.ike_sas(Side::Left);
+    let offer = vec![wire::v1::Proposal {
+        number: 1,
+        protocol: ProtocolId::ISAKMP,
+        spi: Vec::new(),
+        transforms: vec![wire::v1::Transform { number: 1, id: 1, attributes: Vec::new() }],
+    }];
+    let payloads = [Payload::SecurityAssociation(offer)];
+    let content = ContentV1::new(ExchangeType::V1_NEW_GROUP_MODE, 77, &payloads).expect("it is short");
+    let forger = forger(&pair);
+    let bytes = forger.seal(&content, Proof::First).expect("it is short");
+    let answers = pair.answers(Side::Left, bytes.clone());
+    let answer = forger.open(&answers[0]).and_then(|answer| answer.payloads()).expect("it is protected");
+    assert!(matches!(
+        answer.as_slice(),
+        [Payload::Notification(told)] if told.notify_type == NotifyType::UNSUPPORTED_EXCHANGE_TYPE
+    ));
+    let sentence = "the peer began new group mode, which is not to be had";
+    assert!(matches!(
+        pair.events(Side::Left).last(),
+        Some(Event::Failed { failure, .. }) if failure.to_string().contains(sentence)
+    ));
+    assert_eq!(pair.ike_sas(Side::Left).len(), before.len());
+    assert!(pair.is_up("net"));
+    // Whoever has no keys is not even told.
+    let unprotected = forger.seal(&ContentV1 { message_id: 78, ..content }, Proof::Wrong).expect("short");
+    let forged = pair.endpoint(Side::Left).counters().forged;
+    assert!(pair.answers(Side::Left, unprotected).is_empty());
+    assert!(pair.answers(Side::Left, bytes).is_empty(), "and once is enough");
+    assert!(pair.endpoint(Side::Left).counters().forged > forged, "it is counted");
+    pair.settle_and_check();
+}
+
 #[test]
 fn a_mad_peer_with_the_right_keys_can_end_its_own_isakmp_sa_and_no_more() {
     for_seeds(0..1000, |seed| {

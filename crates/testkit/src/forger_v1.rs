@@ -42,6 +42,8 @@ pub enum Proof<'a> {
     Second(&'a [u8], &'a [u8]),
     /// HASH(3): these nonces, and that the message follows this one.
     Third(&'a [u8], &'a [u8], &'a [u8]),
+    /// HASH(1), and the message follows this one: CONNECTED as the fourth of quick mode.
+    Fourth(&'a [u8]),
 }
 
 impl ForgerV1 {
@@ -126,6 +128,7 @@ impl ForgerV1 {
             Proof::Second(nonce, before) => {
                 (prf.compute(key, &[&id, nonce, hashed]), self.last_block(before))
             }
+            Proof::Fourth(before) => (prf.compute(key, &[&id, hashed]), self.last_block(before)),
             Proof::Third(nonce_i, nonce_r, before) => {
                 (prf.compute(key, &[&[0], &id, nonce_i, nonce_r]), self.last_block(before))
             }

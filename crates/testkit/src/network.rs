@@ -9,6 +9,9 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
+use wire::isakmp::Flags;
+use wire::registry::ExchangeType;
+
 use crate::{Cargo, Nat, Parcel, SeededRandom, Side};
 
 /// What happens to datagrams on their way from one side to the other.
@@ -24,6 +27,8 @@ pub struct Weather {
     pub duplicate_percent: u8,
     /// How many of a hundred IKE datagrams arrive with a few bits flipped.
     pub corrupt_percent: u8,
+    /// How many of a hundred messages of IKEv1's quick mode get the commit bit on the way: no hash covers it.
+    pub commit_percent: u8,
     /// How long a datagram takes; each draws its own time, so a wide range reorders.
     pub latency: RangeInclusive<Duration>,
     /// The longest IP packet that passes, in octets; longer ones vanish, as IP fragments do behind many firewalls.
@@ -38,6 +43,7 @@ impl Weather {
         burst_length: 0,
         duplicate_percent: 0,
         corrupt_percent: 0,
+        commit_percent: 0,
         latency: Duration::from_millis(10)..=Duration::from_millis(10),
         largest_packet: usize::MAX,
     };
@@ -167,6 +173,12 @@ impl Network {
             {
                 self.flip_bits(bytes);
             }
+            if let Cargo::Ike(bytes) = &mut copy.cargo
+                && weather.commit_percent > 0
+                && self.random.chance(weather.commit_percent)
+            {
+                commit(bytes);
+            }
             let arrival = now + self.random.duration(weather.latency.clone());
             self.depart(arrival, from.other(), copy);
         }
@@ -234,6 +246,15 @@ impl Network {
                 *octet ^= 1 << self.random.below(8);
             }
         }
+    }
+}
+
+/// Sets the commit bit in the header of a message of quick mode (RFC 2408 §3.1).
+fn commit(bytes: &mut [u8]) {
+    if let [exchange_type, flags] = &mut bytes[18..20]
+        && *exchange_type == ExchangeType::V1_QUICK_MODE.0
+    {
+        *flags |= Flags::V1_COMMIT.0;
     }
 }
 

@@ -45,8 +45,8 @@ use super::nat;
 use super::negotiation::{self, ChosenPhase1};
 use super::phase_1::{
     Awaited, LastMessage, Material, Outcome, body_of, certificate_requests, contact_of, discovery, encode,
-    find_nat, identification_of, identity_of, initial_contact, marks, offer_by_identity, offer_of,
-    refusal_in, refuse, turn_away, without_numbers,
+    find_nat, identification_of, identity_of, initial_contact, is_initial_contact, marks, offer_by_identity,
+    offer_of, refusal_in, refuse, turn_away, without_numbers,
 };
 use super::repeated::{Repeated, Seen};
 use crate::authentication::v1::{Belief, Claim, DeviceAuthenticated, Proving, Transcript};
@@ -58,7 +58,7 @@ use crate::io::{IkeSaId, Path, Query};
 use crate::nat_detection::NatFinding;
 use crate::retransmission::Repeating;
 use crate::status::Phase1Mode;
-use crate::{Connection, Identity, Role, Unique};
+use crate::{Connection, Identity, Role};
 use waiting::Third;
 
 const NAME: &str = "aggressive mode";
@@ -271,7 +271,7 @@ impl Initiating {
         let (spis, path) = (channel.spis, channel.path);
         let mut payloads = proof;
         payloads.extend(discovery(&chosen.suite, abilities.traversal, spis, path, &connection));
-        if initiation.contact == Contact::Initial && connection.unique != Unique::Never {
+        if is_initial_contact(cx, &initiation, (peer.local(), peer.remote())) {
             payloads.push(initial_contact(spis));
         }
         let iv = channel.phase_1_iv().clone();

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sa::{PolicyId, Protocol, Spi};
+use sa::PolicyId;
 use wire::isakmp::IkeSpi;
 use wire::registry::ExchangeType;
 use wire::registry::v1::{NotifyType, ProtocolId};
@@ -175,6 +175,9 @@ impl IkeSa {
         match header.exchange_type {
             ExchangeType::V1_TRANSACTION => mode_config::handle(self, cx, path, datagram),
             ExchangeType::V1_QUICK_MODE => quick_mode::handle(self, cx, path, datagram, ciphertext),
+            ExchangeType::V1_INFORMATIONAL if quick_mode::awaits_fourth(self, header.message_id) => {
+                quick_mode::handle(self, cx, path, datagram, ciphertext);
+            }
             _ => self.handle_single(cx, path, datagram, ciphertext),
         }
     }
@@ -341,11 +344,6 @@ impl IkeSa {
         Carriage { path: self.channel.path, encapsulation: self.channel.encapsulation }
     }
 
-    /// Finds the Child SA that the peer calls by this SPI.
-    pub(crate) fn child_named_by_peer(&self, protocol: Protocol, spi: Spi) -> Option<ChildSaId> {
-        self.children.values().find(|child| child.is_named_by_peer(protocol, spi)).map(|child| child.id)
-    }
-
     /// Tells whether a child is up, and not about to go.
     pub(super) fn has_child(&self, name: &str) -> bool {
         self.children.values().any(|child| child.config.name == name && child.is_in_use())
@@ -354,6 +352,7 @@ impl IkeSa {
     /// The peer deletes a Child SA: what losing it is configured to do is done.
     pub(crate) fn lose_child(&mut self, cx: &mut Context, id: ChildSaId) {
         quick_mode::confirm_by_delete(self, cx, id);
+        self.fall_back(cx, id);
         let Some(child) = self.children.get(&id) else { return };
         let (config, is_lost) = (Arc::clone(&child.config), child.is_in_use());
         self.drop_child(cx, id, DownReason::DeletedByPeer);
@@ -408,22 +407,6 @@ impl IkeSa {
         }
     }
 
-    /// The responder keeps it for less than we offered.
-    pub(super) fn limit(&mut self, lifetime: Expiry) {
-        if let Some(limit) = lifetime.time {
-            self.schedule = self.schedule.limited_to(self.established_at, limit);
-        }
-        self.meter.limit(lifetime.kilobytes);
-    }
-
-    /// The responder keeps a Child SA for less than it said in quick mode; what it carries was settled there.
-    pub(super) fn limit_child(&mut self, protocol: Protocol, spi: Spi, lifetime: Expiry) {
-        let named = self.child_named_by_peer(protocol, spi).and_then(|id| self.children.get_mut(&id));
-        if let (Some(child), Some(limit)) = (named, lifetime.time) {
-            child.schedule = child.schedule.limited_to(child.installed_at, limit);
-        }
-    }
-
     /// Deletes it and its Child SAs: the peer is told once, and nobody answers that.
     pub(super) fn delete(&mut self, cx: &mut Context, reason: DownReason) {
         let ids: Vec<_> = self.children.keys().copied().collect();
@@ -464,6 +447,9 @@ impl IkeSa {
 
     /// The peer deleted it.
     pub(super) fn end_deleted(&mut self, cx: &mut Context) {
+        if self.leave_to_heir(cx) {
+            return;
+        }
         let in_use = self.children.values().filter(|child| child.is_in_use());
         let configs: Vec<_> = in_use.map(|child| Arc::clone(&child.config)).collect();
         self.end(cx, DownReason::DeletedByPeer);
@@ -480,6 +466,7 @@ impl IkeSa {
 
     /// Gives up what it has, but for what a quick mode under way here is about to replace.
     pub(crate) fn leave(&mut self) -> Inheritance {
+        let wishes = self.take_wishes();
         let awaited: BTreeSet<PolicyId> =
             self.quick_modes.values().filter_map(QuickMode::awaited_policy).collect();
         let (staying, leaving) = std::mem::take(&mut self.children)
@@ -494,7 +481,7 @@ impl IkeSa {
         Inheritance {
             children: leaving.into_values().collect(),
             farewells,
-            wishes: self.take_wishes(),
+            wishes,
             inside: self.inside.clone(),
         }
     }
@@ -506,13 +493,14 @@ impl IkeSa {
         }
     }
 
-    /// Gives up the quick modes that we have begun.
+    /// Gives up the quick modes that we have begun: what they were to replace is as it was.
     pub(super) fn take_wishes(&mut self) -> Vec<(Purpose, Vec<Ticket>)> {
         let (begun, others): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.quick_modes)
             .into_iter()
             .partition(|(_, quick_mode)| quick_mode.is_begun_by_us());
         self.quick_modes = others;
-        begun.into_values().filter_map(QuickMode::into_wish).collect()
+        let wishes = begun.into_values().filter_map(QuickMode::into_wish);
+        wishes.inspect(|(purpose, _)| quick_mode::release(self, purpose)).collect()
     }
 
     /// Takes over what a superseded ISAKMP SA had.

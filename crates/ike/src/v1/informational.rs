@@ -154,7 +154,7 @@ fn respond_notification(sa: &mut IkeSa, cx: &mut Context, notification: &Notific
             let refusal = RefusalV1 { exchange: "quick mode", notify: error, asked: String::new() };
             quick_mode::refused(sa, cx, spi_of(notification), refusal);
         }
-        // CONNECTED and the like: what they confirm is in use already.
+        // What CONNECTED confirms is in use already, if no quick mode waits for it.
         _ => {}
     }
 }
@@ -196,6 +196,7 @@ fn respond_delete(sa: &mut IkeSa, cx: &mut Context, protocol: Protocol, delete: 
             Some(id) => {
                 sa.lose_child(cx, id);
             }
+            None if quick_mode::abandon_deleted(sa, cx, protocol, spi) => {}
             None => elsewhere.push(spi),
         }
     }

@@ -47,16 +47,16 @@ use super::negotiation;
 use super::phase_1::{
     Awaited, LastMessage, Material, Outcome, Source, agree, body_of, certificate_requests, contact_of,
     discovery, encode, find_connection, find_key_source, find_nat, identification_of, identity_of,
-    initial_contact, keys_differ, marks, offer_of, refusal_in, turn_away,
+    initial_contact, is_initial_contact, keys_differ, marks, offer_of, refusal_in, turn_away,
 };
 use super::repeated::{Repeated, Seen};
+use crate::Role;
 use crate::authentication::v1::{Belief, DeviceAuthenticated, Proving};
 use crate::context::{Contact, Context, Initiation};
 use crate::error::{Error, Failure, Misbehaviour};
 use crate::exchange::{IkeSpis, Nonces};
 use crate::io::{Path, Query};
 use crate::status::Phase1Mode;
-use crate::{Role, Unique};
 use state::{Answered, Awaiting, Judgement, Secured, Sent};
 
 pub(crate) use state::{Initiating, Responding};
@@ -258,7 +258,8 @@ impl Initiating {
         let mut payloads = vec![Payload::Identification(identification_of(local))];
         payloads.extend(proof);
         payloads.extend(certificate_requests(cx, transcript.method, Role::Responder));
-        if self.initiation.contact == Contact::Initial && self.initiation.connection.unique != Unique::Never {
+        let remote = self.initiation.connection.expected_identity(self.path);
+        if is_initial_contact(cx, &self.initiation, (local, &remote)) {
             payloads.push(initial_contact(self.spis));
         }
         let iv = channel.phase_1_iv().clone();

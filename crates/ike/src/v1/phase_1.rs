@@ -22,7 +22,7 @@ use super::method::{Keying, Means, Method, methods_of};
 use super::nat::{self, Traversal};
 use super::negotiation::{self, ChosenPhase1};
 use crate::authentication::v1::Transcript;
-use crate::context::{Contact, Context};
+use crate::context::{Contact, Context, Initiation};
 use crate::error::{Error, Failure};
 use crate::event::TraceDirection;
 use crate::exchange::{IkeSpis, Nonces};
@@ -365,6 +365,17 @@ pub(crate) fn contact_of(contents: &Contents<'_>) -> Contact {
         true => Contact::Initial,
         false => Contact::Further,
     }
+}
+
+/// Tells whether we say that we know of no other ISAKMP SA with the peer: none may have come up since we began, either.
+pub(crate) fn is_initial_contact(
+    cx: &Context,
+    initiation: &Initiation,
+    (local, remote): (&Identity, &Identity),
+) -> bool {
+    initiation.contact == Contact::Initial
+        && initiation.connection.unique != Unique::Never
+        && !cx.is_established(local, remote)
 }
 
 pub(crate) fn initial_contact(spis: IkeSpis) -> Payload {

@@ -16,13 +16,17 @@
 //! both messages carry NAT-OA payloads too (RFC 3947 §5.2).
 //!
 //! The initiator repeats message 1, the responder message 2 until it has message 3; a repeated message gets the answer
-//! that it had. Nothing says that a quick mode replaces a Child SA: one for the same traffic does. Whoever began it
+//! that it had. A peer may ask for a fourth message by the commit bit: see `committing`. Nothing says that a quick mode replaces a Child SA: one for the same traffic does. Whoever began it
 //! deletes the old one, but not before the responder can be expected to have message 3.
+
+mod committing;
+mod confirmation;
+mod standing;
 
 use std::time::Instant;
 
 use crypto::{KeyExchangePrivate, Secret};
-use sa::{PolicyId, SaId, SaOp, Spi};
+use sa::{SaOp, Spi};
 use wire::registry::ExchangeType;
 use wire::v1::{Datagram, Payload};
 
@@ -37,15 +41,19 @@ use super::expiry::{Expiry, Phase};
 use super::ike_sa::{IkeSa, Life};
 use super::informational::{self, Subject};
 use super::negotiation::{self, Wanted};
-use super::repeated::Repeated;
+use super::repeated::{Repeated, Seen};
 use crate::child::{Installation, Prepared};
 use crate::context::{ChildRequest, Context};
-use crate::error::{Error, Failure, Misbehaviour, RefusalV1};
+use crate::error::{Error, Misbehaviour, RefusalV1};
 use crate::exchange::Nonces;
-use crate::io::{ChildSaId, Path, Ticket, TimeoutReason};
+use crate::io::{ChildSaId, Path, Ticket};
 use crate::retransmission::Repeating;
 use crate::status::ChildState;
 use crate::{Role, limits};
+
+use committing::Part;
+pub(crate) use committing::{Committing, awaits_fourth, conclude as conclude_committing};
+pub(crate) use confirmation::{abandon_deleted, confirm_by_delete, confirm_by_traffic};
 
 pub(crate) const NAME: &str = "quick mode";
 
@@ -55,6 +63,8 @@ pub(crate) enum QuickMode {
     Begun(Box<Begun>),
     /// We sent message 2.
     Answered(Box<Answered>),
+    /// The peer wants us to wait for a fourth message.
+    Committing(Box<Committing>),
     /// We refused message 1.
     Refused {
         /// Message 1 and our refusal.
@@ -80,55 +90,6 @@ pub(crate) enum Purpose {
     Replace(ChildSaId),
 }
 
-impl QuickMode {
-    /// Names the exchange if it is under way.
-    pub(crate) fn name(&self) -> Option<&'static str> {
-        match self {
-            QuickMode::Begun(_) | QuickMode::Answered(_) => Some("QUICK_MODE"),
-            QuickMode::Refused { .. } | QuickMode::Done { .. } => None,
-        }
-    }
-
-    pub(crate) fn is_begun_by_us(&self) -> bool {
-        matches!(self, QuickMode::Begun(_))
-    }
-
-    /// Gives the policy of the Child SA that awaits message 3: an older one may hold it until then.
-    pub(crate) fn awaited_policy(&self) -> Option<PolicyId> {
-        match self {
-            QuickMode::Answered(answered) => Some(answered.prepared.policy()),
-            QuickMode::Begun(_) | QuickMode::Refused { .. } | QuickMode::Done { .. } => None,
-        }
-    }
-
-    /// Gives what we wanted, to be begun anew elsewhere.
-    pub(crate) fn into_wish(self) -> Option<(Purpose, Vec<Ticket>)> {
-        match self {
-            QuickMode::Begun(begun) => Some((begun.purpose, begun.tickets)),
-            QuickMode::Answered(_) | QuickMode::Refused { .. } | QuickMode::Done { .. } => None,
-        }
-    }
-
-    /// Gives up: the ISAKMP SA ends.
-    pub(crate) fn abandon(self, cx: &mut Context) {
-        match self {
-            QuickMode::Begun(begun) => cx.finish(&begun.tickets, &Err(Failure::Terminated)),
-            QuickMode::Answered(answered) => answered.take_back(cx),
-            QuickMode::Refused { .. } | QuickMode::Done { .. } => {}
-        }
-    }
-
-    pub(crate) fn deadline(&self) -> (Instant, TimeoutReason) {
-        match self {
-            QuickMode::Begun(begun) => (begun.repeating.deadline(), TimeoutReason::Retransmission),
-            QuickMode::Answered(answered) => (answered.repeating.deadline(), TimeoutReason::Retransmission),
-            QuickMode::Refused { until, .. } | QuickMode::Done { until, .. } => {
-                (*until, TimeoutReason::Linger)
-            }
-        }
-    }
-}
-
 // --- Initiator -----------------------------------------------------------------------------------------------------
 
 /// We sent message 1.
@@ -150,12 +111,8 @@ pub(crate) fn initiate(sa: &mut IkeSa, cx: &mut Context, purpose: Purpose, ticke
         if sa.has_child(name) {
             return cx.finish(&tickets, &Ok(()));
         }
-        let coming = sa.quick_modes.values_mut().find_map(|quick_mode| match quick_mode {
-            QuickMode::Begun(begun) if begun.offer.config.name == *name => Some(begun),
-            _ => None,
-        });
-        if let Some(begun) = coming {
-            return begun.tickets.extend(tickets);
+        if let Some(waiting) = sa.quick_modes.values_mut().find_map(|other| other.tickets_of(name)) {
+            return waiting.extend(tickets);
         }
     }
     let prepared = prepare(sa, cx, &purpose).and_then(|(offer, private)| {
@@ -216,10 +173,13 @@ fn finish(
         let hash = third_hash(sa, message_id, Nonces { initiator: &begun.nonce, responder: &nonce_r });
         let hash = [Payload::Hash(hash.as_slice().to_vec())];
         let sealed = sa.channel.seal(cx, ExchangeType::V1_QUICK_MODE, message_id, &opened.next_iv, &hash)?;
-        Ok((prepared, sealed.0))
+        Ok((prepared, sealed))
     });
     match made {
-        Ok((prepared, message)) => {
+        Ok((prepared, third)) if committing::is_wanted(datagram) => {
+            committing::wait(sa, cx, *begun, prepared, third, datagram);
+        }
+        Ok((prepared, (message, _))) => {
             install_begun(sa, cx, &begun, prepared);
             cx.transmit(sa.channel.path, &message);
             let last = Some(Repeated::new(datagram.bytes, message));
@@ -244,7 +204,7 @@ fn put_back(sa: &mut IkeSa, cx: &mut Context, message_id: u32, begun: Box<Begun>
 }
 
 /// The Child SA that was to be replaced is as it was.
-fn release(sa: &mut IkeSa, purpose: &Purpose) {
+pub(super) fn release(sa: &mut IkeSa, purpose: &Purpose) {
     if let Purpose::Replace(id) = purpose
         && let Some(old) = sa.children.get_mut(id)
         && old.state == ChildState::Rekeying
@@ -320,7 +280,10 @@ pub(crate) fn refused(sa: &mut IkeSa, cx: &mut Context, spi: Option<Spi>, mut re
     let begun = || {
         sa.quick_modes.iter().filter_map(|(message_id, quick_mode)| match quick_mode {
             QuickMode::Begun(begun) => Some((*message_id, &begun.offer)),
-            QuickMode::Answered(_) | QuickMode::Refused { .. } | QuickMode::Done { .. } => None,
+            QuickMode::Answered(_)
+            | QuickMode::Committing(_)
+            | QuickMode::Refused { .. }
+            | QuickMode::Done { .. } => None,
         })
     };
     let is_named = |offer: &Offer| spi.is_some_and(|spi| offer.names(spi));
@@ -354,15 +317,21 @@ pub(crate) struct Answered {
     /// HASH(3) as it must come.
     third_hash: Secret<Vec<u8>>,
     pub(super) prepared: Prepared,
+    /// Whether message 1 asks us to wait for a fourth.
+    is_to_wait: bool,
 }
 
 impl Answered {
     /// Takes away what was in place before message 3.
     pub(super) fn take_back(self, cx: &mut Context) {
-        self.prepared.release(cx);
-        for sa in self.prepared.inbound_sas() {
-            cx.order(SaOp::RemoveSa(sa));
-        }
+        take_back(&self.prepared, cx);
+    }
+}
+
+fn take_back(prepared: &Prepared, cx: &mut Context) {
+    prepared.release(cx);
+    for sa in prepared.inbound_sas() {
+        cx.order(SaOp::RemoveSa(sa));
     }
 }
 
@@ -412,6 +381,7 @@ fn respond(sa: &mut IkeSa, cx: &mut Context, path: Path, datagram: &Datagram<'_>
                 repeating: cx.begin_repeating(message),
                 third_hash: third_hash(sa, message_id, nonces),
                 prepared,
+                is_to_wait: committing::is_wanted(datagram),
             };
             sa.quick_modes.insert(message_id, QuickMode::Answered(Box::new(answered)));
         }
@@ -488,7 +458,7 @@ fn conclude(
         let contents = Contents::new(NAME, chain.clone());
         contents.hash().is_ok_and(|hash| answered.third_hash.ct_eq(hash))
     });
-    let (Some(chain), true) = (&chain, is_third) else {
+    let (Some(opened), Some(chain), true) = (&opened, &chain, is_third) else {
         cx.forged += 1;
         sa.quick_modes.insert(message_id, QuickMode::Answered(answered));
         return;
@@ -496,11 +466,24 @@ fn conclude(
     trace_received(cx, path, datagram, chain);
     sa.heard_from_peer(cx, path);
     sa.count(cx, datagram.bytes.len());
-    install_answered(sa, cx, message_id, *answered);
+    if answered.is_to_wait || committing::is_wanted(datagram) {
+        let part = Part::Answered { third: Seen::new(datagram.bytes) };
+        let committing = Committing::new(cx, answered.prepared, part, opened.next_iv.clone());
+        sa.quick_modes.insert(message_id, QuickMode::Committing(committing));
+    } else {
+        install_answered(sa, cx, message_id, *answered);
+    }
 }
 
 fn install_answered(sa: &mut IkeSa, cx: &mut Context, message_id: u32, answered: Answered) {
-    let prepared = answered.prepared;
+    install_awaited(sa, cx, answered.prepared);
+    let until = cx.now + limits::QUICK_MODE_LINGER;
+    sa.quick_modes.insert(message_id, QuickMode::Done { last: None, until });
+    sa.pass_on(cx);
+}
+
+/// Puts in place what only has its inbound SAs yet.
+fn install_awaited(sa: &mut IkeSa, cx: &mut Context, prepared: Prepared) {
     let policy = prepared.policy();
     prepared.release(cx);
     if sa.has_holder(policy) {
@@ -512,37 +495,6 @@ fn install_answered(sa: &mut IkeSa, cx: &mut Context, message_id: u32, answered:
         // What it was to replace is gone, or there was nothing.
         let child = prepared.install_outbound(cx, Installation::New);
         sa.adopt(cx, child);
-    }
-    let until = cx.now + limits::QUICK_MODE_LINGER;
-    sa.quick_modes.insert(message_id, QuickMode::Done { last: None, until });
-    sa.pass_on(cx);
-}
-
-/// Packets arrive on an inbound SA whose message 3 is still awaited: the initiator has message 2, or it could not have
-/// sealed them. Tells whether it is such an SA.
-pub(crate) fn confirm_by_traffic(sa: &mut IkeSa, cx: &mut Context, inbound: SaId) -> bool {
-    let awaited = sa.quick_modes.iter().find(|(_, quick_mode)| {
-        matches!(quick_mode, QuickMode::Answered(answered) if answered.prepared.inbound_sas().any(|own| own == inbound))
-    });
-    let Some(message_id) = awaited.map(|(message_id, _)| *message_id) else { return false };
-    confirm(sa, cx, message_id);
-    true
-}
-
-/// The peer deletes the Child SA that a quick mode replaces whose message 3 is still awaited: it has message 2.
-pub(crate) fn confirm_by_delete(sa: &mut IkeSa, cx: &mut Context, old: ChildSaId) {
-    let Some(policy) = sa.children.get(&old).map(|old| old.policy) else { return };
-    let awaited = sa.quick_modes.iter().find(|(_, quick_mode)| {
-        matches!(quick_mode, QuickMode::Answered(answered) if answered.prepared.policy() == policy)
-    });
-    if let Some(message_id) = awaited.map(|(message_id, _)| *message_id) {
-        confirm(sa, cx, message_id);
-    }
-}
-
-fn confirm(sa: &mut IkeSa, cx: &mut Context, message_id: u32) {
-    if let Some(QuickMode::Answered(answered)) = sa.quick_modes.remove(&message_id) {
-        install_answered(sa, cx, message_id, *answered);
     }
 }
 
@@ -566,6 +518,9 @@ pub(crate) fn handle(
             } else {
                 conclude(sa, cx, path, message_id, answered, datagram, ciphertext);
             }
+        }
+        Some(QuickMode::Committing(committing)) => {
+            committing::handle(sa, cx, path, committing, datagram, ciphertext);
         }
         Some(QuickMode::Refused { last, until }) => {
             last.repeat(cx, path, datagram.bytes);

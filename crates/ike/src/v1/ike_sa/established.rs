@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sa::{ExpiryCause, Hardness, SaId};
+use sa::{ExpiryCause, Hardness, Protocol, SaId, Spi};
 use wire::isakmp::IkeSpi;
 
 use super::{IkeSa, Life};
@@ -14,9 +14,65 @@ use crate::established::Established;
 use crate::event::DownReason;
 use crate::io::{ChildSaId, IkeSaId, Path, Ticket};
 use crate::status::ChildState;
+use crate::v1::expiry::Expiry;
 use crate::v1::informational;
 use crate::v1::quick_mode::{self, Purpose};
 use crate::{Connection, Failure};
+
+impl IkeSa {
+    /// The peer deletes an SA that another has superseded: what is still here, for the sake of a quick mode that the peer has
+    /// given up, goes there. Tells whether there is such an heir.
+    pub(crate) fn leave_to_heir(&mut self, cx: &mut Context) -> bool {
+        let Life::Superseded { heir: Some(heir), .. } = self.life else { return false };
+        if self.children.is_empty() {
+            return false;
+        }
+        for quick_mode in std::mem::take(&mut self.quick_modes).into_values() {
+            quick_mode.abandon(cx);
+        }
+        self.life = Life::Superseded { heir: Some(heir), until: Some(cx.now) };
+        self.pass_on(cx);
+        true
+    }
+
+    /// The responder keeps it for less than we offered.
+    pub(crate) fn limit(&mut self, lifetime: Expiry) {
+        if let Some(limit) = lifetime.time {
+            self.schedule = self.schedule.limited_to(self.established_at, limit);
+        }
+        self.meter.limit(lifetime.kilobytes);
+    }
+
+    /// The responder keeps a Child SA for less than it said in quick mode; what it carries was settled there.
+    pub(crate) fn limit_child(&mut self, protocol: Protocol, spi: Spi, lifetime: Expiry) {
+        let named = self.child_named_by_peer(protocol, spi).and_then(|id| self.children.get_mut(&id));
+        if let (Some(child), Some(limit)) = (named, lifetime.time) {
+            child.schedule = child.schedule.limited_to(child.installed_at, limit);
+        }
+    }
+
+    /// Finds the Child SA that the peer calls by this SPI.
+    pub(crate) fn child_named_by_peer(&self, protocol: Protocol, spi: Spi) -> Option<ChildSaId> {
+        self.children.values().find(|child| child.is_named_by_peer(protocol, spi)).map(|child| child.id)
+    }
+
+    /// The peer deletes a Child SA that holds a policy: another that was made in the same one's place, and is not to go, holds
+    /// it from now on. Of two that came up at once, either end may have preferred another.
+    pub(crate) fn fall_back(&mut self, cx: &mut Context, deleted: ChildSaId) {
+        let Some(lost) = self.children.get(&deleted).filter(|child| child.tenure == Tenure::Holds) else {
+            return;
+        };
+        let policy = lost.policy;
+        let spares = self.children.values().filter(|other| other.policy == policy && other.id != deleted);
+        let spare = spares.map(|other| other.id).filter(|id| !self.farewells.contains_key(id)).max();
+        let Some(spare) = spare else { return };
+        self.hand_over(cx, spare);
+        if let Some(child) = self.children.get_mut(&spare) {
+            child.state = ChildState::Installed;
+            child.resume_sending(cx);
+        }
+    }
+}
 
 impl Established for IkeSa {
     fn id(&self) -> IkeSaId {

@@ -51,6 +51,7 @@ impl IkeSa {
             Some(QuickMode::Refused { until, .. } | QuickMode::Done { until, .. }) => cx.now >= *until,
             Some(QuickMode::Begun(begun)) => cx.repeat(path, &mut begun.repeating),
             Some(QuickMode::Answered(answered)) => cx.repeat(path, &mut answered.repeating),
+            Some(QuickMode::Committing(committing)) => committing.is_over(cx, path),
         };
         if !is_over {
             return;
@@ -63,6 +64,9 @@ impl IkeSa {
                 informational::delete_sas(self, cx, &inbound);
                 answered.take_back(cx);
                 self.pass_on(cx);
+            }
+            Some(QuickMode::Committing(committing)) => {
+                quick_mode::conclude_committing(self, cx, message_id, *committing);
             }
             Some(QuickMode::Refused { .. } | QuickMode::Done { .. }) | None => {}
         }
@@ -113,6 +117,12 @@ impl IkeSa {
     fn keep_superseded(&mut self, cx: &mut Context, heir: Option<IkeSpi>, until: Option<Instant>) {
         let ends_at = [until, self.schedule.expire_at].into_iter().flatten().min();
         if ends_at.is_none_or(|at| at > cx.now) {
+            return;
+        }
+        let is_busy = self.quick_modes.values().any(|quick_mode| quick_mode.name().is_some());
+        if is_busy && self.schedule.expire_at.is_none_or(|at| at > cx.now) {
+            // The peer may have what we still wait for a word about.
+            self.life = Life::Superseded { heir, until: Some(cx.now + limits::CONFIRMATION_WAIT) };
             return;
         }
         let Some(heir) = heir.filter(|_| !self.children.is_empty()) else {
