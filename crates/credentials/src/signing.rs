@@ -5,7 +5,7 @@
 
 use crypto::hash;
 use crypto::signature::KeyKind;
-use ike::{AuthorityName, Connection, SignRequest, Signed};
+use ike::{AuthorityName, Connection, SignRequest, SignatureForm, Signed};
 use pki::ocsp::Response;
 use pki::{Certificate, Demands, PrivateKey, PublicKey, Purpose, Time, ValidPath, Weak, algorithm, limits};
 use sa::SendCertificate;
@@ -94,7 +94,10 @@ impl Credentials {
         let is_sent = match request.connection.certificates.send {
             SendCertificate::Always => true,
             SendCertificate::IfAsked if raw.is_some() => request.takes_raw_key,
-            SendCertificate::IfAsked => request.authorities.is_some(),
+            // In IKEv1, clients such as vpnc ask for nothing, and cannot go on without it.
+            SendCertificate::IfAsked => {
+                request.authorities.is_some() || matches!(request.form, SignatureForm::Bare(_))
+            }
             SendCertificate::Never => false,
         };
         if !is_sent {

@@ -185,7 +185,8 @@ section! {
         );
         SEND_CERT: Key<SendCertificate> = Key::new(
             "send_cert", SEND_CERTIFICATE, "ifasked",
-            "When our certificates are sent: always, ifasked (the peer says which CAs it trusts) or never (it has them).",
+            "When our certificates are sent: always, ifasked (the peer says which CAs it trusts; in IKEv1 always, for clients ask for \
+             nothing there) or never (it has them).",
             "Who does not ask has them, or trusts our key by itself.",
         );
         SEND_CERTREQ: Key<bool> = Key::new(
