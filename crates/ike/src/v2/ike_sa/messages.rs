@@ -99,10 +99,17 @@ impl IkeSa {
         let payloads = payloads?;
         match exchange_type {
             ExchangeType::CREATE_CHILD_SA => {
-                create_child_sa::dispatch(self, cx, &Contents::new("CREATE_CHILD_SA", payloads)?)
+                let request = Contents::new("CREATE_CHILD_SA", payloads)?;
+                let response = create_child_sa::dispatch(self, cx, &request)?;
+                // A peer that carries an exchange of its own through has not lost us, whatever it put off before.
+                self.put_off_since = None;
+                Ok(response)
             }
             ExchangeType::IKE_FOLLOWUP_KE => {
-                ike_followup_ke::respond(self, cx, &Contents::new("IKE_FOLLOWUP_KE", payloads)?)
+                let request = Contents::new("IKE_FOLLOWUP_KE", payloads)?;
+                let response = ike_followup_ke::respond(self, cx, &request)?;
+                self.put_off_since = None;
+                Ok(response)
             }
             ExchangeType::INFORMATIONAL => {
                 informational::respond(self, cx, path, &Contents::new("INFORMATIONAL", payloads)?)
