@@ -19,7 +19,7 @@ const CLIENTS: [&str; 2] = ["first", "second"];
 
 fn secrets() -> String {
     CLIENTS
-        .map(|name| format!("ike-{name} {{\n id = {name}.example\n secret = \"the key of {name}\"\n}}\n"))
+        .map(|name| format!("ike-{name} {{\n id = {name}.example\n secret = \"the key of all\"\n}}\n"))
         .concat()
 }
 
