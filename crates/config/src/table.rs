@@ -159,6 +159,7 @@ mod tests {
                 }
             }
         }
-        assert!(seen > 30, "only {seen} keys were tried");
+        // As many as there are; fewer when a key is honoured at last.
+        assert!(seen >= 37, "only {seen} keys were tried");
     }
 }
