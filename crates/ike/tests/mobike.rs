@@ -159,6 +159,27 @@ fn an_address_that_was_announced_is_used_when_the_other_falls_silent() {
 }
 
 #[test]
+fn child_sas_stay_where_they_are_until_a_silent_peer_has_answered_elsewhere() {
+    for_seeds(0..20, |seed| {
+        let mut scenario = Scenario::site_to_site(seed);
+        scenario.right.further_addresses = vec![elsewhere()];
+        scenario.left.connection.liveness_delay = 10 * SECOND;
+        let mut pair = connected(scenario);
+        pair.switch_off(Side::Right);
+        let mut was_asked_elsewhere = false;
+        for _ in 0..60 {
+            pair.run_for(SECOND);
+            for ike in pair.ike_sas(Side::Left) {
+                was_asked_elsewhere |= ike.path.remote.ip() == elsewhere();
+                let ways = ike.children.iter().map(|child| child.outbound.destination);
+                assert!(ways.eq([site_address(Side::Right)]));
+            }
+        }
+        assert!(was_asked_elsewhere);
+    });
+}
+
+#[test]
 fn an_exchange_under_way_goes_on_between_the_new_addresses() {
     for_seeds(0..1000, |seed| {
         let mut pair = connected(Scenario::site_to_site(seed).weather(Weather::SHUFFLED));

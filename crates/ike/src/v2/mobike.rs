@@ -433,7 +433,8 @@ impl IkeSa {
     }
 
     /// Our request has got no answer: other addresses may do better (RFC 4555 §3.5). Every other time it is the ones that it
-    /// was sent between at first, for most often a packet was only lost.
+    /// was sent between at first, for most often a packet was only lost, or the peer is busy. So the Child SAs stay until the
+    /// peer has answered elsewhere.
     pub(crate) fn avoid_silent_path(&mut self, cx: &mut Context, attempt: u32) {
         if attempt < limits::MOBIKE_REPETITIONS_ON_A_PATH || !self.decides() {
             return;
@@ -449,7 +450,6 @@ impl IkeSa {
             mobility.silent = Some((home, tried));
         }
         self.turn_to(cx, path);
-        self.carry_on_path(cx);
         self.want_mobike(cx, Task::Update);
     }
 
