@@ -47,6 +47,8 @@ use crate::negotiation::{self, Additional, ChosenIke};
 use crate::{Connection, Encap, Mobike, Role, limits};
 
 pub(crate) use capabilities::nat_notifies;
+pub(super) use standing::connecting;
+
 use capabilities::{
     abilities, additional_key_exchanges, agreed_fragments, capability_notifies, childless_notify, find_nat,
     intermediate_notify, mark, ppk_notify,

@@ -37,7 +37,7 @@ use super::contents::Contents;
 use super::ike_auth::{self, HalfOpen};
 use super::ike_sa::IkeSa;
 use super::ike_sa_init::capabilities::{agreed_fragments, find_nat, fragmentation_notify, nat_notifies};
-use super::ike_sa_init::{self, Demand, float};
+use super::ike_sa_init::{self, Demand, connecting, float};
 use super::keys::{IkeKeys, IkeSpis, Nonces};
 use super::window::OurWindow;
 use crate::authentication::PeerAuthenticated;
@@ -49,7 +49,7 @@ use crate::event::TraceDirection;
 use crate::io::{IkeSaId, Path, TimeoutReason};
 use crate::nat_detection::NatFinding;
 use crate::retransmission::Retransmission;
-use crate::status::{IkeSaStatus, IkeState, IkeVersion, Nat};
+use crate::status::IkeSaStatus;
 use crate::{Connection, Identity, Resumption, Role, limits};
 
 const NAME: &str = "IKE_SESSION_RESUME";
@@ -415,32 +415,7 @@ impl Resuming {
     }
 
     pub(crate) fn status(&self) -> IkeSaStatus {
-        IkeSaStatus {
-            id: self.id,
-            connection: self.initiation.connection.name.clone(),
-            version: IkeVersion::V2,
-            state: IkeState::Connecting,
-            role: Role::Initiator,
-            initiator_spi: self.spi,
-            responder_spi: IkeSpi::ZERO,
-            path: self.path,
-            local_identity: None,
-            remote_identity: None,
-            remote_user: None,
-            mobile: None,
-            ppk: None,
-            inside: Default::default(),
-            suite: None,
-            method: None,
-            nat: Nat::default(),
-            established_at: None,
-            rekey_at: None,
-            expire_at: None,
-            reauthenticate_at: None,
-            tasks_queued: vec!["IKE_AUTH"],
-            tasks_active: vec![NAME],
-            children: Vec::new(),
-        }
+        connecting(self.id, &self.initiation, self.spi, self.path, NAME)
     }
 }
 

@@ -7,7 +7,7 @@ use wire::isakmp::IkeSpi;
 use super::{Initiating, NAME};
 use crate::context::{Context, Initiation};
 use crate::error::Failure;
-use crate::io::{Path, TimeoutReason};
+use crate::io::{IkeSaId, Path, TimeoutReason};
 use crate::retransmission::Retransmission;
 use crate::status::{IkeSaStatus, IkeState, IkeVersion, Nat};
 use crate::v2::Sa;
@@ -61,32 +61,7 @@ impl Initiating {
     }
 
     pub(crate) fn status(&self) -> IkeSaStatus {
-        IkeSaStatus {
-            id: self.id,
-            connection: self.initiation.connection.name.clone(),
-            version: IkeVersion::V2,
-            state: IkeState::Connecting,
-            role: Role::Initiator,
-            initiator_spi: self.spi,
-            responder_spi: IkeSpi::ZERO,
-            path: self.path,
-            local_identity: None,
-            remote_identity: None,
-            remote_user: None,
-            mobile: None,
-            ppk: None,
-            inside: Default::default(),
-            suite: None,
-            method: None,
-            nat: Nat::default(),
-            established_at: None,
-            rekey_at: None,
-            expire_at: None,
-            reauthenticate_at: None,
-            tasks_queued: vec!["IKE_AUTH"],
-            tasks_active: vec![NAME],
-            children: Vec::new(),
-        }
+        connecting(self.id, &self.initiation, self.spi, self.path, NAME)
     }
 
     /// Tries some more keys for a puzzle; what waits for its answer waits on meanwhile.
@@ -101,5 +76,41 @@ impl Initiating {
             Err(Unsolvable) => (self.cookie, self.solution) = (solving.cookie, Vec::new()),
         }
         self.send_anew(cx)
+    }
+}
+
+/// What people see of an attempt that knows of its peer no more than where it should be.
+pub(in crate::v2) fn connecting(
+    id: IkeSaId,
+    initiation: &Initiation,
+    spi: IkeSpi,
+    path: Path,
+    exchange: &'static str,
+) -> IkeSaStatus {
+    IkeSaStatus {
+        id,
+        connection: initiation.connection.name.clone(),
+        version: IkeVersion::V2,
+        state: IkeState::Connecting,
+        role: Role::Initiator,
+        initiator_spi: spi,
+        responder_spi: IkeSpi::ZERO,
+        path,
+        local_identity: None,
+        remote_identity: None,
+        remote_user: None,
+        mobile: None,
+        ppk: None,
+        inside: Default::default(),
+        suite: None,
+        method: None,
+        nat: Nat::default(),
+        established_at: None,
+        rekey_at: None,
+        expire_at: None,
+        reauthenticate_at: None,
+        tasks_queued: vec!["IKE_AUTH"],
+        tasks_active: vec![exchange],
+        children: Vec::new(),
     }
 }
