@@ -9,6 +9,7 @@ use crate::connection::Lifetimes;
 use crate::handling::Handling;
 use crate::interface::Interface;
 use crate::schema::Shape;
+use crate::script::Script;
 use crate::value::{Unreadable, choice, yes_or_no};
 use crate::{Selector, limits};
 
@@ -47,6 +48,8 @@ pub struct Child {
     pub inactivity: Duration,
     /// Priority of its policies: the lowest number wins; 0 lets the size of the selectors decide.
     pub priority: u32,
+    /// What is run when it comes up and when it goes down.
+    pub script: Option<Script>,
     /// What loading the connection does.
     pub start_action: StartAction,
     /// What the peer's deleting it does.

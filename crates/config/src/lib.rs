@@ -40,6 +40,7 @@ mod pool;
 mod read;
 mod reader;
 mod schema;
+mod script;
 mod secret;
 mod table;
 mod toml;
@@ -59,6 +60,7 @@ pub use load::{Loaded, Syntax, load_connections, load_file, load_pools, load_sha
 pub use manual_keying::{BothWays, ManualKeys, ManualSa};
 pub use material::{Authority, KeyMaterial, Material, Materials, Token};
 pub use pool::Pool;
+pub use script::{HostAccess, Script};
 pub use secret::{SecretKind, SharedSecret};
 
 /// A whole configuration, every default in place.

@@ -5,6 +5,7 @@
 //!   x509/  certificates, ours and others'         private/, rsa/, ecdsa/, pkcs8/  private keys
 //!   x509ca/  those of CAs that are trusted        pkcs12/  both in one file
 //!   x509crl/  lists of what CAs have revoked      pubkey/  public keys without a certificate
+//!   x509ocsp/, x509aa/, x509ac/  nothing that is used: whoever puts something there is told so
 //! ```
 //!
 //! What the octets mean is not this crate's affair. All files of these folders are read with the configuration, so
@@ -98,6 +99,9 @@ pub(crate) enum Folder {
     X509,
     X509Ca,
     X509Crl,
+    X509Ocsp,
+    X509Aa,
+    X509Ac,
     PublicKey,
     Private,
     Rsa,
@@ -111,12 +115,25 @@ impl Folder {
     pub(crate) const OF_KEYS: [Folder; 5] =
         [Folder::Private, Folder::Rsa, Folder::Ecdsa, Folder::Pkcs8, Folder::Pkcs12];
 
+    /// Those of swanctl that nothing is read from, with what happens instead.
+    pub(crate) const UNUSED: [(Folder, &str); 3] = [
+        (
+            Folder::X509Ocsp,
+            "an OCSP response counts if the CA itself, or a signer that it has certified for that, has signed it",
+        ),
+        (Folder::X509Aa, ATTRIBUTES),
+        (Folder::X509Ac, ATTRIBUTES),
+    ];
+
     /// Gives its name; the sections of `secrets` for what is in it start so, too.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Folder::X509 => "x509",
             Folder::X509Ca => "x509ca",
             Folder::X509Crl => "x509crl",
+            Folder::X509Ocsp => "x509ocsp",
+            Folder::X509Aa => "x509aa",
+            Folder::X509Ac => "x509ac",
             Folder::PublicKey => "pubkey",
             Folder::Private => "private",
             Folder::Rsa => "rsa",
@@ -126,6 +143,8 @@ impl Folder {
         }
     }
 }
+
+const ATTRIBUTES: &str = "attribute certificates are not looked at, and membership of groups is not known";
 
 /// Where the folders are.
 pub(crate) trait Folders {
@@ -187,8 +206,9 @@ impl Folders for Everywhere {
         Ok(format!("{}/{name}", folder.name()).into_bytes())
     }
 
-    fn list(&self, _folder: Folder) -> Vec<String> {
-        vec!["listed".to_owned()]
+    fn list(&self, folder: Folder) -> Vec<String> {
+        let is_used = Folder::UNUSED.iter().all(|(unused, _)| *unused != folder);
+        is_used.then(|| "listed".to_owned()).into_iter().collect()
     }
 }
 

@@ -5,6 +5,7 @@ mod interface;
 mod manual_keying;
 mod materials;
 mod pool;
+mod script;
 mod version_1;
 
 use std::time::Duration;
@@ -199,6 +200,7 @@ fn child(reader: &Reader<'_>, weak: WeakAlgorithms) -> Child {
         interface: interface::interface(reader),
         inactivity: reader.one(&INACTIVITY),
         priority: reader.one(&PRIORITY),
+        script: script::script(reader),
         start_action: reader.one(&ON_START),
         close_action: reader.one(&ON_CLOSE),
         dpd_action: reader.one(&ON_DEATH),

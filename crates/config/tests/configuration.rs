@@ -265,7 +265,7 @@ fn the_manual_has_every_key() {
         ".BR \"remote_addrs\" \" = \\fIaddresses, networks, ranges or names\\fR\"",
         "Default: \\fB1h\\fR. Bounds what one stolen key discloses.",
         "Default: rekey_time and a tenth of it.",
-        "Accepted with a warning unless no: it is for updown scripts, which are not supported yet.",
+        "Accepted with a warning unless system: labels are not supported.",
         ".SS \"manual.<name>.esp\"",
         ".B aes128gcm16, aes128gcm128, aes128gcm, aesgcm16\n",
         ".B aes256gmac\nESP only. Encrypts nothing.\n",
@@ -404,7 +404,7 @@ connections {
       net {
         local_ts = 10.1.0.0/16, 10.400.0.0/16
         rekey_time = 1w
-        updown = /usr/local/bin/rules
+        if_id_in = 7
         start_action = strat
       }
     }
@@ -437,9 +437,9 @@ site.conf:10:33: error: \"10.400.0.0/16\" is not an address, a prefix (10.1.0.0/
 site.conf:11:22: error: `1w` is not a time
    11 |         rekey_time = 1w
       |                      ^^ write seconds, or 90s, 30m, 4h, 1d
-site.conf:12:9: error: `updown` cannot be honoured: it is not supported yet, so the firewall rules that it makes would be missing
-   12 |         updown = /usr/local/bin/rules
-      |         ^^^^^^
+site.conf:12:9: error: `if_id_in` cannot be honoured: interface ids belong to the kernel's data plane, so routing would differ from what you expect
+   12 |         if_id_in = 7
+      |         ^^^^^^^^ `if_id_in = 0` is what happens
 site.conf:13:24: error: `strat` is none of none, trap, start, trap|start
    13 |         start_action = strat
       |                        ^^^^^ did you mean `start`?
@@ -927,6 +927,32 @@ error: connections.gw.remote_adrs: unknown key `remote_adrs`; did you mean `remo
 error: connections.gw.dpd_delay: `dpd_delay` takes one value, not a list
 "
     );
+}
+
+#[test]
+fn a_child_says_what_is_run_when_it_comes_and_goes() {
+    let with = |lines: &str| {
+        let text = format!(
+            "connections {{ c {{ remote_addrs = 192.0.2.1
+               local {{ auth = psk }}
+               remote {{ auth = psk }}
+               children {{ net {{ {lines}
+               }} }} }} }}
+             secrets {{ ike {{ secret = correct-horse-battery-staple }} }}"
+        );
+        let loaded = load_text("script", &text, Syntax::Swanctl);
+        assert!(loaded.is_sound(), "{}", rendered(&loaded));
+        loaded.config.connections[0].children[0].script.clone()
+    };
+    assert_eq!(with("hostaccess = yes"), None);
+    let script =
+        with("updown = /etc/rules up\n hostaccess = yes\n mark_in = 0x2a/0xff").expect("there is one");
+    let expected = config::Script {
+        command: "/etc/rules up".to_owned(),
+        host_access: config::HostAccess::Yes,
+        mark_in: Some((42, 0xff)),
+    };
+    assert_eq!(script, expected);
 }
 
 #[test]

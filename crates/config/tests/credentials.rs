@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use config::{Authentication, Config, Loaded, Material, Revocation, load_connections, load_file};
+use config::{Authentication, Config, Loaded, Material, Revocation, SecretKind, load_connections, load_file};
 use vici::Tree;
 
 /// A directory that is gone when the test is over.
@@ -91,6 +91,110 @@ fn files_are_read_with_the_configuration() {
     assert_eq!(keys, [("private/gw.key", true), ("ecdsa/other.key", false)]);
     assert_eq!(materials.authorities[0].crl_uris, ["http://crl.example/a", "http://crl.example/b"]);
     assert!(!format!("{config:?}").contains("the key"), "private keys are never shown");
+}
+
+/// The whole tree of /etc/swanctl, one file in each folder, and a secret of every type.
+#[test]
+fn the_tree_of_swanctl_is_read_and_nothing_in_it_is_swallowed() {
+    let directory = Directory::new("tree");
+    for name in ["x509/c", "x509ca/ca", "x509crl/crl", "pubkey/p", "x509ocsp/o", "x509aa/aa", "x509ac/ac"] {
+        directory.write(name, name);
+    }
+    for folder in ["private", "rsa", "ecdsa", "pkcs8", "pkcs12"] {
+        directory.write(&format!("{folder}/key"), folder);
+    }
+    directory.write("conf.d/10-first.conf", "include deeper/*.conf\n");
+    directory.write(
+        "conf.d/deeper/a.conf",
+        "secrets {\n   xauth-carol {\n      id = carol\n      secret = open sesame\n   }\n}\n",
+    );
+    directory.write("conf.d/20-second.conf", "template {\n   remote_addrs = 192.0.2.2\n   version = 1\n}\nends {\n   local {\n      auth = psk\n   }\n   remote {\n      auth = psk\n   }\n}\n");
+    let text = "
+connections {
+   site : template, ends {
+      version = 2
+      children {
+         net {
+            remote_ts = 10.2.0.0/16
+         }
+      }
+   }
+}
+secrets {
+   ike-1 {
+      secret = correct horse battery staple
+   }
+   ppk-1 {
+      id = quantum
+      secret = 0x000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f
+   }
+   private-1 {
+      file = key
+      secret = one
+   }
+   rsa-1 {
+      file = key
+      secret = two
+   }
+   ecdsa-1 {
+      file = key
+      secret = three
+   }
+   pkcs8-1 {
+      file = key
+      secret = four
+   }
+   pkcs12-1 {
+      file = key
+      secret = five
+   }
+   token-1 {
+      handle = 0a
+      slot = 1
+      module = opensc
+      pin = 1234
+   }
+}
+include conf.d/*.conf
+";
+    let loaded = directory.load(text);
+    let warnings: Vec<_> = loaded.faults.iter().map(config::Fault::sentence).collect();
+    for unused in ["x509ocsp/o has no effect: ", "x509aa/aa has no effect: ", "x509ac/ac has no effect: "] {
+        assert!(warnings.iter().any(|warning| warning.contains(unused)), "{warnings:?}");
+    }
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    let config = sound(loaded);
+    let materials = &config.materials;
+    assert_eq!((names(&materials.certificates), names(&materials.anchors)), (vec!["c"], vec!["ca"]));
+    assert_eq!(names(&materials.crls), ["crl"]);
+    let mut keys = Vec::new();
+    for key in &materials.keys {
+        let password =
+            key.password.as_ref().map(|password| String::from_utf8_lossy(password.as_slice()).into_owned());
+        keys.push((key.name.as_str(), password.unwrap_or_default()));
+    }
+    let expected = [
+        ("private/key", "one"),
+        ("rsa/key", "two"),
+        ("ecdsa/key", "three"),
+        ("pkcs8/key", "four"),
+        ("pkcs12/key", "five"),
+    ];
+    assert_eq!(keys, expected.map(|(name, password)| (name, password.to_owned())));
+    assert_eq!((materials.tokens.len(), materials.tokens[0].module.as_deref()), (1, Some("opensc")));
+    let secrets: Vec<_> = config.secrets.iter().map(|secret| (secret.name.as_str(), secret.kind)).collect();
+    let kinds = [
+        ("ike-1", SecretKind::PreSharedKey),
+        ("xauth-carol", SecretKind::Password),
+        ("ppk-1", SecretKind::PostQuantum),
+    ];
+    assert_eq!(secrets, kinds);
+    // The section's own word counts, then the first parent's.
+    assert_eq!(config.connections[0].versions, config::Versions::V2);
+    assert_eq!(
+        config.connections[0].remote_addresses,
+        [config::AddressSpec::Host("192.0.2.2".parse().expect("an address"))]
+    );
 }
 
 #[test]

@@ -186,6 +186,11 @@ impl Dataplane {
         self.shared.link_mtu(remote)
     }
 
+    /// Names the device of this host that has an address; `None` if none has it, or the host cannot say.
+    pub fn device_with(&self, address: IpAddr) -> Option<String> {
+        host::device_with(address).ok().flatten()
+    }
+
     /// Tells what an SA has carried; `None` if there is no such SA.
     pub fn usage(&self, sa: SaId) -> Option<Usage> {
         let usage = self.control().tables.usage(sa)?;

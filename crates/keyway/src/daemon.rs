@@ -31,6 +31,7 @@ pub(crate) mod notices;
 mod proving;
 mod resolve;
 pub(crate) mod revocation;
+mod scripts;
 mod service;
 pub(crate) mod shunts;
 mod throttle;
@@ -57,6 +58,7 @@ use self::notices::Notices;
 use self::proving::LookUp;
 use self::resolve::OwnSockets;
 use self::revocation::Revocation;
+use self::scripts::Scripts;
 use self::token::Modules;
 use self::trace_file::TraceFile;
 use self::wireshark::KeyTables;
@@ -119,8 +121,14 @@ fn serve(arguments: &Run, notices: Notices) -> Result<(), String> {
         let leases = Leases::at(lease_file(arguments));
         let (engine, orders) = Engine::channel();
         let revocation = Arc::new(Revocation::new(arguments.cache_crls.clone()));
-        let outside =
-            Outside { own, announcer, revocation: Arc::clone(&revocation), look_up: look_up(arguments) };
+        let outside = Outside {
+            own,
+            announcer,
+            revocation: Arc::clone(&revocation),
+            look_up: look_up(arguments),
+            scripts: Scripts::default(),
+            tun_name: arguments.tun.clone(),
+        };
         let engine_loop = EngineLoop::new(engine_settings, Arc::clone(&plane), usual_mtu, leases, outside);
         let management =
             Management { engine: engine.clone(), notices, daemon: Arc::new(constants), revocation };

@@ -64,6 +64,12 @@ fn material(
 
 /// Reads all folders, and the CAs that the configuration names.
 pub(super) fn all(root: &Reader<'_>) -> Materials {
+    for (folder, instead) in Folder::UNUSED {
+        for name in root.folders.list(folder) {
+            let message = format!("{}/{name} has no effect: {instead}", folder.name());
+            root.faults.warning(root.span, "", message, "");
+        }
+    }
     Materials {
         certificates: folder(root, Folder::X509),
         anchors: folder(root, Folder::X509Ca),

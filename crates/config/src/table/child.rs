@@ -10,8 +10,9 @@ use crate::child::{
     TRUNCATION,
 };
 use crate::schema::{Absent, Key, ListKey, Name, OptionalKey, Row, Status, section};
+use crate::script::{COMMAND, HOST_ACCESS};
 use crate::value::{AMOUNT, COUNT, TIME};
-use crate::{CloseAction, Compress, Selector, StartAction, Treatment, Truncation};
+use crate::{CloseAction, Compress, HostAccess, Selector, StartAction, Treatment, Truncation};
 
 section! {
     CHILDREN = "connections.<conn>.children", Status::Honoured, "The Child SAs of a connection, one section each.";
@@ -145,15 +146,26 @@ section! {
              traffic of the child stays blocked.",
             "Whoever wants the tunnel held says so.",
         );
+        UPDOWN: OptionalKey<String> = OptionalKey::new(
+            "updown", COMMAND, Absent::Nothing,
+            "A command that the shell runs when the child comes up and when it goes down, once for each pair of its selectors, \
+             told by the variables of strongSwan's updown scripts: PLUTO_VERB is up-client or down-client (up-host or down-host \
+             where our traffic is this host's own; with -v6 behind it for IPv6), PLUTO_MY_CLIENT and PLUTO_PEER_CLIENT are the \
+             networks, and so on. KEYWAY_DEVICE is the TUN device that the traffic goes through, which rules of a packet filter \
+             name. Nothing waits for the script, those of a child run one after the other, and one that has not ended after \
+             30 seconds is killed. What it prints is logged. The systemd unit's sandbox holds for scripts, too.",
+        );
+        HOST_ACCESS_KEY: Key<HostAccess> = Key::new(
+            "hostaccess", HOST_ACCESS, "no",
+            "Whether the script is told, by PLUTO_HOST_ACCESS, that this host itself may be reached through the child.",
+            "Who wants a network connected need not want its gateway reached.",
+        );
     }
     shared [
         INTERFACE, INTERFACE_ADDRS, INTERFACE_MTU, INTERFACE_NAMESPACE, INTERFACE_VRF,
         DF, ECN, DSCP, FRAGMENTS, MSS, PADDING, DUMMIES, SET_MARK,
     ]
     others [
-        Row::refused("updown", "command", &[],
-            "it is not supported yet, so the firewall rules that it makes would be missing"),
-        Row::ignored("hostaccess", "yes or no", &["no"], "it is for updown scripts, which are not supported yet"),
         Row::refused("policies", "yes or no", &["yes"],
             "policies are what leads traffic into the tunnel; without them it would carry nothing"),
         Row::ignored("policies_fwd_out", "yes or no", &["no"],
@@ -182,5 +194,5 @@ section! {
 }
 
 const NO_MARK: &[&str] = &["0", "0x0", "0/0", "0/0x0", "0/0x00000000", "0x00000000/0x00000000"];
-const MARK_IN: &str =
-    "what comes through an SA is held against its own selectors, and no mark has to tell policies apart";
+const MARK_IN: &str = "what comes through an SA is held against its own selectors, and no mark has to tell policies apart (an updown script is \
+     told of it)";

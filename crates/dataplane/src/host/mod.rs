@@ -54,6 +54,7 @@ use self::inside::Names;
 use self::journal::{Entry, Journal, Origin, ROUTE_PROTOCOL, RuleAction, RuleEntry, TableEntry};
 pub(crate) use self::link_mtu::link_mtu;
 use self::marks::Marks;
+pub(crate) use self::netlink::device_with;
 use self::netlink::{Netlink, TunRoutes};
 use self::route_plan::{Change, Lead, Prefix, RoutePlan};
 pub(crate) use self::uplinks::Uplinks;

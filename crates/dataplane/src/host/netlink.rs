@@ -31,6 +31,14 @@ pub(crate) struct Netlink {
     sequence: u32,
 }
 
+/// Gives the name of the device in this thread's network namespace that has an address; `None` if none has it.
+///
+/// # Errors
+/// The kernel does not answer.
+pub(crate) fn device_with(address: IpAddr) -> io::Result<Option<String>> {
+    Netlink::open()?.device_with(address)
+}
+
 impl Netlink {
     /// Opens the connection.
     pub(crate) fn open() -> io::Result<Netlink> {
@@ -107,6 +115,19 @@ impl Netlink {
         let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
         let answers = self.exchange(request, NLM_F_DUMP)?;
         Ok(answers.iter().filter_map(own_address).collect())
+    }
+
+    fn device_with(&mut self, address: IpAddr) -> io::Result<Option<String>> {
+        let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let answers = self.exchange(request, NLM_F_DUMP)?;
+        let index = answers.iter().find_map(|answer| match answer {
+            RouteNetlinkMessage::NewAddress(message) if own_address(answer) == Some(address) => {
+                Some(message.header.index)
+            }
+            _ => None,
+        });
+        let name = index.map(|index| rustix::net::netdevice::index_to_name(&self.socket, index));
+        Ok(name.transpose()?)
     }
 
     /// Adds a route to our table, or replaces the one to the same prefix.

@@ -20,7 +20,10 @@ use config::ManualSa;
 use credentials::Credentials;
 use crypto::SystemRandom;
 use dataplane::{Dataplane, Delivery, IkeDatagram, PlaneEvent};
-use ike::{Answer, Command, Datagram, Endpoint, Failure, Output, Path, Query, QueryId, SpiSource, Ticket};
+use ike::{
+    Answer, ChildSaStatus, Command, Datagram, Endpoint, Failure, IkeSaStatus, Output, Path, Query, QueryId,
+    SpiSource, Ticket,
+};
 use sa::{PolicyId, SaId, SaOp, Spi};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
@@ -36,6 +39,7 @@ use super::manual_keying::ManualSas;
 use super::proving::LookUp;
 use super::resolve::{self, OwnSockets};
 use super::revocation::{Authorities, Revocation};
+use super::scripts::{Around, Scripts};
 use super::shunts::Shunts;
 
 /// What reaches the loop, apart from the clock.
@@ -80,6 +84,10 @@ pub(crate) struct Outside {
     pub(crate) revocation: Arc<Revocation>,
     /// Whether certificates are fetched from where a peer says that they are.
     pub(crate) look_up: LookUp,
+    /// What runs when Child SAs come and go.
+    pub(crate) scripts: Scripts,
+    /// The TUN device of all traffic that has none of its own.
+    pub(crate) tun_name: String,
 }
 
 /// The loop's state.
@@ -143,7 +151,7 @@ impl EngineLoop {
                 Some(event) = inputs.plane.events.recv() => self.take_plane_event(event),
                 Some((id, answer)) = self.answered.recv() => self.endpoint.handle_answer(Instant::now(), id, answer),
                 order = inputs.orders.recv() => match order {
-                    Some(Order::Stop) | None => return,
+                    Some(Order::Stop) | None => break,
                     Some(order) => self.take_order(order),
                 },
                 () = wake_at(deadline) => self.endpoint.handle_timeout(Instant::now()),
@@ -151,6 +159,7 @@ impl EngineLoop {
             self.carry_out();
             self.outside.announcer.sum_up(Instant::now(), self.endpoint.counters());
         }
+        self.outside.scripts.finish().await;
     }
 
     fn take_datagram(&mut self, datagram: &IkeDatagram) {
@@ -243,10 +252,40 @@ impl EngineLoop {
     }
 
     fn tell(&mut self, event: ike::Event) {
+        self.run_scripts(&event);
         let (plane, interfaces, last) = (&self.plane, &self.interfaces, &self.last_status);
         self.outside.announcer.tell(Instant::now(), event, |sa| {
             plane_status(plane, interfaces, sa).or_else(|| last.get(&sa).cloned())
         });
+    }
+
+    fn run_scripts(&mut self, event: &ike::Event) {
+        match event {
+            ike::Event::ChildUp(ike, child) => {
+                let loaded = self.loaded.connections.get(&ike.connection);
+                let config = loaded.and_then(|loaded| loaded.config.child(&child.name));
+                if let Some(script) = config.and_then(|config| config.script.as_ref()) {
+                    let around = self.around(ike, child);
+                    self.outside.scripts.came_up(ike, child, script, &around);
+                }
+            }
+            ike::Event::ChildRekeyed { ike: _, old, new } => self.outside.scripts.took_over(old.id, new.id),
+            ike::Event::ChildDown(ike, child, _) if self.outside.scripts.is_awaited(child.id) => {
+                let around = self.around(ike, child);
+                self.outside.scripts.went_down(ike, child, &around);
+            }
+            _ => {}
+        }
+    }
+
+    /// Finds out what a script wants to know of the devices of a Child SA.
+    fn around(&self, ike: &IkeSaStatus, child: &ChildSaStatus) -> Around {
+        let last = || self.last_status.get(&child.outbound)?.device.clone();
+        let own = self.interfaces.of(child.outbound).or_else(last);
+        Around {
+            outer_device: self.plane.device_with(ike.path.local.ip()),
+            inner_device: own.map_or_else(|| self.outside.tun_name.clone(), |device| device.name),
+        }
     }
 
     fn take_order(&mut self, order: Order) {

@@ -92,3 +92,18 @@ pub(crate) const KEPT_WITHOUT_END_SECS: u64 = 60;
 
 /// Octets of the nonce of an OCSP request (RFC 8954 §2.1: 32 is what responders are to take at most).
 pub(crate) const OCSP_NONCE_OCTETS: usize = 32;
+
+/// How long an updown script may take.
+pub(crate) const SCRIPT: Duration = Duration::from_secs(30);
+
+/// Updown scripts that run at a time.
+pub(crate) const SCRIPTS_AT_ONCE: usize = 16;
+
+/// Octets of what a script prints that are logged.
+pub(crate) const SCRIPT_OUTPUT: u64 = 64 * 1024;
+
+/// How long what a script has printed is waited for once it has ended.
+pub(crate) const SCRIPT_LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long the daemon's end waits for updown scripts, which may have to open or close a packet filter.
+pub(crate) const LAST_SCRIPTS: Duration = Duration::from_secs(10);
