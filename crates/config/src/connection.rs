@@ -76,6 +76,8 @@ pub struct Connection {
     pub path_mtu_probing: PathProbing,
     /// Whether an IKE SA that was lost may be had again with a ticket.
     pub session_resumption: Resumption,
+    /// Whether SAs are replaced without repeating what stays as it is.
+    pub optimized_rekey: OptimizedRekey,
     /// What happens to older IKE SAs with the same peer identity.
     pub unique: Unique,
     /// How often an attempt to come up is made; 0 is without end.
@@ -299,6 +301,15 @@ pub enum Resumption {
     Yes,
 }
 
+/// Whether SAs are replaced without repeating what stays as it is (draft-ietf-ipsecme-ikev2-sa-ts-payloads-opt).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptimizedRekey {
+    /// All is negotiated again.
+    No,
+    /// What stays is inherited, if the peer knows that as well.
+    Yes,
+}
+
 /// Whether probes find out how long a packet the path to the peer takes (RFC 8899).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathProbing {
@@ -422,6 +433,9 @@ pub(crate) const PATH_PROBING: Shape<PathProbing> =
 
 pub(crate) const RESUMPTION: Shape<Resumption> =
     Shape { words: "yes or no", read: |text| yes_or_no(text, Resumption::Yes, Resumption::No) };
+
+pub(crate) const OPTIMIZATION: Shape<OptimizedRekey> =
+    Shape { words: "yes or no", read: |text| yes_or_no(text, OptimizedRekey::Yes, OptimizedRekey::No) };
 
 pub(crate) const UNIQUE: Shape<Unique> = Shape {
     words: "never, no, keep or replace",

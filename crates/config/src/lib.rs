@@ -50,8 +50,8 @@ pub use address::{AddressSpec, Selector};
 pub use child::{Child, CloseAction, Compress, StartAction, Treatment, Truncation, Volume};
 pub use connection::{
     Authentication, Childless, ConfigurationMode, Connection, Encap, Fragmentation, Lifetimes, Mobike,
-    OwnCredentials, OwnRound, PathProbing, PeerCredentials, PeerRound, Phase1Mode, PpkNeed, PpkTerms,
-    Resumption, Revocation, SplitNetworks, Unique, Versions, Xauth,
+    OptimizedRekey, OwnCredentials, OwnRound, PathProbing, PeerCredentials, PeerRound, Phase1Mode, PpkNeed,
+    PpkTerms, Resumption, Revocation, SplitNetworks, Unique, Versions, Xauth,
 };
 pub use fault::{Fault, Place, Severity};
 pub use handling::Handling;

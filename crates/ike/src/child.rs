@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use crypto::Secret;
 use sa::{
-    ChildSuite, Cpi, Direction, Encapsulation, FlowPadding, Handling, Lifetime, Mode, OriginalAddresses,
-    Outer, PolicyAction, PolicyId, PolicySpec, Protection, Protocol, SaId, SaOp, SaSpec, Spi,
-    TrafficSelector, transform, transform::Integrity,
+    AdditionalSuite, ChildSuite, Cpi, Direction, Encapsulation, FlowPadding, Handling, Lifetime, Mode,
+    OriginalAddresses, Outer, PolicyAction, PolicyId, PolicySpec, Protection, Protocol, SaId, SaOp, SaSpec,
+    Spi, TrafficSelector, transform,
+    transform::{Group, Integrity},
 };
 use wire::isakmp::IkeSpi;
 use wire::registry::IntegrityId;
@@ -104,6 +105,21 @@ pub(crate) struct Agreed {
     pub original: Option<OriginalAddresses>,
     pub local: Vec<TrafficSelector>,
     pub remote: Vec<TrafficSelector>,
+    pub heritage: Heritage,
+}
+
+/// Whether a replacement may have all that a Child SA is without a word (draft-ietf-ipsecme-ikev2-sa-ts-payloads-opt §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heritage {
+    /// It may not: nobody has spoken of key exchanges of its own yet (§5.1), or its addresses are others than were agreed on.
+    ToNegotiate,
+    /// It may, and with these key exchanges of its own.
+    Whole {
+        /// The first; without one, keys come from the IKE SA's alone.
+        key_exchange: Option<&'static Group>,
+        /// Those after it.
+        additional: AdditionalSuite,
+    },
 }
 
 /// The indices of compressed packets, where both ends want them (RFC 7296 §2.22).

@@ -72,6 +72,8 @@ pub struct Connection {
     pub path_probing: PathProbing,
     /// Whether an IKE SA that was lost may be had again with a ticket; not in version 1.
     pub resumption: Resumption,
+    /// Whether SAs are replaced without repeating what stays as it is; not in version 1.
+    pub optimized_rekey: OptimizedRekey,
     /// What happens to older IKE SAs with the same peer identity.
     pub unique: Unique,
     /// How often an attempt to come up is made; 0 is without end.
@@ -395,6 +397,16 @@ pub enum Resumption {
     /// Everything is proven anew.
     No,
     /// As initiator we ask for tickets, as responder we give them.
+    Yes,
+}
+
+/// Whether SAs are replaced without repeating what stays as it is, if the peer knows that as well
+/// (draft-ietf-ipsecme-ikev2-sa-ts-payloads-opt).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptimizedRekey {
+    /// All is negotiated again.
+    No,
+    /// What stays is inherited.
     Yes,
 }
 

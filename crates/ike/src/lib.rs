@@ -45,9 +45,9 @@ mod virtual_addresses;
 
 pub use connection::{
     Authentication, ChildConfig, Childless, CloseAction, Compress, ConfigurationMode, Connection, Encap,
-    Fragmentation, Mobike, OwnRound, PathProbing, PeerAddresses, PeerRound, PpkNeed, PpkTerms, Resumption,
-    SecretKind, SelectorTemplate, SharedSecret, SplitNetworks, StartAction, Truncation, Unique, Versions,
-    Xauth,
+    Fragmentation, Mobike, OptimizedRekey, OwnRound, PathProbing, PeerAddresses, PeerRound, PpkNeed,
+    PpkTerms, Resumption, SecretKind, SelectorTemplate, SharedSecret, SplitNetworks, StartAction, Truncation,
+    Unique, Versions, Xauth,
 };
 pub use credentials::{
     Authority, AuthorityId, AuthorityName, NoScheme, SignRequest, SignatureForm, Signed, TrustRequest,

@@ -9,9 +9,9 @@ use credentials::Credentials;
 use crypto::Secret;
 use ike::{
     Authentication, ChildConfig, Childless, CloseAction, Compress, ConfigurationMode, Connection, Encap,
-    Fragmentation, Identity, IdentityPattern, Lifetimes, Mobike, PathProbing, PeerAddresses, Phase1Mode,
-    Pool, Resumption, SecretKind, SelectorTemplate, Settings, SharedSecret, SplitNetworks, StartAction,
-    Truncation, Unique, Versions, Xauth,
+    Fragmentation, Identity, IdentityPattern, Lifetimes, Mobike, OptimizedRekey, PathProbing, PeerAddresses,
+    Phase1Mode, Pool, Resumption, SecretKind, SelectorTemplate, Settings, SharedSecret, SplitNetworks,
+    StartAction, Truncation, Unique, Versions, Xauth,
 };
 use sa::{
     AddressRange, CertificateExchange, Handling, IpProtocol, Lifetime, Mode, PortRange, Proposal,
@@ -251,6 +251,7 @@ impl Gateway {
                 redirect_to: None,
                 path_probing: PathProbing::No,
                 resumption: Resumption::No,
+                optimized_rekey: OptimizedRekey::No,
                 unique: Unique::No,
                 keying_tries: 1,
                 liveness_delay: Duration::ZERO,

@@ -9,16 +9,16 @@ use super::authentication::{LOCAL, REMOTE};
 use super::child::CHILDREN;
 use crate::address::ADDRESS;
 use crate::connection::{
-    ASK, CHILDLESS, ENCAP, FRAGMENTATION, GATEWAY, IN_BAND_OCSP, MOBILITY, PATH_PROBING, PHASE_1, PPK_NEED,
-    PULL, RESUMPTION, SEND_CERTIFICATE, SPLIT, UNIQUE, VERSION, WEAK, WeakAlgorithms,
+    ASK, CHILDLESS, ENCAP, FRAGMENTATION, GATEWAY, IN_BAND_OCSP, MOBILITY, OPTIMIZATION, PATH_PROBING,
+    PHASE_1, PPK_NEED, PULL, RESUMPTION, SEND_CERTIFICATE, SPLIT, UNIQUE, VERSION, WEAK, WeakAlgorithms,
 };
 use crate::identity::PATTERN;
 use crate::pool::IP;
 use crate::schema::{Absent, Key, ListKey, Name, OptionalKey, Row, Status, section};
 use crate::value::{COUNT, NAME, PORT, TIME};
 use crate::{
-    AddressSpec, Childless, ConfigurationMode, Encap, Fragmentation, Mobike, PathProbing, Phase1Mode,
-    PpkNeed, Resumption, SplitNetworks, Unique, Versions,
+    AddressSpec, Childless, ConfigurationMode, Encap, Fragmentation, Mobike, OptimizedRekey, PathProbing,
+    Phase1Mode, PpkNeed, Resumption, SplitNetworks, Unique, Versions,
 };
 
 section! {
@@ -132,6 +132,14 @@ section! {
              the connection is configured anew. Keyway's own key.",
             "The keys of an IKE SA that is had again come from those of the old one: who has stolen them has the new ones too, until \
              it is rekeyed.",
+        );
+        OPTIMIZED_REKEY: Key<OptimizedRekey> = Key::new(
+            "optimized_rekey", OPTIMIZATION, "no",
+            "Whether SAs are rekeyed without repeating algorithms and selectors, if the peer knows that as well \
+             (draft-ietf-ipsecme-ikev2-sa-ts-payloads-opt, a draft). What was configured anew since the IKE SA was made is \
+             negotiated in full, and so is the first rekeying of a Child SA that came with the IKE SA. In IKEv1 there is no such \
+             thing. Keyway's own key.",
+            "The draft has no assigned numbers yet, so that only Keyways understand each other; the numbers will change.",
         );
         UNIQUENESS: Key<Unique> = Key::new(
             "unique", UNIQUE, "no",

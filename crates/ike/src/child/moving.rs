@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sa::{AddressRange, Direction, Mode, Outer, SaOp};
 use wire::isakmp::IkeSpi;
 
-use super::{Agreed, Carriage, ChildSa, Tenure};
+use super::{Agreed, Carriage, ChildSa, Heritage, Tenure};
 use crate::ChildSaId;
 use crate::context::Context;
 
@@ -74,6 +74,9 @@ impl Agreed {
                 selector.addresses = AddressRange::host(now);
                 is_changed = true;
             }
+        }
+        if is_changed {
+            self.heritage = Heritage::ToNegotiate;
         }
         is_changed
     }

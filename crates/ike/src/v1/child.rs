@@ -21,7 +21,9 @@ use super::keys::KeymatSource;
 use super::negotiation::{self, ChosenPhase2, Phase2Terms, Spis, Wanted};
 use super::quick_mode::Purpose;
 use super::{nat, traffic};
-use crate::child::{self, AH_MEETS_NAT, Agreed, Compression, DirectionKeys, Padding, Prepared, Wrapper};
+use crate::child::{
+    self, AH_MEETS_NAT, Agreed, Compression, DirectionKeys, Heritage, Padding, Prepared, Wrapper,
+};
 use crate::context::Context;
 use crate::error::{Error, Misbehaviour};
 use crate::exchange::Nonces;
@@ -349,6 +351,7 @@ pub(crate) fn secure(
         original,
         local: vec![local],
         remote: vec![remote],
+        heritage: Heritage::ToNegotiate,
     };
     let prepared = child::prepare(cx, &sa.peer, config, agreed, keys, sa.carriage(), policy)?;
     let expiry = chosen.expiry.limited_to(expiry);

@@ -19,7 +19,7 @@ use super::keys::{ChildKeys, Nonces, SharedSecrets};
 use super::terms::{self, Terms, Wish};
 use crate::authentication::PeerAuthenticated;
 use crate::child::{
-    AH_MEETS_NAT, Agreed, Carriage, ChildSa, Confirmation, DirectionKeys, Installation, prepare,
+    AH_MEETS_NAT, Agreed, Carriage, ChildSa, Confirmation, DirectionKeys, Heritage, Installation, prepare,
 };
 use crate::context::{ChildRequest, Context};
 use crate::error::Error;
@@ -173,7 +173,7 @@ impl ChildOffer {
                 return Err(Misbehaviour::NotOffered(words).into());
             }
         }
-        Ok(agreed(&chosen, self.our_spi, &terms, (local, remote), original))
+        Ok(agreed(&chosen, self.groups, self.our_spi, &terms, (local, remote), original))
     }
 
     pub(crate) fn in_words(&self) -> String {
@@ -261,7 +261,7 @@ impl ChildAnswer {
         let chosen =
             negotiation::choose_child(&proposals, contents.security_association()?, groups, preferred)?;
         let terms = Terms::answer(cx, config, contents)?;
-        let agreed = agreed(&chosen, cx.next_spi(), &terms, traffic, original);
+        let agreed = agreed(&chosen, groups, cx.next_spi(), &terms, traffic, original);
         Ok(ChildAnswer { config: Arc::clone(config), agreed, chosen, terms })
     }
 
@@ -287,6 +287,7 @@ impl ChildAnswer {
 
 fn agreed(
     chosen: &ChosenChild,
+    groups: Groups,
     our_spi: Spi,
     terms: &Terms,
     (local, remote): Traffic,
@@ -303,6 +304,13 @@ fn agreed(
         original,
         local,
         remote,
+        heritage: match groups {
+            Groups::Offer => {
+                let (key_exchange, additional) = (chosen.suite.key_exchange, chosen.suite.additional);
+                Heritage::Whole { key_exchange, additional }
+            }
+            Groups::Omit => Heritage::ToNegotiate,
+        },
     }
 }
 

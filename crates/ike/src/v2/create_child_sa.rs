@@ -27,7 +27,7 @@ use super::contents::Contents;
 use super::ike_followup_ke::{self, Material, Stage, Step};
 use super::ike_sa::{Active, IkeSa, Life, Request, Task};
 use super::keys::Nonces;
-use super::{rekey_child, rekey_ike};
+use super::{optimized_rekey, rekey_child, rekey_ike};
 use crate::child::{Agreed, Installation};
 use crate::context::{ChildRequest, Context};
 use crate::error::{Error, Failure};
@@ -45,7 +45,9 @@ pub(crate) fn dispatch(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> 
         let spi = notify.child_spi().ok_or(Misbehaviour::Other("its REKEY_SA notify names no SPI"))?;
         return rekey_child::respond(sa, cx, request, notify.protocol, spi);
     }
-    if request.security_association()?.iter().all(|proposal| proposal.protocol == ProtocolId::IKE) {
+    if optimized_rekey::is_asked(request)?
+        || request.security_association()?.iter().all(|proposal| proposal.protocol == ProtocolId::IKE)
+    {
         return rekey_ike::respond(sa, cx, request);
     }
     respond(sa, cx, request)
@@ -318,7 +320,16 @@ pub(super) fn after_first(
     key: OwnKey,
     response: &Contents,
 ) -> Result<Step<Agreed>, Error> {
-    let agreed = offer.accept(response, &sa.ends())?;
+    after_agreement(offer.accept(response, &sa.ends())?, nonce, key, response)
+}
+
+/// Goes on with the key exchange of a Child SA on which both ends agree.
+pub(super) fn after_agreement(
+    agreed: Agreed,
+    nonce: &[u8],
+    key: OwnKey,
+    response: &Contents,
+) -> Result<Step<Agreed>, Error> {
     let shared = key.finish(agreed.suite.key_exchange, response)?;
     let material = Material::new(Nonces { initiator: nonce, responder: response.nonce()? }, shared);
     let additional = agreed.suite.additional;

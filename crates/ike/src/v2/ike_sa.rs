@@ -30,6 +30,7 @@ use super::closed::Closed;
 use super::fragmentation::Reassembly;
 use super::ike_followup_ke::Pending;
 use super::mobike::Mobility;
+use super::optimized_rekey;
 use super::redirect::{Following, Redirection};
 use super::window::{OurWindow, TheirWindow};
 use crate::authentication::PeerAuthenticated;
@@ -62,6 +63,8 @@ pub(crate) struct IkeSa {
     pub mobility: Option<Mobility>,
     /// Who goes to another gateway when told to.
     pub following: Following,
+    /// Whether both ends know how to replace SAs without repeating what stays as it is.
+    pub optimized_rekeys: optimized_rekey::Support,
     pub(super) ours: OurWindow,
     theirs: TheirWindow,
     /// What the peer wants, and will have when its additional key exchanges are over.
@@ -125,6 +128,7 @@ impl IkeSa {
             life: Life::Current,
             mobility: None,
             following: Following::Nobody,
+            optimized_rekeys: optimized_rekey::Support::None,
             ours: OurWindow::starting_at(0),
             theirs: TheirWindow::expecting(0),
             pending: Vec::new(),

@@ -24,6 +24,7 @@ pub(crate) mod ike_session_resume;
 mod informational;
 pub(crate) mod keys;
 mod mobike;
+mod optimized_rekey;
 mod protection;
 mod puzzle;
 pub(crate) mod quick_crash_detection;

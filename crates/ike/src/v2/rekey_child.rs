@@ -13,12 +13,14 @@
 //! which the delete shows, or the first packet in the new SA. Late packets of the old SA are opened for a while after
 //! it was deleted.
 //!
-//! Where additional key exchanges were agreed, they come before the new SAs (`ike_followup_ke`).
+//! Where additional key exchanges were agreed, they come before the new SAs (`ike_followup_ke`). Where both ends know how,
+//! SA, TSi and TSr are left out (`optimized_rekey`).
 //!
 //! When both ends begin at once, `collision` says whose replacement stays. Who made the other deletes it.
 
 use std::sync::Arc;
 
+use sa::transform::Group;
 use sa::{PolicyId, Spi};
 use wire::registry::{ExchangeType, NotifyType, ProtocolId};
 use wire::v2::{Notify, Payload};
@@ -26,10 +28,11 @@ use wire::v2::{Notify, Payload};
 use super::child::{self, ChildAnswer, ChildOffer};
 use super::collision::{Collision, Rival};
 use super::contents::Contents;
-use super::create_child_sa::{OwnKey, after_first, answer_key_exchange, keying};
+use super::create_child_sa::{OwnKey, after_agreement, after_first, answer_key_exchange, keying};
 use super::ike_followup_ke::{self, Following, Material, Pending, Stage, Step};
 use super::ike_sa::{Active, IkeSa, Request, Task};
 use super::keys::Nonces;
+use super::optimized_rekey::{self, Manner};
 use crate::child::{Agreed, ChildSa, Confirmation, Installation, Tenure};
 use crate::context::Context;
 use crate::error::{Error, Failure};
@@ -54,6 +57,7 @@ pub(crate) struct Initiated {
     policy: PolicyId,
     offer: ChildOffer,
     nonce: Vec<u8>,
+    manner: Manner<Box<Agreed>>,
     stage: Stage<Agreed>,
     /// The peer's replacement of the same Child SA, if it began one as well.
     collision: Option<Collision<ChildSaId>>,
@@ -66,12 +70,25 @@ pub(crate) fn initiate(
     id: ChildSaId,
     tickets: Vec<Ticket>,
 ) -> Option<Request> {
-    let group = sa.children.get(&id).and_then(|old| {
-        let configured =
-            old.config.proposals.iter().flat_map(|proposal| &proposal.key_exchange).next().copied();
-        old.agreed.suite.key_exchange.or(configured)
-    });
-    initiate_with(sa, cx, id, tickets, group)
+    let old = sa.children.get(&id);
+    if let Some(group) = old.and_then(|old| optimized_rekey::key_exchange_of_child(sa, cx, old)) {
+        return initiate_with(sa, cx, id, tickets, group, Way::Optimized);
+    }
+    let group = sa.children.get(&id).and_then(group_to_offer);
+    initiate_with(sa, cx, id, tickets, group, Way::Regular)
+}
+
+/// Gives the key exchange method to begin a regular rekeying with.
+fn group_to_offer(old: &ChildSa) -> Option<&'static Group> {
+    let configured = old.config.proposals.iter().flat_map(|proposal| &proposal.key_exchange).next().copied();
+    old.agreed.suite.key_exchange.or(configured)
+}
+
+/// Which way a rekeying of ours is to go.
+#[derive(Clone, Copy)]
+enum Way {
+    Regular,
+    Optimized,
 }
 
 fn initiate_with(
@@ -79,7 +96,8 @@ fn initiate_with(
     cx: &mut Context,
     id: ChildSaId,
     tickets: Vec<Ticket>,
-    group: Option<&'static sa::transform::Group>,
+    group: Option<&'static Group>,
+    way: Way,
 ) -> Option<Request> {
     let ends = sa.ends();
     let Some(old) = sa.children.get_mut(&id).filter(|old| old.state == ChildState::Installed) else {
@@ -108,10 +126,17 @@ fn initiate_with(
     let nonce = cx.next_nonce();
     let protocol = protocol_id(old.inbound.protocol);
     let rekey_sa = Notify::about(protocol, old.inbound.spi, NotifyType::REKEY_SA);
-    let mut payloads =
-        vec![Payload::Notify(rekey_sa), offer.security_association(), Payload::Nonce(nonce.clone())];
+    let manner = match way {
+        Way::Regular => Manner::Regular,
+        Way::Optimized => optimized_rekey::heir(cx, &old.agreed, offer.our_spi()),
+    };
+    let (wish, more) = match &manner {
+        Manner::Regular => (offer.security_association(), offer.selectors_and_terms()),
+        Manner::Optimized(heir) => optimized_rekey::child_notifies(heir),
+    };
+    let mut payloads = vec![Payload::Notify(rekey_sa), wish, Payload::Nonce(nonce.clone())];
     payloads.extend(key.payload());
-    payloads.extend(offer.selectors_and_terms());
+    payloads.extend(more);
     let (config, policy, confirmation) = (Arc::clone(&old.config), old.policy, old.confirmation);
     let initiated = Initiated {
         tickets,
@@ -122,6 +147,7 @@ fn initiate_with(
         policy,
         offer,
         nonce,
+        manner,
         stage: Stage::Asked(key),
         collision: None,
     };
@@ -138,8 +164,11 @@ pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, mut initiated: Initiated,
     let stage = std::mem::replace(&mut initiated.stage, Stage::Asked(OwnKey::Absent));
     let (protocol, step) = match stage {
         Stage::Asked(key) => {
-            let Initiated { offer, nonce, .. } = &initiated;
-            (offer.protocol(response), after_first(sa, offer, nonce, key, response))
+            let Initiated { offer, nonce, manner, .. } = &initiated;
+            match manner {
+                Manner::Regular => (offer.protocol(response), after_first(sa, offer, nonce, key, response)),
+                Manner::Optimized(heir) => (heir.suite.protocol, after_optimized(heir, nonce, key, response)),
+            }
         }
         Stage::Following(following) => (following.agreed.suite.protocol, following.take_in(response)),
     };
@@ -180,6 +209,17 @@ pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, mut initiated: Initiated,
             cx.finish(&initiated.tickets, &Ok(()));
         }
     }
+}
+
+/// Reads what is new about a Child SA that inherits the rest.
+fn after_optimized(
+    heir: &Agreed,
+    nonce: &[u8],
+    key: OwnKey,
+    response: &Contents,
+) -> Result<Step<Agreed>, Error> {
+    let agreed = optimized_rekey::accept_child(heir.clone(), response)?;
+    after_agreement(agreed, nonce, key, response)
 }
 
 /// Begins the next additional key exchange, unless a collision is lost: then there is nothing to delete yet, and it ends
@@ -318,16 +358,25 @@ fn replaced_by_rival(
 }
 
 fn finish_refused(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, response: &Contents) {
-    let Initiated { tickets, old, old_status, confirmation, stage, config, collision, offer, .. } = initiated;
+    let Initiated { tickets, old, old_status, confirmation, manner, stage, config, collision, offer, .. } =
+        initiated;
     if let Some(collision) = collision {
         // The peer replaced it without seeing our wish: its replacement stays.
         yield_to_rival(sa, cx, old, &old_status, collision.rival);
         return cx.finish(&tickets, &Ok(()));
     }
-    if let Stage::Asked(key) = &stage
-        && let Some(group) = key.wanted_instead(&config.proposals, response)
-    {
-        if let Some(again) = initiate_with(sa, cx, old, tickets, Some(group)) {
+    let regular_with = match (&manner, &stage) {
+        // draft-ietf-ipsecme-ikev2-sa-ts-payloads-opt §3: the regular way is open.
+        (Manner::Optimized(_), Stage::Asked(_))
+            if response.notify(NotifyType::NO_PROPOSAL_CHOSEN).is_some() =>
+        {
+            sa.children.get(&old).map(group_to_offer)
+        }
+        (_, Stage::Asked(key)) => key.wanted_instead(&config.proposals, response).map(Some),
+        (_, Stage::Following(_)) => None,
+    };
+    if let Some(group) = regular_with {
+        if let Some(again) = initiate_with(sa, cx, old, tickets, group, Way::Regular) {
             sa.send_next(cx, again);
         }
         return;
@@ -380,15 +429,24 @@ pub(crate) fn respond(
 ) -> Result<Vec<Payload>, Error> {
     let old_id = replaceable(sa, protocol, spi)?;
     let old = &sa.children[&old_id];
-    let answer = ChildAnswer::replacing(cx, old, &sa.ends(), request)?;
-    let (key_payload, shared) = answer_key_exchange(answer.group(), request)?;
+    let config = Arc::clone(&old.config);
+    let (agreed, (wish, more)) = if optimized_rekey::is_asked(request)? {
+        let agreed = optimized_rekey::asked_of_child(sa, cx, old, request)?;
+        let notifies = optimized_rekey::child_notifies(&agreed);
+        (agreed, notifies)
+    } else {
+        let answer = ChildAnswer::replacing(cx, old, &sa.ends(), request)?;
+        let payloads = (answer.security_association(), answer.selectors_and_terms());
+        (answer.agreed, payloads)
+    };
+    let group = agreed.suite.key_exchange.map(|group| group.id);
+    let (key_payload, shared) = answer_key_exchange(group, request)?;
     let (nonce_i, nonce_r) = (request.nonce()?, cx.next_nonce());
-    let mut payloads = vec![answer.security_association(), Payload::Nonce(nonce_r.clone())];
+    let mut payloads = vec![wish, Payload::Nonce(nonce_r.clone())];
     payloads.extend(key_payload);
-    payloads.extend(answer.selectors_and_terms());
+    payloads.extend(more);
     let nonces = Nonces { initiator: nonce_i, responder: &nonce_r };
     let material = Material::new(nonces, shared);
-    let ChildAnswer { config, agreed, .. } = answer;
     let additional = agreed.suite.additional;
     let wish = ike_followup_ke::Wish::RekeyChild(Wish { old: old_id, protocol, spi, config, agreed });
     payloads.extend(ike_followup_ke::grant(sa, cx, wish, &additional, material)?);

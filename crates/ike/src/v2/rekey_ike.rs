@@ -9,7 +9,8 @@
 //!                                             <--    HDR, SK { }
 //! ```
 //!
-//! Where additional key exchanges were agreed, they come before the new IKE SA (`ike_followup_ke`).
+//! Where additional key exchanges were agreed, they come before the new IKE SA (`ike_followup_ke`). Where both ends know
+//! how, the SA payload is left out (`optimized_rekey`).
 //!
 //! The peer stays authenticated: the new keys come from the old ones. When both ends begin at once, two new IKE SAs are
 //! made; `collision` says which inherits the Child SAs, and who made the other deletes it.
@@ -28,6 +29,7 @@ use super::create_child_sa::{OwnKey, answer_key_exchange};
 use super::ike_followup_ke::{self, Material, Pending, Stage, Step};
 use super::ike_sa::{Active, IkeSa, Request, Task};
 use super::keys::{IkeKeys, IkeSpis, Nonces};
+use super::optimized_rekey::{self, Manner};
 use super::quick_crash_detection;
 use crate::context::{Context, Intent};
 use crate::error::{Error, Failure};
@@ -44,6 +46,7 @@ pub(crate) struct Initiated {
     pub tickets: Vec<Ticket>,
     spi: IkeSpi,
     nonce: Vec<u8>,
+    manner: Manner<IkeSuite>,
     stage: Stage<Agreed>,
     /// The IKE SA that the peer made, if it began as well, by our SPI.
     collision: Option<Collision<IkeSpi>>,
@@ -63,8 +66,8 @@ impl Initiated {
 
 // HDR, SK { SA, Ni, KEi } -->
 pub(crate) fn initiate(sa: &mut IkeSa, cx: &mut Context, tickets: Vec<Ticket>) -> Option<Request> {
-    let group = sa.channel.suite.key_exchange;
-    initiate_with(sa, cx, tickets, group)
+    let (group, manner) = (sa.channel.suite.key_exchange, optimized_rekey::manner_of_ike(sa, cx));
+    initiate_with(sa, cx, tickets, group, manner)
 }
 
 fn initiate_with(
@@ -72,6 +75,7 @@ fn initiate_with(
     cx: &mut Context,
     tickets: Vec<Ticket>,
     group: &'static sa::transform::Group,
+    manner: Manner<IkeSuite>,
 ) -> Option<Request> {
     let key = match OwnKey::generate(Some(group)) {
         Ok(key) => key,
@@ -81,11 +85,17 @@ fn initiate_with(
         }
     };
     let (spi, nonce) = (cx.next_ike_spi(), cx.next_nonce());
-    let offer = negotiation::offer_ike(&sa.connection.proposals, Some(spi));
-    let mut payloads = vec![Payload::SecurityAssociation(offer), Payload::Nonce(nonce.clone())];
+    let wish = match manner {
+        Manner::Regular => {
+            Payload::SecurityAssociation(negotiation::offer_ike(&sa.connection.proposals, Some(spi)))
+        }
+        Manner::Optimized(_) => optimized_rekey::ike_notify(spi),
+    };
+    let mut payloads = vec![wish, Payload::Nonce(nonce.clone())];
     payloads.extend(key.payload());
     let stage = Stage::Asked(key);
-    let active = Active::RekeyIke(Box::new(Initiated { tickets, spi, nonce, stage, collision: None }));
+    let active =
+        Active::RekeyIke(Box::new(Initiated { tickets, spi, nonce, manner, stage, collision: None }));
     Some(Request { exchange_type: ExchangeType::CREATE_CHILD_SA, payloads, active })
 }
 
@@ -98,7 +108,7 @@ pub(crate) struct Agreed {
 
 // <-- HDR, SK { SA, Nr, KEr }   or what answers an additional key exchange
 pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, response: &Contents) {
-    let Initiated { tickets, spi, nonce, stage, collision } = initiated;
+    let Initiated { tickets, spi, nonce, manner, stage, collision } = initiated;
     if let Some(refusal) = response.refusal("") {
         return match collision {
             // The peer replaces the IKE SA without having seen our wish: its replacement stays.
@@ -106,11 +116,11 @@ pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, res
                 yield_to_rival(sa, cx, collision.rival);
                 cx.finish(&tickets, &Ok(()));
             }
-            None => finish_refused(sa, cx, tickets, &stage, response, Error::Refused(refusal)),
+            None => finish_refused(sa, cx, tickets, (&manner, &stage), response, Error::Refused(refusal)),
         };
     }
     let step = match stage {
-        Stage::Asked(key) => after_first(sa, spi, key, &nonce, response),
+        Stage::Asked(key) => after_first(sa, (spi, &manner), key, &nonce, response),
         Stage::Following(following) => following.take_in(response),
     };
     let made = match step {
@@ -125,7 +135,7 @@ pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, res
             forget_rival(sa);
             let stage = Stage::Following(following);
             let active =
-                Active::RekeyIke(Box::new(Initiated { tickets, spi, nonce, stage, collision: None }));
+                Active::RekeyIke(Box::new(Initiated { tickets, spi, nonce, manner, stage, collision: None }));
             return sa.send_next(cx, ike_followup_ke::request(payloads, active));
         }
         Ok(Step::Made(agreed, material)) => {
@@ -160,16 +170,20 @@ pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, res
 /// Reads what the response of CREATE_CHILD_SA agreed on.
 fn after_first(
     sa: &IkeSa,
-    spi: IkeSpi,
+    (spi, manner): (IkeSpi, &Manner<IkeSuite>),
     key: OwnKey,
     nonce: &[u8],
     response: &Contents,
 ) -> Result<Step<Agreed>, Error> {
-    let answer = response.security_association()?;
-    let chosen = negotiation::accept_ike(&sa.connection.proposals, answer, Additional::Possible)
-        .map_err(|fault| Misbehaviour::NotOffered(fault.to_string()))?;
-    let responder = chosen.peer_spi.ok_or(Misbehaviour::Other("its proposal for a new IKE SA has no SPI"))?;
-    let suite = chosen.suite;
+    let (suite, responder) = match manner {
+        Manner::Optimized(suite) => (*suite, optimized_rekey::accept_ike(response)?),
+        Manner::Regular => {
+            let answer = response.security_association()?;
+            let chosen = negotiation::accept_ike(&sa.connection.proposals, answer, Additional::Possible)
+                .map_err(|fault| Misbehaviour::NotOffered(fault.to_string()))?;
+            (chosen.suite, chosen.peer_spi.ok_or(NO_SPI)?)
+        }
+    };
     let shared = key.finish(Some(suite.key_exchange), response)?;
     let material = Material::new(Nonces { initiator: nonce, responder: response.nonce()? }, shared);
     let agreed = Agreed { suite, spis: IkeSpis { initiator: spi, responder } };
@@ -227,14 +241,21 @@ fn finish_refused(
     sa: &mut IkeSa,
     cx: &mut Context,
     tickets: Vec<Ticket>,
-    stage: &Stage<Agreed>,
+    (manner, stage): (&Manner<IkeSuite>, &Stage<Agreed>),
     response: &Contents,
     fault: Error,
 ) {
-    if let Stage::Asked(key) = stage
-        && let Some(group) = key.wanted_instead(&sa.connection.proposals, response)
-    {
-        if let Some(again) = initiate_with(sa, cx, tickets, group) {
+    let regular_with = match (manner, stage) {
+        (Manner::Optimized(suite), Stage::Asked(_))
+            if response.notify(NotifyType::NO_PROPOSAL_CHOSEN).is_some() =>
+        {
+            Some(suite.key_exchange)
+        }
+        (_, Stage::Asked(key)) => key.wanted_instead(&sa.connection.proposals, response),
+        (_, Stage::Following(_)) => None,
+    };
+    if let Some(group) = regular_with {
+        if let Some(again) = initiate_with(sa, cx, tickets, group, Manner::Regular) {
             sa.send_next(cx, again);
         }
         return;
@@ -252,19 +273,16 @@ fn finish_refused(
 //                         <-- HDR, SK { SA, Nr, KEr }
 pub(crate) fn respond(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> Result<Vec<Payload>, Error> {
     check_replaceable(sa)?;
-    let preferred = request.optional_key_exchange()?.map(|theirs| theirs.group);
-    let offer = request.security_association()?;
-    let chosen = negotiation::choose_ike(&sa.connection.proposals, offer, preferred, Additional::Possible)?;
-    let initiator = chosen.peer_spi.ok_or(Misbehaviour::Other("its proposal for a new IKE SA has no SPI"))?;
-    let (key_payload, shared) = answer_key_exchange(Some(chosen.suite.key_exchange.id), request)?;
+    let responder = cx.next_ike_spi();
+    let (suite, initiator, answer) = choose(sa, cx, request, responder)?;
+    let (key_payload, shared) = answer_key_exchange(Some(suite.key_exchange.id), request)?;
     let (nonce_i, nonce_r) = (request.nonce()?, cx.next_nonce());
-    let spis = IkeSpis { initiator, responder: cx.next_ike_spi() };
-    let proposal = negotiation::answer_ike(&chosen, Some(spis.responder));
-    let mut payloads = vec![Payload::SecurityAssociation(vec![proposal]), Payload::Nonce(nonce_r.clone())];
+    let spis = IkeSpis { initiator, responder };
+    let mut payloads = vec![answer, Payload::Nonce(nonce_r.clone())];
     payloads.extend(key_payload);
     let nonces = Nonces { initiator: nonce_i, responder: &nonce_r };
-    let additional = chosen.suite.additional;
-    let wish = ike_followup_ke::Wish::RekeyIke(Wish(Agreed { suite: chosen.suite, spis }));
+    let additional = suite.additional;
+    let wish = ike_followup_ke::Wish::RekeyIke(Wish(Agreed { suite, spis }));
     payloads.extend(ike_followup_ke::grant(sa, cx, wish, &additional, Material::new(nonces, shared))?);
     if let Some(Active::RekeyIke(ours)) = &mut sa.active
         && !additional.is_empty()
@@ -272,6 +290,25 @@ pub(crate) fn respond(sa: &mut IkeSa, cx: &mut Context, request: &Contents) -> R
         ours.collision = Some(Collision::new(nonces, Rival::Coming));
     }
     Ok(payloads)
+}
+
+/// Chooses the algorithms of the new IKE SA: gives them, the peer's SPI, and the payload that says so.
+fn choose(
+    sa: &IkeSa,
+    cx: &Context,
+    request: &Contents,
+    our_spi: IkeSpi,
+) -> Result<(IkeSuite, IkeSpi, Payload), Error> {
+    if optimized_rekey::is_asked(request)? {
+        let theirs = optimized_rekey::asked_of_ike(sa, cx, request)?;
+        return Ok((sa.channel.suite, theirs, optimized_rekey::ike_notify(our_spi)));
+    }
+    let preferred = request.optional_key_exchange()?.map(|theirs| theirs.group);
+    let offer = request.security_association()?;
+    let chosen = negotiation::choose_ike(&sa.connection.proposals, offer, preferred, Additional::Possible)?;
+    let answer = negotiation::answer_ike(&chosen, Some(our_spi));
+    let theirs = chosen.peer_spi.ok_or(NO_SPI)?;
+    Ok((chosen.suite, theirs, Payload::SecurityAssociation(vec![answer])))
 }
 
 fn check_replaceable(sa: &IkeSa) -> Result<(), Error> {
@@ -319,6 +356,8 @@ pub(crate) fn fulfil(sa: &mut IkeSa, cx: &mut Context, wish: Wish, material: &Ma
 
 // --- Both ----------------------------------------------------------------------------------------------------------
 
+const NO_SPI: Misbehaviour = Misbehaviour::Other("its proposal for a new IKE SA has no SPI");
+
 /// Makes the new IKE SA, for the same peer on the same path (RFC 7296 §2.18).
 fn replacement(
     sa: &IkeSa,
@@ -348,6 +387,7 @@ fn replacement(
     channel.ppk = old.ppk.clone();
     let peer = sa.peer.clone();
     let mut new = IkeSa::new(cx, channel, Arc::clone(&sa.connection), peer, Some(sa.lineage));
+    new.optimized_rekeys = sa.optimized_rekeys;
     // Until it inherits, it may already hear where the peer has gone.
     new.mobility = sa.mobility.clone();
     Ok(new)

@@ -118,6 +118,11 @@ fn notifies(mode: Mode, compression: Option<Cpi>) -> Vec<Payload> {
     compression.into_iter().chain(mode).map(Payload::Notify).collect()
 }
 
+/// Gives the notify with our index of a replacement that goes on compressing.
+pub(crate) fn renewal(compression: Option<Compression>) -> Vec<Payload> {
+    notifies(Mode::Tunnel, compression.map(|compression| compression.ours))
+}
+
 /// Draws the index of compressed packets towards us, where the configuration wants them (RFC 3173 §3.3).
 fn own_index(cx: &mut Context, config: &ChildConfig) -> Option<Cpi> {
     match config.compress {
@@ -127,7 +132,7 @@ fn own_index(cx: &mut Context, config: &ChildConfig) -> Option<Cpi> {
 }
 
 /// Finds the peer's index among its offers; of the algorithms that there are, DEFLATE is the one that we have.
-fn deflate_of(contents: &Contents) -> Option<Cpi> {
+pub(crate) fn deflate_of(contents: &Contents) -> Option<Cpi> {
     let offers = contents.notifies().filter_map(Notify::compression);
     offers.filter(|(_, transform)| *transform == IpcompTransformId::DEFLATE).map(|(cpi, _)| Cpi(cpi)).next()
 }

@@ -189,6 +189,7 @@ fn with_addresses(
         redirect_to: config.redirect_to.as_deref().and_then(|gateway| gateway.parse().ok()),
         path_probing: path_probing(config.path_mtu_probing),
         resumption: resumption(config.session_resumption),
+        optimized_rekey: optimized_rekey(config.optimized_rekey),
         unique: unique(config.unique),
         keying_tries: config.keying_tries,
         liveness_delay: config.dpd_delay,
@@ -232,6 +233,13 @@ fn resumption(config: config::Resumption) -> ike::Resumption {
     match config {
         config::Resumption::No => ike::Resumption::No,
         config::Resumption::Yes => ike::Resumption::Yes,
+    }
+}
+
+fn optimized_rekey(config: config::OptimizedRekey) -> ike::OptimizedRekey {
+    match config {
+        config::OptimizedRekey::No => ike::OptimizedRekey::No,
+        config::OptimizedRekey::Yes => ike::OptimizedRekey::Yes,
     }
 }
 

@@ -94,6 +94,8 @@ registry! {
         PPK_IDENTITY_KEY = 16446, "PPK_IDENTITY_KEY", "RFC 9867";
         IKE_SA_INIT_FULL_TRANSCRIPT_AUTH = 16447, "IKE_SA_INIT_FULL_TRANSCRIPT_AUTH", "draft-ietf-ipsecme-ikev2-downgrade-prevention §6";
         USE_BEET_MODE = 40961, "USE_BEET_MODE", "draft-ietf-ipsecme-ikev2-beet-mode §5";
+        OPTIMIZED_REKEY_SUPPORTED = 45056, "OPTIMIZED_REKEY_SUPPORTED", "draft-ietf-ipsecme-ikev2-sa-ts-payloads-opt §6.1";
+        OPTIMIZED_REKEY = 45057, "OPTIMIZED_REKEY", "draft-ietf-ipsecme-ikev2-sa-ts-payloads-opt §6.2";
     }
 }
 

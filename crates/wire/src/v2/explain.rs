@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use core::fmt::Display;
 
 use super::{
-    CertificateRequest, Configuration, Delete, Identification, Notify, Payload, Proposal, STRONGSWAN_MARK,
+    CertificateRequest, Configuration, Delete, Identification, KEYWAY_MARK, Notify, Payload, Proposal,
+    STRONGSWAN_MARK,
 };
 use crate::limits::{EXPLAINED_ITEMS, EXPLAINED_OCTETS};
 use crate::registry::{CertificateEncoding, ConfigurationType, IdType, NotifyType, PayloadType, ProtocolId};
@@ -48,6 +49,9 @@ impl Payload {
             Payload::Delete(delete) => explain_delete(delete),
             Payload::VendorId(mark) if *mark == STRONGSWAN_MARK => {
                 String::from("V: strongSwan's mark: numbers for private use mean what they mean there")
+            }
+            Payload::VendorId(mark) if *mark == KEYWAY_MARK => {
+                String::from("V: Keyway's mark: numbers for private use mean what they mean there")
             }
             Payload::VendorId(mark) => {
                 format!("V: a mark of {} octets by which implementations know each other", mark.len())
@@ -228,6 +232,10 @@ fn status_meaning(notify_type: NotifyType) -> Option<&'static str> {
         NotifyType::USE_BEET_MODE => {
             "the SA shall carry the payload of packets between one inner address at each end, which is not sent"
         }
+        NotifyType::OPTIMIZED_REKEY_SUPPORTED => {
+            "the sender can replace SAs without repeating what stays as it is"
+        }
+        NotifyType::OPTIMIZED_REKEY => "the SPI of the new SA, which in all else is as the old one",
         NotifyType::HTTP_CERT_LOOKUP_SUPPORTED => "the sender can fetch certificates from a URL",
         NotifyType::REKEY_SA => "the new SA takes the place of this one",
         NotifyType::ESP_TFC_PADDING_NOT_SUPPORTED => {

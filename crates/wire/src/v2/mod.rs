@@ -27,7 +27,9 @@ pub use datagram::{
     Datagram, Encrypted, FragmentNumber, HeaderFields, decode, encode_clear, encrypted_prefix,
 };
 pub use notify::{Delete, Notify};
-pub use payload::{KeyExchange, Payload, STRONGSWAN_MARK, Unknown, decode_payloads, encode_payloads};
+pub use payload::{
+    KEYWAY_MARK, KeyExchange, Payload, STRONGSWAN_MARK, Unknown, decode_payloads, encode_payloads,
+};
 pub use redirect::{GatewayName, NoGatewayName};
 pub use security_association::{AttributeValue, Proposal, Transform, TransformAttribute};
 pub use traffic_selector::{SelectorRange, TrafficSelector, UnknownSelector};

@@ -32,6 +32,10 @@ const CRITICAL: u8 = 0x80;
 /// mean (RFC 7296 §3.12).
 pub const STRONGSWAN_MARK: [u8; 16] = 0x882f_e56d_6fd2_0dbc_2251_613b_2ebe_5beb_u128.to_be_bytes();
 
+/// Keyway's own vendor ID, the beginning of the SHA-256 of "Keyway: drafts without assigned numbers": numbers for private use
+/// mean what Keyway has them mean.
+pub const KEYWAY_MARK: [u8; 16] = 0x68d1_f9b9_ae8e_bf9f_9d17_db0b_c140_2836_u128.to_be_bytes();
+
 /// One payload of an IKEv2 message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {

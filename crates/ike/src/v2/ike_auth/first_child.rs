@@ -3,7 +3,7 @@
 use wire::v2::Payload;
 
 use crate::authentication::v2::{PeerAbilities, Transcript};
-use crate::child::{ChildSa, Installation};
+use crate::child::{Agreed, ChildSa, Heritage, Installation};
 use crate::context::{Context, Initiation};
 use crate::error::Error;
 use crate::negotiation::Groups;
@@ -62,6 +62,7 @@ pub(super) fn accept(
     let Some(offer) = offer else { return Ok(()) };
     let keying = keying(&sa.channel, transcript, Role::Initiator);
     let installed = offer.accept(response, &sa.ends()).and_then(|agreed| {
+        let agreed = with_heritage(agreed, &sa.channel, transcript);
         let carriage = sa.carriage();
         child::install(cx, &sa.peer, &offer.config, agreed, &keying, carriage, Installation::New)
     });
@@ -95,8 +96,19 @@ pub(super) fn respond(
     payloads.extend(answer.selectors_and_terms());
     let keying = keying(&sa.channel, transcript, Role::Responder);
     let ChildAnswer { config, agreed, .. } = answer;
+    let agreed = with_heritage(agreed, &sa.channel, transcript);
     let child = child::install(cx, &sa.peer, &config, agreed, &keying, sa.carriage(), Installation::New)?;
     Ok((Some(child), payloads))
+}
+
+/// In an IKE SA that was had again, the first Child SA counts as one with the key exchanges of the IKE SA
+/// (draft-ietf-ipsecme-ikev2-sa-ts-payloads-opt §7.2).
+fn with_heritage(agreed: Agreed, channel: &Channel, transcript: &Transcript) -> Agreed {
+    if transcript.resumed.is_none() {
+        return agreed;
+    }
+    let key_exchange = Some(channel.suite.key_exchange);
+    Agreed { heritage: Heritage::Whole { key_exchange, additional: channel.suite.additional }, ..agreed }
 }
 
 fn keying<'a>(channel: &'a Channel, transcript: &'a Transcript, role: Role) -> Keying<'a> {

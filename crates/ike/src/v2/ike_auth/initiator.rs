@@ -32,6 +32,7 @@ use crate::v2::fragmentation::Reassembly;
 use crate::v2::ike_sa::{IkeSa, Task};
 use crate::v2::ike_session_resume;
 use crate::v2::mobike;
+use crate::v2::optimized_rekey;
 use crate::v2::quick_crash_detection;
 use crate::v2::redirect::{self, Following};
 use crate::v2::window::OurWindow;
@@ -159,6 +160,7 @@ impl Attempt {
             payloads.push(rounds::support());
             payloads.extend(quick_crash_detection::own_token(cx, self.channel.spis));
             payloads.extend(ike_session_resume::ask(&self.initiation.connection));
+            payloads.extend(optimized_rekey::support(&self.initiation.connection));
             payloads.extend(configuration::request(cx, &self.initiation.connection));
             let child = self.initiation.child.as_ref();
             let ends = configuration::ends_before(&self.channel, &self.initiation.connection);
@@ -357,6 +359,7 @@ impl Attempt {
             ike_session_resume::settle(cx, &sa, resumed);
         }
         sa.mobility = mobike::agree(cx, &sa.connection, sa.channel.path, Role::Initiator, contents);
+        sa.optimized_rekeys = optimized_rekey::agree(&sa.connection, contents);
         let given = configuration::accept(&mut sa, cx, contents);
         sa.note_authentication_lifetime(cx, contents);
         sa.following = Following::We(self.initiation.redirection.clone());

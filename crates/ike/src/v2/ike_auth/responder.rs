@@ -31,6 +31,7 @@ use crate::v2::ike_intermediate::{self, Awaited};
 use crate::v2::ike_sa::IkeSa;
 use crate::v2::ike_session_resume;
 use crate::v2::mobike;
+use crate::v2::optimized_rekey;
 use crate::v2::quick_crash_detection;
 use crate::v2::redirect::Following;
 use crate::v2::window::TheirWindow;
@@ -303,6 +304,10 @@ impl Admitted {
             ike_session_resume::settle(cx, &sa, resumed);
         }
         sa.mobility = mobike::agree(cx, &sa.connection, sa.channel.path, Role::Responder, &request);
+        sa.optimized_rekeys = optimized_rekey::agree(&sa.connection, &request);
+        if sa.optimized_rekeys == optimized_rekey::Support::Mutual {
+            payloads.extend(optimized_rekey::support(&sa.connection));
+        }
         let is_followed = transcript.abilities.follows_redirections;
         sa.following = if is_followed { Following::Peer } else { Following::Nobody };
         let redirection = sa.connection.redirect_to.clone().filter(|_| is_followed);
