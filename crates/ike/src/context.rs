@@ -411,12 +411,20 @@ impl Context {
 
     /// Finds the secret that two identities share: the one that fits them best, and of equals the first by name.
     pub(crate) fn shared_secret(&self, local: &Identity, remote: &Identity) -> Option<&Secret<Vec<u8>>> {
+        self.best_secret(local, remote).map(|(_, secret)| secret)
+    }
+
+    /// The same, with how well it fits: the greater, the better.
+    pub(crate) fn best_secret(&self, local: &Identity, remote: &Identity) -> Option<(u32, &Secret<Vec<u8>>)> {
         let fitting = self
-            .secrets
-            .values()
-            .filter(|shared| shared.kind == SecretKind::PreSharedKey)
-            .filter_map(|shared| Some((sa::secret_fit(&shared.owners, local, remote)?, shared)));
-        fitting.min_by_key(|(fit, _)| std::cmp::Reverse(*fit)).map(|(_, shared)| &shared.secret)
+            .pre_shared_keys()
+            .filter_map(|shared| Some((sa::secret_fit(&shared.owners, local, remote)?, &shared.secret)));
+        fitting.min_by_key(|(fit, _)| std::cmp::Reverse(*fit))
+    }
+
+    /// Gives all pre-shared keys.
+    pub(crate) fn pre_shared_keys(&self) -> impl Iterator<Item = &SharedSecret> {
+        self.secrets.values().filter(|shared| shared.kind == SecretKind::PreSharedKey)
     }
 
     /// Finds the password of a user.

@@ -195,6 +195,14 @@ pub const EXCHANGES_OF_AN_ISAKMP_SA: usize = 65_536;
 /// Octets that an ISAKMP SA carries at least, whatever the peer wants: a few rekeyings and their deletes.
 pub const OCTETS_OF_AN_ISAKMP_SA: u64 = 64 * 1024;
 
+/// Pre-shared keys that the responder of main mode tries on one message 5: those that fit an address, where several peers
+/// may be. Each takes some microseconds.
+pub const PRE_SHARED_KEYS_TRIED: usize = 128;
+
+/// The same on all that comes as message 5 of one attempt, from whoever it may be: together they take no longer than a key
+/// exchange does. After that only the likeliest key counts.
+pub const KEY_TRIALS_OF_A_STRANGER: usize = 8 * PRE_SHARED_KEYS_TRIED;
+
 /// Refused quick modes of one ISAKMP SA whose refusal is kept, to be said again to a peer that missed it.
 pub const REFUSALS_KEPT: usize = 64;
 

@@ -1,4 +1,5 @@
-//! Clients of L2TP/IPsec behind one NAT, in transport mode: each sends from UDP port 1701, and each gets its own answers.
+//! Clients of L2TP/IPsec behind one NAT, in transport mode: each has a pre-shared key of its own and sends from UDP port 1701, and
+//! each gets its own answers.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -17,10 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The clients are site a's gateway and, behind it, site a's host; the server is site b's gateway.
 const CLIENTS: [&str; 2] = ["first", "second"];
 
-fn secrets() -> String {
-    CLIENTS
-        .map(|name| format!("ike-{name} {{\n id = {name}.example\n secret = \"the key of all\"\n}}\n"))
-        .concat()
+fn secret(name: &str) -> String {
+    format!("ike-{name} {{\n id = {name}.example\n secret = \"the key of {name}\"\n}}\n")
 }
 
 fn connection(name: &str, version: u8, addresses: &str, ids: [&str; 2], remote_port: &str) -> String {
@@ -60,14 +59,18 @@ fn server_text(lab: &Lab, version: u8) -> String {
         let id = format!("{name}.example");
         connection(name, version, &addresses, ["server.example", &id], "udp/1701")
     };
-    format!("connections {{\n{}}}\nsecrets {{\n{}}}\n", CLIENTS.map(of).concat(), secrets())
+    format!(
+        "connections {{\n{}}}\nsecrets {{\n{}}}\n",
+        CLIENTS.map(of).concat(),
+        CLIENTS.map(secret).concat()
+    )
 }
 
 fn client_text(lab: &Lab, version: u8, name: &str) -> String {
     let addresses = format!("remote_addrs = {}", lab.b.outside(Family::V4));
     let id = format!("{name}.example");
     let connection = connection(name, version, &addresses, [&id, "server.example"], "udp/1701");
-    format!("connections {{\n{connection}}}\nsecrets {{\n{}}}\n", secrets())
+    format!("connections {{\n{connection}}}\nsecrets {{\n{}}}\n", secret(name))
 }
 
 /// A laboratory in which site a's host is behind the NAT, too.

@@ -26,7 +26,7 @@ use crate::v1::method::{Means, Method, scheme_of};
 use crate::{Authentication, Connection, Identity, Role, Xauth};
 
 /// What the proofs of a phase 1 cover besides identities.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Transcript {
     pub method: &'static Method,
     /// Makes the hashes.
@@ -51,6 +51,17 @@ impl Transcript {
             Role::Responder => [public_r, public_i, &spi_r, &spi_i, &self.sa_body, identification_body],
         };
         self.prf.compute(self.skeyid.as_slice(), &parts)
+    }
+
+    /// Tells whether the end with this role knows the pre-shared key that SKEYID is made from: whether its HASH is right.
+    pub(crate) fn knows_key(&self, role: Role, contents: &Contents<'_>) -> bool {
+        let parts = contents.identification().and_then(|(_, body)| Ok((body, contents.hash()?)));
+        parts.is_ok_and(|(body, hash)| self.hash(role, body).ct_eq(hash))
+    }
+
+    /// Gives the same with another SKEYID.
+    pub(crate) fn under(&self, skeyid: Secret<Vec<u8>>) -> Transcript {
+        Transcript { skeyid, ..self.clone() }
     }
 }
 

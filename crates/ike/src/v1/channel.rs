@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use crypto::{CipherKey, Hash, Prf, Secret};
+use crypto::{Cipher, CipherKey, Hash, Prf, Secret};
 use sa::transform::EncryptionKind;
 use sa::{Encapsulation, IkeSuite, transform_v1};
 use wire::isakmp::{Flags, Version};
@@ -96,7 +96,7 @@ impl Channel {
     ///
     /// # Errors
     /// The suite is none of phase 1.
-    pub(crate) fn new(cx: &mut Context, parts: ChannelParts<'_>) -> Result<Channel, Error> {
+    pub(crate) fn new(parts: ChannelParts<'_>) -> Result<Channel, Error> {
         let ChannelParts {
             id,
             mode,
@@ -112,26 +112,9 @@ impl Channel {
             keys,
             public_values,
         } = parts;
-        let not_of_phase_1 = || Error::Local(format!("{suite} is no suite of IKEv1's phase 1"));
-        let Some(EncryptionKind::Cipher(cipher)) = suite.protection.encryption().map(|row| &row.kind) else {
-            return Err(not_of_phase_1());
-        };
-        let hash = hash_of(&suite).ok_or_else(not_of_phase_1)?;
-        let key = keys.cipher_key(suite.prf.prf, cipher.key_len());
-        let block_len = cipher.block_len();
+        let hash = hash_of(&suite).ok_or_else(|| not_of_phase_1(&suite))?;
+        let (cipher, block_len) = cipher_of(&suite, keys)?;
         let phase_1 = Iv::of_hash(hash, block_len, &[public_values.0, public_values.1]);
-        if cx.settings.disclose_keys {
-            cx.tell(Event::IkeKeys(IkeKeyDisclosure {
-                version: Version::V1,
-                initiator_spi: spis.initiator,
-                responder_spi: spis.responder,
-                suite,
-                sk_ei: key.clone(),
-                sk_er: key.clone(),
-                sk_ai: keys.skeyid_a.clone(),
-                sk_ar: keys.skeyid_a.clone(),
-            }));
-        }
         Ok(Channel {
             id,
             mode,
@@ -147,11 +130,49 @@ impl Channel {
             skeyid_d: keys.skeyid_d.clone(),
             skeyid_a: keys.skeyid_a.clone(),
             hash,
-            cipher: cipher.key(key.as_slice()).map_err(|fault| Error::Local(fault.to_string()))?,
+            cipher,
             block_len,
             phase_1,
             message_ids: BTreeSet::new(),
         })
+    }
+
+    /// Gives the same channel under other keys, before anything is said in it.
+    ///
+    /// # Errors
+    /// The suite is none of phase 1.
+    pub(crate) fn under(&self, keys: &Phase1Keys) -> Result<Channel, Error> {
+        let (cipher, block_len) = cipher_of(&self.suite, keys)?;
+        Ok(Channel {
+            skeyid_d: keys.skeyid_d.clone(),
+            skeyid_a: keys.skeyid_a.clone(),
+            cipher,
+            block_len,
+            phase_1: self.phase_1.clone(),
+            message_ids: BTreeSet::new(),
+            ..*self
+        })
+    }
+
+    /// Tells the keys to whoever decrypts a recording, if that is wanted.
+    ///
+    /// # Errors
+    /// The suite is none of phase 1.
+    pub(crate) fn disclose(&self, cx: &mut Context, keys: &Phase1Keys) -> Result<(), Error> {
+        if cx.settings.disclose_keys {
+            let key = cipher_key_of(&self.suite, keys)?.1;
+            cx.tell(Event::IkeKeys(IkeKeyDisclosure {
+                version: Version::V1,
+                initiator_spi: self.spis.initiator,
+                responder_spi: self.spis.responder,
+                suite: self.suite,
+                sk_ei: key.clone(),
+                sk_er: key,
+                sk_ai: keys.skeyid_a.clone(),
+                sk_ar: keys.skeyid_a.clone(),
+            }));
+        }
+        Ok(())
     }
 
     /// Takes note of the NATs on the way, where they are found only after the keys are made.
@@ -316,6 +337,28 @@ impl Iv {
         let (_, last) = ciphertext.split_at_checked(ciphertext.len().checked_sub(block_len)?)?;
         ciphertext.len().is_multiple_of(block_len).then(|| Iv(last.to_vec()))
     }
+}
+
+fn cipher_of(suite: &IkeSuite, keys: &Phase1Keys) -> Result<(Box<dyn CipherKey>, usize), Error> {
+    let (cipher, key) = cipher_key_of(suite, keys)?;
+    let expanded = cipher.key(key.as_slice()).map_err(|fault| Error::Local(fault.to_string()))?;
+    Ok((expanded, cipher.block_len()))
+}
+
+fn cipher_key_of(
+    suite: &IkeSuite,
+    keys: &Phase1Keys,
+) -> Result<(&'static dyn Cipher, Secret<Vec<u8>>), Error> {
+    match suite.protection.encryption().map(|row| &row.kind) {
+        Some(EncryptionKind::Cipher(cipher)) => {
+            Ok((*cipher, keys.cipher_key(suite.prf.prf, cipher.key_len())))
+        }
+        _ => Err(not_of_phase_1(suite)),
+    }
+}
+
+fn not_of_phase_1(suite: &IkeSuite) -> Error {
+    Error::Local(format!("{suite} is no suite of IKEv1's phase 1"))
 }
 
 /// Tells what carries ESP.

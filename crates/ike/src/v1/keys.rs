@@ -25,6 +25,8 @@ use crate::exchange::{IkeSpis, Nonces};
 pub(crate) enum KeySource<'a> {
     /// A pre-shared key.
     PreSharedKey(&'a Secret<Vec<u8>>),
+    /// The pre-shared key that the peer most likely has; message 5 of main mode tells.
+    LikelyKey(&'a Secret<Vec<u8>>),
     /// The secret of the key exchange, where signatures prove who the ends are.
     Exchange,
 }
@@ -33,6 +35,11 @@ impl<'a> KeySource<'a> {
     /// A pre-shared key, where there is one.
     pub(crate) fn of(secret: Option<&'a Secret<Vec<u8>>>) -> KeySource<'a> {
         secret.map_or(KeySource::Exchange, KeySource::PreSharedKey)
+    }
+
+    /// The same where it is not known yet whose it is.
+    pub(crate) fn of_somebody(secret: Option<&'a Secret<Vec<u8>>>) -> KeySource<'a> {
+        secret.map_or(KeySource::Exchange, KeySource::LikelyKey)
     }
 }
 
@@ -59,13 +66,21 @@ impl Phase1Keys {
         spis: IkeSpis,
     ) -> Phase1Keys {
         let skeyid = match source {
-            KeySource::PreSharedKey(secret) => {
-                prf.compute(secret.as_slice(), &[nonces.initiator, nonces.responder])
-            }
+            KeySource::PreSharedKey(secret) | KeySource::LikelyKey(secret) => skeyid_of(prf, secret, nonces),
             KeySource::Exchange => {
                 prf.compute(&[nonces.initiator, nonces.responder].concat(), &[shared.as_slice()])
             }
         };
+        Phase1Keys::of_skeyid(prf, skeyid, shared, spis)
+    }
+
+    /// Derives what comes of SKEYID.
+    pub(crate) fn of_skeyid(
+        prf: &dyn Prf,
+        skeyid: Secret<Vec<u8>>,
+        shared: &Secret<Vec<u8>>,
+        spis: IkeSpis,
+    ) -> Phase1Keys {
         let (spi_i, spi_r) = (spis.initiator.to_octets(), spis.responder.to_octets());
         let next = |previous: &[u8], counter: u8| {
             prf.compute(skeyid.as_slice(), &[previous, shared.as_slice(), &spi_i, &spi_r, &[counter]])
@@ -85,6 +100,11 @@ impl Phase1Keys {
         let first = prf.compute(self.skeyid_e.as_slice(), &[&[0]]);
         chained(first, length, |previous| prf.compute(self.skeyid_e.as_slice(), &[previous]))
     }
+}
+
+/// Derives the SKEYID of a pre-shared key (RFC 2409 §5).
+pub(crate) fn skeyid_of(prf: &dyn Prf, secret: &Secret<Vec<u8>>, nonces: Nonces<'_>) -> Secret<Vec<u8>> {
+    prf.compute(secret.as_slice(), &[nonces.initiator, nonces.responder])
 }
 
 /// What the KEYMAT of one SA is made from.

@@ -17,7 +17,8 @@
 //! ```
 //!
 //! The pre-shared key goes into the cipher's key, so the responder must know it before it knows who asks: it goes by the
-//! address (§5.4). If the two ends' keys differ, message 5 decrypts to nonsense. With signatures the key exchange alone
+//! address (§5.4), and tries all keys that fit it on message 5 ([`key_trial`]). Under another than the initiator's, that one
+//! decrypts to nonsense. With signatures the key exchange alone
 //! makes the keys, and the story pauses up to twice on each side ([`waiting`]): to learn whether the peer's key is
 //! trusted, and to have our signature made.
 //!
@@ -25,6 +26,7 @@
 //! an address that nobody has proven, one answer for each message. Nothing before message 5 is authenticated, so nothing
 //! that it says against us ends an attempt at once.
 
+mod key_trial;
 mod standing;
 mod state;
 mod waiting;
@@ -50,14 +52,14 @@ use super::phase_1::{
     initial_contact, is_initial_contact, keys_differ, marks, offer_of, refusal_in, turn_away,
 };
 use super::repeated::{Repeated, Seen};
-use crate::Role;
 use crate::authentication::v1::{Belief, DeviceAuthenticated, Proving};
 use crate::context::{Contact, Context, Initiation};
 use crate::error::{Error, Failure, Misbehaviour};
 use crate::exchange::{IkeSpis, Nonces};
 use crate::io::{Path, Query};
 use crate::status::Phase1Mode;
-use state::{Answered, Awaiting, Judgement, Secured, Sent};
+use crate::{Connection, Role};
+use state::{Answered, Awaiting, Ingredients, Judgement, Key, Secured, Sent};
 
 pub(crate) use state::{Initiating, Responding};
 
@@ -436,34 +438,40 @@ impl Responding {
             role: Role::Responder,
             spis: self.spis,
             method,
-            source: KeySource::of(secret.as_ref()),
+            source: KeySource::of_somebody(secret.as_ref()),
             shared: &shared,
             nonces: Nonces { initiator: &nonce_i, responder: &nonce_r },
             public_i,
             public_r,
             sa_body: self.sa_body.clone(),
         };
+        let nonces = material.nonces;
         let (channel, transcript) = material.secure(cx, &suite, path, nat, self.peer, &connection)?;
+        let key = match secret {
+            None => Key::Certain,
+            Some(_) => Key::Shared(Ingredients::new(shared.clone(), nonces)),
+        };
         let answer = encode(cx, Phase1Mode::Main, self.spis, path, channel.cutting, &payloads)?;
         cx.transmit(path, &answer);
         self.last = Repeated::new(datagram.bytes, answer);
         let authorities = contents.authorities();
         self.answered =
-            Answered::Key(Box::new(Awaiting { channel, transcript, authorities, complained: false }));
+            Answered::Key(Box::new(Awaiting { channel, transcript, key, authorities, complained: false }));
         Ok(())
     }
 
     /// HDR*, IDii, HASH_I, [N(INITIAL-CONTACT)] -->
     fn judge(
-        &self,
+        &mut self,
         cx: &mut Context,
         path: Path,
         datagram: &Datagram<'_>,
         ciphertext: &[u8],
     ) -> Result<(Judgement, Belief), Error> {
-        let Answered::Key(awaiting) = &self.answered else {
+        let Answered::Key(awaiting) = &mut self.answered else {
             return Err(Misbehaviour::Other("an encrypted message before there is a key").into());
         };
+        awaiting.find_key(cx, path, &self.chosen, datagram, ciphertext)?;
         let Awaiting { channel, transcript, .. } = &**awaiting;
         let opened = channel
             .open(channel.phase_1_iv(), ciphertext)
@@ -474,7 +482,8 @@ impl Responding {
         let contents = Contents::new(NAME, chain);
         let (identification, body) = contents.identification()?;
         let remote = identity_of(identification);
-        let connection = find_connection(cx, path, &remote, &self.chosen)?;
+        let has_key = |connection: &Connection| awaiting.is_key_of(cx, connection, path, &remote);
+        let connection = find_connection(cx, path, &remote, &self.chosen, has_key)?;
         let local = connection.own_identity(path);
         let belief = transcript.judge(Role::Responder, &connection, &local, (&remote, body), &contents)?;
         let judgement = Judgement {

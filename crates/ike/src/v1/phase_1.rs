@@ -3,6 +3,7 @@
 mod attempt;
 mod awaited;
 mod outcome;
+pub(crate) mod pre_shared_key;
 
 use std::sync::Arc;
 
@@ -137,33 +138,39 @@ pub(crate) fn find_key_source(cx: &Context, path: Path, chosen: &ChosenPhase1) -
         Keying::PreSharedKey => {}
         Keying::Signature => return Ok(Source { connection: Arc::clone(first), secret: None }),
     }
-    let with_secret = fitting.find_map(|connection| {
-        let (own, expected) = (connection.own_identity(path), connection.expected_identity(path));
-        let by_address = Identity::from(path.remote.ip());
-        let secret = cx.shared_secret(&own, &expected).or_else(|| cx.shared_secret(&own, &by_address));
-        let secret = secret.cloned();
-        secret.map(|secret| Source { connection, secret: Some(secret) })
-    });
-    with_secret.ok_or_else(|| {
-        let sentence = format!("no pre-shared key is configured for the peer at {}", path.remote.ip());
-        Error::AuthenticationFailed(sentence)
-    })
+    match pre_shared_key::candidates(cx, path, fitting).into_iter().next() {
+        Some((connection, secret)) => Ok(Source { connection, secret: Some(secret.clone()) }),
+        None => {
+            let sentence = format!("no pre-shared key is configured for the peer at {}", path.remote.ip());
+            Err(Error::AuthenticationFailed(sentence))
+        }
+    }
 }
 
+/// Finds the connection for whoever began main mode, among those that have its key.
 pub(crate) fn find_connection(
     cx: &Context,
     path: Path,
     remote: &Identity,
     chosen: &ChosenPhase1,
+    has_key: impl Fn(&Connection) -> bool,
 ) -> Result<Arc<Connection>, Error> {
     let (fitting, _) = connections_for(cx, path, Phase1Mode::Main);
     let allowing = fitting.iter().filter(|connection| is_for(cx, connection, chosen));
+    let matching: Vec<_> = allowing.filter(|connection| connection.remote_identity.matches(remote)).collect();
+    let Some(first) = matching.first() else { return Err(other_identity(remote, &fitting)) };
     // The best path comes first: of equal identities the first wins.
-    let matching = allowing.filter(|connection| connection.remote_identity.matches(remote)).enumerate();
-    let best = matching.max_by_key(|(order, connection)| {
+    let having = matching.iter().filter(|connection| has_key(connection)).enumerate();
+    let best = having.max_by_key(|(order, connection)| {
         (connection.remote_identity.specificity(), std::cmp::Reverse(*order))
     });
-    best.map(|(_, connection)| Arc::clone(connection)).ok_or_else(|| other_identity(remote, &fitting))
+    best.map(|(_, connection)| Arc::clone(connection)).ok_or_else(|| {
+        Error::AuthenticationFailed(format!(
+            "the peer says that it is {remote}, and has another pre-shared key than is configured for {} (here) and \
+             {remote} (the peer)",
+            first.own_identity(path)
+        ))
+    })
 }
 
 /// Tells whether a connection allows what was agreed on before it was known.
@@ -254,7 +261,12 @@ impl Material<'_> {
             keys: &keys,
             public_values: (&public_i, &public_r),
         };
-        let channel = Channel::new(cx, parts)?;
+        let channel = Channel::new(parts)?;
+        match source {
+            KeySource::PreSharedKey(_) | KeySource::Exchange => channel.disclose(cx, &keys)?,
+            // Those that message 5 is encrypted with may be others.
+            KeySource::LikelyKey(_) => {}
+        }
         let Phase1Keys { skeyid, .. } = keys;
         let prf = method.hashing(suite.prf.prf);
         Ok((channel, Transcript { method, prf, skeyid, spis, public_i, public_r, sa_body }))

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crypto::KeyExchangePrivate;
+use crypto::{KeyExchangePrivate, Secret};
 
 use crate::authentication::v1::{Claim, DeviceAuthenticated, Transcript};
 use crate::context::{Contact, Initiation};
@@ -111,10 +111,28 @@ pub(super) enum Answered {
 pub(super) struct Awaiting {
     pub(super) channel: Channel,
     pub(super) transcript: Transcript,
+    pub(super) key: Key,
     /// The CAs of which the initiator would like a certificate.
     pub(super) authorities: Option<Vec<AuthorityName>>,
     /// Whether a message 5 that could not be read was told of already.
     pub(super) complained: bool,
+}
+
+/// Whether the keys are those of whoever began.
+pub(super) enum Key {
+    /// The key exchange alone made them.
+    Certain,
+    /// They are made from a pre-shared key, which is the likeliest one or, once a message 5 has shown it, the right one.
+    Shared(Ingredients),
+}
+
+/// What keys are made from besides a pre-shared key.
+pub(super) struct Ingredients {
+    pub(super) shared: Secret<Vec<u8>>,
+    pub(super) nonce_i: Vec<u8>,
+    pub(super) nonce_r: Vec<u8>,
+    /// How many other pre-shared keys may yet be tried.
+    pub(super) trials_left: usize,
 }
 
 /// Under which connection the initiator comes, and what its message 5 said besides who it is.
