@@ -203,6 +203,10 @@ pub const PRE_SHARED_KEYS_TRIED: usize = 128;
 /// exchange does. After that only the likeliest key counts.
 pub const KEY_TRIALS_OF_A_STRANGER: usize = 8 * PRE_SHARED_KEYS_TRIED;
 
+/// The shortest life that message 6 of main mode can give an ISAKMP SA: what it says of that is encrypted, but proven by
+/// nothing (RFC 2407 §4.6.3).
+pub const UNPROVEN_LIFETIME: Duration = Duration::from_secs(60);
+
 /// Refused quick modes of one ISAKMP SA whose refusal is kept, to be said again to a peer that missed it.
 pub const REFUSALS_KEPT: usize = 64;
 

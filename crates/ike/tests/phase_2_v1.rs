@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ike::{ChildConfig, Compress, Event, Lifetimes};
+use ike::{ChildConfig, Compress, Event, Lifetimes, MessageTrace, PayloadTrace, Phase1Mode, TraceDirection};
 use sa::{Lifetime, Mode, Protocol};
 use testkit::{AGELESS, Pair, Scenario, Side, Weather, ah_proposal, esp_proposal, flow, for_seeds};
 
@@ -199,6 +199,49 @@ fn an_initiator_learns_how_long_the_responder_keeps_phase_1() {
             assert!(ike.rekey_at < ike.expire_at);
         }
     }
+}
+
+/// RFC 2407 §4.6.3: in main mode the last message says it, and is repeated until it has arrived; after aggressive mode, which
+/// cannot protect it, an exchange of its own does.
+#[test]
+fn phase_1_is_said_to_be_shorter_where_it_is_protected() {
+    let shorter = |seed, mode| {
+        let mut scenario = version_1(seed, |_| {}).both(|gateway| gateway.settings.trace_messages = true);
+        scenario = scenario.both(|gateway| gateway.connection.phase_1 = mode);
+        scenario.right.connection.lifetimes = Lifetimes { expire: 20 * MINUTE, ..AGELESS };
+        scenario
+    };
+    let says_it = |trace: &&MessageTrace| {
+        let is_it = |payload: &PayloadTrace| payload.name == "N(RESPONDER-LIFETIME)";
+        trace.direction == TraceDirection::Sent && trace.payloads.iter().any(is_it)
+    };
+    for (mode, exchange) in
+        [(Phase1Mode::Main, "Identity Protection"), (Phase1Mode::Aggressive, "Informational")]
+    {
+        let pair = connect(shorter(1, mode));
+        let traces = pair.traces(Side::Right).iter().filter(says_it);
+        let exchanges: Vec<_> = traces.map(|trace| trace.exchange.as_str()).collect();
+        assert!(exchanges.len() == 1 && exchanges[0].starts_with(exchange), "{exchanges:?}");
+        assert!(!pair.traces(Side::Left).iter().any(|trace| says_it(&trace)));
+    }
+    for_seeds(0..100, |seed| {
+        let pair = connect(shorter(seed, Phase1Mode::Main).weather(Weather::lossy(30)).patient());
+        let ike = &pair.ike_sas(Side::Left)[0];
+        let established = ike.established_at.expect("it is up");
+        assert_eq!(ike.expire_at.expect("it ends") - established, 20 * MINUTE);
+    });
+}
+
+/// What message 6 says of it could have been changed on the way.
+#[test]
+fn message_6_cannot_make_phase_1_too_short_to_be_of_use() {
+    let mut scenario = version_1(1, |_| {});
+    scenario.right.connection.lifetimes = Lifetimes { expire: 2 * SECOND, ..AGELESS };
+    let mut pair = Pair::new(scenario);
+    let ticket = pair.up(Side::Left, "net");
+    assert_eq!(pair.finish(ticket), Ok(()));
+    let ike = &pair.ike_sas(Side::Left)[0];
+    assert_eq!(ike.expire_at.expect("it ends") - ike.established_at.expect("it is up"), MINUTE);
 }
 
 /// Children of one ISAKMP SA come up and are renewed all at once, each by a quick mode of its own.

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use credentials::Wishes;
 use crypto::signature::{Curve, NewKey};
-use ike::{Authentication, Event, Identity, IdentityPattern, MessageTrace, Phase1Mode, TraceDirection};
+use ike::{
+    Authentication, Event, Identity, IdentityPattern, Lifetimes, MessageTrace, Phase1Mode, TraceDirection,
+};
 use pki::issue::Draft;
 use pki::{Certificate, PrivateKey, Time};
 use sa::DistinguishedName;
-use testkit::{Authority, Gateway, Pair, Scenario, Side, Weather, authority, for_seeds};
+use testkit::{AGELESS, Authority, Gateway, Pair, Scenario, Side, Weather, authority, for_seeds};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const RSA: NewKey = NewKey::Rsa { bits: 2048 };
@@ -102,6 +104,15 @@ fn with_user(seed: u64) -> Scenario {
         scenario.left.credentials.keys.clear();
     }
     scenario
+}
+
+#[test]
+fn an_initiator_learns_beside_a_signature_how_long_phase_1_is_kept() {
+    let mut scenario = certified(1, Phase1Mode::Main, 1);
+    scenario.right.connection.lifetimes = Lifetimes { expire: 20 * MINUTE, ..AGELESS };
+    let pair = comes_up(scenario);
+    let ike = &pair.ike_sas(Side::Left)[0];
+    assert_eq!(ike.expire_at.expect("it ends") - ike.established_at.expect("it is up"), 20 * MINUTE);
 }
 
 #[test]

@@ -1,7 +1,11 @@
-//! What quick modes of IKEv1 agree on beside one ESP: bundles between two Keyways, and with strongSwan lifetimes.
+//! What quick modes of IKEv1 agree on beside one ESP: bundles between two Keyways, and with strongSwan lifetimes, of phase 1, too.
+
+use std::time::Duration;
 
 use interop::Implementation::{Keyway, StrongSwan};
-use interop::{Capture, End, Family, Pair, Result, Tunnel, Wire};
+use interop::{CONNECTION, Capture, End, Family, Pair, Result, Tunnel, Wire, until};
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn version_1(esp: &str) -> Tunnel {
     Tunnel { version: 1, inside: vec![Family::V4], ..Tunnel::default() }.suite("aes256-sha256-ecp256", esp)
@@ -48,11 +52,34 @@ fn a_child_of_strongswans_is_replaced_once_it_has_carried_enough() -> Result<()>
         pair.initiate(End::A)?;
         let before = pair.settled()?;
         pair.carry(&tunnel)?;
-        interop::until(std::time::Duration::from_secs(20), "the next Child SA", || {
+        until(PATIENCE, "the next Child SA", || {
             pair.carry(&tunnel).is_ok() && pair.settled().is_ok_and(|now| now.child != before.child)
         })?;
         pair.terminate(End::A)?;
         pair.lab.dismantle();
     }
+    Ok(())
+}
+
+/// A Keyway that keeps phase 1 for less than it is offered says so in message 6 (RFC 2407 §4.6.3.1), which strongSwan reads and
+/// lives well with.
+#[test]
+fn strongswan_hears_that_phase_1_is_shorter() -> Result<()> {
+    let tunnel = version_1("aes128gcm16");
+    let pair = Pair::new(Wire::Plain, StrongSwan, Keyway, &tunnel)?;
+    let shorter = tunnel.clone().connection_line("rekey_time = 20m").connection_line("over_time = 10m");
+    pair.b.configure(&shorter.text(&pair.lab, End::B))?;
+    pair.initiate(End::A)?;
+    pair.settled()?;
+    pair.carry(&tunnel)?;
+    // It has no name for it in version 1.
+    let log = pair.a.log();
+    assert!(log.contains("parsed ID_PROT response 0 [ ID HASH N((24576)) ]"), "{log}");
+    pair.a.rekey_ike(CONNECTION)?;
+    let said = |pair: &Pair| pair.a.log().matches("N((24576))").count() > 1;
+    until(PATIENCE, "it to be said of the next phase 1", || said(&pair))?;
+    pair.carry(&tunnel)?;
+    pair.terminate(End::A)?;
+    pair.lab.dismantle();
     Ok(())
 }

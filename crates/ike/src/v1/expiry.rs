@@ -2,13 +2,16 @@
 //! RFC 2407 §4.5).
 //!
 //! An answer repeats the offer, so a responder that wants less says so in a notification of its own (RFC 2407
-//! §4.6.3.1). Each end keeps the lesser of what it wants and what it was told.
+//! §4.6.3.1): in message 6 of main mode or in quick mode, and after aggressive mode, which could not protect it, in an exchange
+//! for itself. Each end keeps the lesser of what it wants and what it was told.
 
 use std::time::Duration;
 
 use wire::registry::v1::{LifeType, NotifyType, Phase1AttributeType, ProtocolId, SaAttributeType};
 use wire::v1::{Attribute, DOI_IPSEC, Notification, Payload};
 
+use super::contents::Contents;
+use crate::exchange::IkeSpis;
 use crate::limits;
 
 /// The most that an SA may carry and the longest that it may live; `None` is nothing said.
@@ -118,6 +121,25 @@ impl Expiry {
                 data: wire::v1::encode_attributes(&shorter.attributes(phase)).unwrap_or_default(),
             })
         })
+    }
+
+    /// Gives what the responder of an ISAKMP SA, which was offered this, says of it if we keep it for less.
+    pub(crate) fn of_phase_1(self, ours: Duration, spis: IkeSpis) -> Option<Payload> {
+        let subject = (ProtocolId::ISAKMP, [spis.initiator.to_octets(), spis.responder.to_octets()].concat());
+        Expiry::new(ours, u64::MAX).as_responder(self, Phase::One, subject)
+    }
+
+    /// Reads what message 6 of main mode says of its ISAKMP SA. It is encrypted, but no hash shows whether somebody changed
+    /// it (RFC 2407 §4.6.3): so it cannot make a life that is no use to anybody.
+    pub(crate) fn in_message_6(contents: &Contents<'_>, spis: IkeSpis) -> Expiry {
+        let cookies = [spis.initiator.to_octets(), spis.responder.to_octets()].concat();
+        let is_about_it = |notification: &&Notification| {
+            notification.protocol == ProtocolId::ISAKMP
+                && (notification.spi.is_empty() || notification.spi == cookies)
+        };
+        let said = contents.notifications().filter(is_about_it).filter_map(Expiry::of_responder);
+        let said = said.fold(Expiry::default(), Expiry::limited_to);
+        Expiry { time: said.time.map(|time| time.max(limits::UNPROVEN_LIFETIME)), ..said }
     }
 
     /// Reads RESPONDER-LIFETIME. Some number its attributes as phase 1 does, where it is about that.

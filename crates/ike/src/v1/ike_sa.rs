@@ -19,7 +19,7 @@ use std::time::Instant;
 use sa::PolicyId;
 use wire::isakmp::IkeSpi;
 use wire::registry::ExchangeType;
-use wire::registry::v1::{NotifyType, ProtocolId};
+use wire::registry::v1::NotifyType;
 use wire::v1::{Content, Datagram, Payload};
 
 use super::Sa;
@@ -28,7 +28,7 @@ use super::channel::{Channel, Iv, trace_received};
 use super::closed::Closed;
 use super::contents::Contents;
 use super::dpd::DeadPeerDetection;
-use super::expiry::{Expiry, Meter, Phase, Reached};
+use super::expiry::{Expiry, Meter, Reached};
 use super::informational;
 use super::mode_config::{self, Configuring};
 use super::phase_1::LastMessage;
@@ -397,11 +397,8 @@ impl IkeSa {
 
     /// Tells an initiator who offered `lifetime` that we keep it for less (RFC 2407 §4.6.3.1).
     pub(crate) fn say_lifetime(&mut self, cx: &mut Context, lifetime: Expiry) {
-        let spis = self.channel.spis;
-        let subject = (ProtocolId::ISAKMP, [spis.initiator.to_octets(), spis.responder.to_octets()].concat());
-        let ours = Expiry::new(self.connection.lifetimes.expire, u64::MAX);
         if self.channel.role == Role::Responder
-            && let Some(said) = ours.as_responder(lifetime, Phase::One, subject)
+            && let Some(said) = lifetime.of_phase_1(self.connection.lifetimes.expire, self.channel.spis)
         {
             informational::send(self, cx, vec![said]);
         }

@@ -8,7 +8,7 @@
 //!   HDR, KE, Ni, NAT-D, NAT-D           -->                                  3  public values; is there a NAT?
 //!                                       <--    HDR, KE, Nr, NAT-D, NAT-D     4
 //!   HDR*, IDii, HASH_I, [N(INITIAL-CONTACT)]  -->                            5  who is it? from here on encrypted,
-//!                                       <--    HDR*, IDir, HASH_R            6  and on port 4500 if there is a NAT
+//!                                       <--    HDR*, IDir, HASH_R, …         6  and on port 4500 if there is a NAT
 //!
 //!   with signatures, and CR where the sender would like a certificate of a CA that it trusts:
 //!                                       <--    HDR, KE, Nr, [CR, …] NAT-D …  4
@@ -39,8 +39,9 @@ use wire::v1::{Chain, Content, Datagram, Payload};
 
 use super::Sa;
 use super::abilities::PeerAbilities;
-use super::channel::{Iv, trace_received};
+use super::channel::trace_received;
 use super::contents::Contents;
+use super::expiry::Expiry;
 use super::fragmentation::Cutting;
 use super::keys::KeySource;
 use super::method::{Keying, methods_of};
@@ -59,7 +60,7 @@ use crate::exchange::{IkeSpis, Nonces};
 use crate::io::{Path, Query};
 use crate::status::Phase1Mode;
 use crate::{Connection, Role};
-use state::{Answered, Awaiting, Ingredients, Judgement, Key, Secured, Sent};
+use state::{Answered, Awaiting, Ingredients, Judgement, Key, Secured, Sent, Sixth};
 
 pub(crate) use state::{Initiating, Responding};
 
@@ -137,9 +138,9 @@ impl Initiating {
                 self.last = Some(Seen::new(datagram.bytes));
                 Some(Sa::Initiating(self))
             }
-            Ok(Some((Belief::Proven(peer), next_iv))) => self.establish(cx, peer, next_iv),
-            Ok(Some((Belief::Depends(request, claim), next_iv))) => {
-                Some(Sa::Initiating(self.await_trust(cx, request, claim, next_iv)))
+            Ok(Some((Belief::Proven(peer), sixth))) => self.establish(cx, peer, sixth),
+            Ok(Some((Belief::Depends(request, claim), sixth))) => {
+                Some(Sa::Initiating(self.await_trust(cx, request, claim, sixth)))
             }
             Err(fault) => {
                 self.refused.get_or_insert(fault.into());
@@ -272,14 +273,14 @@ impl Initiating {
         Ok(())
     }
 
-    /// <-- HDR*, IDir, HASH_R
+    /// <-- HDR*, IDir, HASH_R, [N(RESPONDER-LIFETIME)]
     fn judge(
         &self,
         cx: &mut Context,
         path: Path,
         datagram: &Datagram<'_>,
         ciphertext: &[u8],
-    ) -> Result<(Belief, Iv), Error> {
+    ) -> Result<(Belief, Sixth), Error> {
         let Sent::Proof(secured) = &self.sent else {
             return Err(Misbehaviour::Other("an encrypted message before there is a key").into());
         };
@@ -299,20 +300,21 @@ impl Initiating {
             return Err(Error::AuthenticationFailed(format!("the peer is {remote}; configured is {wanted}")));
         }
         let belief = transcript.judge(Role::Initiator, connection, local, (&remote, body), &contents)?;
-        Ok((belief, opened.next_iv.clone()))
+        let told = Expiry::in_message_6(&contents, self.spis);
+        Ok((belief, Sixth { next_iv: opened.next_iv.clone(), told }))
     }
 
-    fn establish(self: Box<Self>, cx: &mut Context, peer: DeviceAuthenticated, next_iv: Iv) -> Option<Sa> {
+    fn establish(self: Box<Self>, cx: &mut Context, peer: DeviceAuthenticated, sixth: Sixth) -> Option<Sa> {
         let Initiating { initiation, peer: abilities, begun_at, sent, .. } = *self;
         let Sent::Proof(secured) = sent else { return None };
         let Secured { mut channel, lifetime, .. } = *secured;
-        channel.move_phase_1_on(next_iv);
+        channel.move_phase_1_on(sixth.next_iv);
         let outcome = Outcome {
             channel,
             connection: Arc::clone(&initiation.connection),
             peer,
             abilities,
-            lifetime,
+            lifetime: lifetime.limited_to(sixth.told),
             last: LastMessage::default(),
             begun_at,
             initiation: Some(initiation),
@@ -521,7 +523,7 @@ impl Responding {
         }
     }
 
-    /// <-- HDR*, IDir, HASH_R
+    /// <-- HDR*, IDir, HASH_R, [N(RESPONDER-LIFETIME)]
     fn establish(
         self: Box<Self>,
         cx: &mut Context,
@@ -538,6 +540,8 @@ impl Responding {
         channel.move_phase_1_on(next_iv);
         let mut payloads = vec![Payload::Identification(identification_of(peer.local()))];
         payloads.extend(proof);
+        let ours = connection.lifetimes.expire;
+        payloads.extend(chosen.lifetime.of_phase_1(ours, channel.spis));
         let iv = channel.phase_1_iv().clone();
         let sealed = channel.seal(cx, ExchangeType::V1_IDENTITY_PROTECTION, 0, &iv, &payloads);
         let (answer, next_iv) = match sealed {
@@ -555,7 +559,8 @@ impl Responding {
             connection,
             peer,
             abilities,
-            lifetime: chosen.lifetime,
+            // Of what is shorter than was offered, the initiator is told already.
+            lifetime: chosen.lifetime.limited_to(Expiry::new(ours, u64::MAX)),
             last: LastMessage { answered, unconfirmed: None },
             begun_at,
             initiation: None,

@@ -70,11 +70,19 @@ pub(super) struct Secured {
     pub(super) lifetime: Expiry,
 }
 
-/// The responder's signature, and the IV after the message that it came in.
+/// The responder's signature, and the message that it came in.
 pub(super) struct Claimed {
     pub(super) awaited: Awaited,
     pub(super) claim: Box<Claim>,
+    pub(super) sixth: Sixth,
+}
+
+/// What message 6 says besides who the responder is.
+#[derive(Clone)]
+pub(super) struct Sixth {
     pub(super) next_iv: Iv,
+    /// For how long, at most, the responder keeps the ISAKMP SA.
+    pub(super) told: Expiry,
 }
 
 // --- Responder -----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@
 //!
 //! What the peer sends meanwhile is a repetition, and is not looked at: it will repeat it again.
 
-use super::state::{Believed, Claimed, Unbelieved};
+use super::state::{Believed, Claimed, Sixth, Unbelieved};
 use super::{Answered, Awaiting, Initiating, Judgement, Responding, Secured, Sent};
 use crate::authentication::v1::{Claim, DeviceAuthenticated, proof_of};
 use crate::context::Context;
@@ -30,12 +30,12 @@ impl Initiating {
         cx: &mut Context,
         request: Box<TrustRequest>,
         claim: Box<Claim>,
-        next_iv: Iv,
+        sixth: Sixth,
     ) -> Box<Self> {
         self.sent = match std::mem::replace(&mut self.sent, Sent::Sa) {
             Sent::Proof(secured) => {
                 let awaited = Awaited::begin(cx, self.spis.initiator, Query::Trust(request));
-                Sent::Claimed(secured, Box::new(Claimed { awaited, claim, next_iv }))
+                Sent::Claimed(secured, Box::new(Claimed { awaited, claim, sixth }))
             }
             other => other,
         };
@@ -97,8 +97,8 @@ impl Initiating {
     ) -> Option<Sa> {
         self.sent = Sent::Proof(secured);
         match claimed.claim.verify_with(trusted) {
-            Ok(peer) => self.establish(cx, peer, claimed.next_iv.clone()),
-            Err(fault) => self.part(cx, claimed.next_iv.clone(), fault),
+            Ok(peer) => self.establish(cx, peer, claimed.sixth.clone()),
+            Err(fault) => self.part(cx, claimed.sixth.next_iv.clone(), fault),
         }
     }
 
