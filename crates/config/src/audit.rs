@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use vici::{Entry, Node, Span, Tree, Value};
 
+use crate::charon::AggressiveSecrets;
 use crate::fault::{Faults, is_assigned};
 use crate::material::Nowhere;
 use crate::reader::Reader;
@@ -35,6 +36,7 @@ pub(crate) fn audit_top(tree: &Tree, referenced: &BTreeSet<String>, faults: &Fau
             span: Span::NOWHERE,
             faults,
             folders: &Nowhere,
+            consent: AggressiveSecrets::AskEach,
         },
         &table::ROOT,
     );

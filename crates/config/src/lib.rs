@@ -22,6 +22,7 @@
 mod address;
 mod algorithm;
 mod audit;
+mod charon;
 mod check;
 mod child;
 mod connection;
@@ -47,6 +48,10 @@ mod toml;
 mod value;
 
 pub use address::{AddressSpec, Selector};
+pub use charon::{
+    AddressUse, AggressiveSecrets, Charon, CrlCache, Level, LogPart, LookUp, Retransmission, Strangers,
+    load_charon,
+};
 pub use child::{Child, CloseAction, Compress, StartAction, Treatment, Truncation, Volume};
 pub use connection::{
     Authentication, Childless, ConfigurationMode, Connection, Encap, Fragmentation, Lifetimes, Mobike,
@@ -56,7 +61,10 @@ pub use connection::{
 pub use fault::{Fault, Place, Severity};
 pub use handling::Handling;
 pub use interface::Interface;
-pub use load::{Loaded, Syntax, load_connections, load_file, load_pools, load_shared, load_text};
+pub use load::{
+    Loaded, Syntax, load_connections, load_connections_with, load_file, load_file_with, load_pools,
+    load_shared, load_text,
+};
 pub use manual_keying::{BothWays, ManualKeys, ManualSa};
 pub use material::{Authority, KeyMaterial, Material, Materials, Token};
 pub use pool::Pool;

@@ -7,6 +7,7 @@ use vici::text::{self, Includes, NoIncludes, Settings};
 use vici::{Node, Sources, Span, Tree};
 
 use crate::audit::audit_top;
+use crate::charon::AggressiveSecrets;
 use crate::check::check;
 use crate::fault::{Fault, Faults, Place, Severity};
 use crate::files::{self, Disk};
@@ -55,9 +56,15 @@ impl Syntax {
 
 /// Loads a configuration file and what it includes.
 pub fn load_file(path: &Path) -> Loaded {
+    load_file_with(path, AggressiveSecrets::AskEach)
+}
+
+/// The same where consent has perhaps been given for all connections.
+pub fn load_file_with(path: &Path, consent: AggressiveSecrets) -> Loaded {
     match files::read(path) {
         Ok(text) => {
-            load(&path.display().to_string(), &text, Syntax::of(path, &text), &mut Disk, &folders(path))
+            let name = path.display().to_string();
+            load(&name, &text, Syntax::of(path, &text), &mut Disk, &folders(path), consent)
         }
         Err(fault) => Loaded {
             config: Config::default(),
@@ -74,13 +81,13 @@ pub fn load_file(path: &Path) -> Loaded {
 
 /// Loads a configuration text, which can include no other. Faults call it `name`.
 pub fn load_text(name: &str, text: &str, syntax: Syntax) -> Loaded {
-    load(name, text, syntax, &mut NoIncludes, &Nowhere)
+    load(name, text, syntax, &mut NoIncludes, &Nowhere, AggressiveSecrets::AskEach)
 }
 
 /// Loads a configuration text whose files are in these folders.
 #[cfg(test)]
 pub(crate) fn load_text_in(folders: &dyn Folders, text: &str) -> Loaded {
-    load("test", text, Syntax::Swanctl, &mut NoIncludes, folders)
+    load("test", text, Syntax::Swanctl, &mut NoIncludes, folders, AggressiveSecrets::AskEach)
 }
 
 /// Gives the folders beside a configuration.
@@ -94,6 +101,7 @@ fn load(
     syntax: Syntax,
     includes: &mut dyn Includes,
     folders: &dyn Folders,
+    consent: AggressiveSecrets,
 ) -> Loaded {
     let mut sources = Sources::default();
     let file = sources.add(name, text);
@@ -107,7 +115,7 @@ fn load(
     };
     let faults = Faults::new(&sources);
     let config = match settings {
-        Ok(settings) => load_settings(&settings, &sources, &faults, folders),
+        Ok(settings) => load_settings(&settings, &sources, &faults, folders, consent),
         Err(found) => {
             for fault in found {
                 faults.error(fault.span, &fault.section, fault.message, fault.help);
@@ -123,6 +131,7 @@ fn load_settings(
     sources: &Sources,
     faults: &Faults<'_>,
     folders: &dyn Folders,
+    consent: AggressiveSecrets,
 ) -> Config {
     for overridden in &settings.overridden {
         let line = sources.locate(overridden.later).map_or(0, |location| location.line);
@@ -130,7 +139,7 @@ fn load_settings(
         faults.warning(overridden.earlier, &overridden.key, message, "");
     }
     audit_top(&settings.tree, &settings.referenced, faults);
-    let config = read::config(&settings.tree, faults, folders);
+    let config = read::config(&settings.tree, faults, folders, consent);
     if !faults.has_error_in("") {
         // What is left out would be missed by everything that refers to it.
         check(&config, faults);
@@ -140,10 +149,16 @@ fn load_settings(
 
 /// Loads the message of a `load-conn` command: connections by name.
 pub fn load_connections(message: &Tree) -> Loaded {
+    load_connections_with(message, AggressiveSecrets::AskEach)
+}
+
+/// The same where consent has perhaps been given for all connections.
+pub fn load_connections_with(message: &Tree, consent: AggressiveSecrets) -> Loaded {
     let sources = Sources::default();
     let faults = Faults::new(&sources);
     let path = "connections".to_owned();
-    let root = Reader { tree: message, path, span: Span::NOWHERE, faults: &faults, folders: &Nowhere };
+    let root =
+        Reader { tree: message, path, span: Span::NOWHERE, faults: &faults, folders: &Nowhere, consent };
     for entry in &message.entries {
         match entry.node {
             Node::Section(_) => {}
@@ -160,8 +175,9 @@ pub fn load_connections(message: &Tree) -> Loaded {
 pub fn load_pools(message: &Tree) -> Loaded {
     let sources = Sources::default();
     let faults = Faults::new(&sources);
-    let path = "pools".to_owned();
-    let root = Reader { tree: message, path, span: Span::NOWHERE, faults: &faults, folders: &Nowhere };
+    let (path, consent) = ("pools".to_owned(), AggressiveSecrets::AskEach);
+    let root =
+        Reader { tree: message, path, span: Span::NOWHERE, faults: &faults, folders: &Nowhere, consent };
     for entry in message.entries.iter().filter(|entry| !matches!(entry.node, Node::Section(_))) {
         faults.error(entry.span, &entry.name, "a pool must be a section", "");
     }

@@ -19,6 +19,8 @@ fn write_page(roff: &mut String) -> fmt::Result {
     for (_, section) in table::ROOT.sections {
         write_section(roff, section)?;
     }
+    roff.push_str(STRONGSWAN);
+    write_section(roff, &table::charon::CHARON)?;
     write_algorithms(roff)?;
     roff.push_str(TAIL);
     Ok(())
@@ -121,6 +123,9 @@ fn text(plain: &str) -> String {
 fn quoted(plain: &str) -> String {
     format!("\"{}\"", text(plain).replace('"', "\\(dq"))
 }
+
+const STRONGSWAN: &str = ".SH STRONGSWAN.CONF\nWith \\fB\\-\\-drop\\-in\\fR the daemon reads what charon would read in \
+                          /etc/strongswan.conf, too. Nothing in there keeps it from starting.\n";
 
 const HEAD: &str = r#".TH KEYWAY.CONF 5 "" Keyway "File formats"
 .SH NAME

@@ -16,6 +16,7 @@ use vici::{Span, Tree};
 
 use crate::algorithm;
 use crate::audit::audit;
+use crate::charon::AggressiveSecrets;
 use crate::child::{Bundle, Child, StartAction, Treatment, Volume};
 use crate::connection::{Connection, Lifetimes, Versions, WeakAlgorithms};
 use crate::fault::Faults;
@@ -34,8 +35,13 @@ use materials::inside;
 pub(crate) use pool::audited_pool;
 
 /// Reads a whole configuration. What has an error is left out.
-pub(crate) fn config(tree: &Tree, faults: &Faults<'_>, folders: &dyn Folders) -> Config {
-    let root = Reader { tree, path: String::new(), span: Span::NOWHERE, faults, folders };
+pub(crate) fn config(
+    tree: &Tree,
+    faults: &Faults<'_>,
+    folders: &dyn Folders,
+    consent: AggressiveSecrets,
+) -> Config {
+    let root = Reader { tree, path: String::new(), span: Span::NOWHERE, faults, folders, consent };
     Config {
         connections: inside(&root, "connections", "").iter().filter_map(connection).collect(),
         secrets: ["ike", "xauth", "ppk"]

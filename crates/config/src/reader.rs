@@ -2,6 +2,7 @@
 
 use vici::{Entry, Node, Span, Tree, Value};
 
+use crate::charon::AggressiveSecrets;
 use crate::fault::Faults;
 use crate::material::Folders;
 use crate::schema::{Key, ListKey, OptionalKey, Row};
@@ -20,6 +21,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) faults: &'a Faults<'a>,
     /// Where the files are that it names.
     pub(crate) folders: &'a dyn Folders,
+    /// Whether aggressive mode with pre-shared keys needs consent here.
+    pub(crate) consent: AggressiveSecrets,
 }
 
 /// One of the values of a list key.

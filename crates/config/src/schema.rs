@@ -21,6 +21,22 @@ pub(crate) struct Section {
     pub(crate) status: Status,
 }
 
+#[cfg(test)]
+impl Section {
+    /// Tells whether the table knows a key or section by its path, or that a section around it has no effect as a whole.
+    pub(crate) fn knows(&self, path: &[&str]) -> bool {
+        let Some((name, rest)) = path.split_first() else { return true };
+        if rest.is_empty() && self.keys.iter().copied().chain(self.others).any(|row| row.fits(name)) {
+            return true;
+        }
+        let inner = self.sections.iter().find(|(kind, _)| kind.fits(name));
+        inner.is_some_and(|(_, inner)| match inner.status {
+            Status::Honoured => inner.knows(rest),
+            Status::Ignored { .. } | Status::Refused { .. } => true,
+        })
+    }
+}
+
 /// How the sections of a kind are named.
 #[derive(Clone, Copy)]
 pub(crate) enum Name {

@@ -5,6 +5,7 @@
 //! swallowed.
 
 pub(crate) mod authentication;
+pub(crate) mod charon;
 pub(crate) mod child;
 pub(crate) mod connection;
 pub(crate) mod credentials;
@@ -132,30 +133,17 @@ mod tests {
     /// The keys and sections that Debian's swanctl.conf(5) of strongSwan 5.9.8 names.
     const OF_SWANCTL: &str = include_str!("../tests/swanctl.keys");
 
-    /// Tells whether the table knows a key or section by its path, or that a section around it has no effect as a whole.
-    fn knows(section: &Section, path: &[&str]) -> bool {
-        let Some((name, rest)) = path.split_first() else { return true };
-        if rest.is_empty() && section.keys.iter().copied().chain(section.others).any(|row| row.fits(name)) {
-            return true;
-        }
-        let inner = section.sections.iter().find(|(kind, _)| kind.fits(name));
-        inner.is_some_and(|(_, inner)| match inner.status {
-            Status::Honoured => knows(inner, rest),
-            Status::Ignored { .. } | Status::Refused { .. } => true,
-        })
-    }
-
     #[test]
     fn every_key_of_swanctl_is_known() {
         let mut tried = 0;
         for path in OF_SWANCTL.lines() {
             let written = path.replace("<suffix>", "-1").replace("<attr>", "dns").replace(['<', '>'], "");
             let names: Vec<&str> = written.split('.').collect();
-            assert!(knows(&ROOT, &names), "{path}");
+            assert!(ROOT.knows(&names), "{path}");
             tried += 1;
         }
         assert_eq!(tried, 157);
-        assert!(!knows(&ROOT, &["connections", "conn", "children", "child", "rekey_tiem"]));
+        assert!(!ROOT.knows(&["connections", "conn", "children", "child", "rekey_tiem"]));
     }
 
     #[test]

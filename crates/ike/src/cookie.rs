@@ -91,9 +91,37 @@ impl CookieJar {
 
 const SECRET_LEN: usize = 32;
 
+/// How many IKE SAs strangers may have begun and not finished; no bound is the largest number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StrangerBounds {
+    /// From so many on a stranger has to bring back a cookie.
+    pub before_cookies: usize,
+    /// From so many of one address on it has to.
+    pub of_one_before_cookies: usize,
+    /// From so many of one address on it is ignored.
+    pub of_one: usize,
+    /// From so many on every stranger is ignored; 0 answers none.
+    pub in_total: usize,
+    /// From so many IKE SAs of all kinds on every stranger is ignored.
+    pub ike_sas: usize,
+}
+
+impl Default for StrangerBounds {
+    fn default() -> StrangerBounds {
+        StrangerBounds {
+            before_cookies: HALF_OPEN_BEFORE_COOKIES,
+            of_one_before_cookies: HALF_OPEN_PER_ADDRESS_BEFORE_COOKIES,
+            of_one: HALF_OPEN_PER_ADDRESS,
+            in_total: HALF_OPEN_TOTAL,
+            ike_sas: usize::MAX,
+        }
+    }
+}
+
 /// Counts the IKE SAs that strangers have begun and not finished.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HalfOpen {
+    bounds: StrangerBounds,
     total: usize,
     by_address: BTreeMap<IpAddr, usize>,
 }
@@ -112,16 +140,22 @@ pub(crate) enum Admission {
 }
 
 impl HalfOpen {
-    /// Tells what becomes of a request from an address.
-    pub(crate) fn admission(&self, address: IpAddr) -> Admission {
+    /// Begins to count.
+    pub(crate) fn within(bounds: StrangerBounds) -> HalfOpen {
+        HalfOpen { bounds, ..HalfOpen::default() }
+    }
+
+    /// Tells what becomes of a request from an address, when there are so many IKE SAs of all kinds.
+    pub(crate) fn admission(&self, address: IpAddr, ike_sas: usize) -> Admission {
         let own = self.by_address.get(&site(address)).copied().unwrap_or_default();
-        if own >= HALF_OPEN_PER_ADDRESS || self.total >= HALF_OPEN_TOTAL {
+        let bounds = &self.bounds;
+        if own >= bounds.of_one || self.total >= bounds.in_total || ike_sas >= bounds.ike_sas {
             Admission::Refused
         } else if self.total >= HALF_OPEN_BEFORE_HARDER_PUZZLES {
             Admission::WithPuzzle(PUZZLE_DIFFICULTY_HARDER)
         } else if self.total >= HALF_OPEN_BEFORE_PUZZLES {
             Admission::WithPuzzle(PUZZLE_DIFFICULTY)
-        } else if own >= HALF_OPEN_PER_ADDRESS_BEFORE_COOKIES || self.total >= HALF_OPEN_BEFORE_COOKIES {
+        } else if own >= bounds.of_one_before_cookies || self.total >= bounds.before_cookies {
             Admission::WithCookie
         } else {
             Admission::Welcome
@@ -215,17 +249,17 @@ mod tests {
         for count in 0..HALF_OPEN_PER_ADDRESS {
             let is_free = count < HALF_OPEN_PER_ADDRESS_BEFORE_COOKIES;
             let expected = if is_free { Admission::Welcome } else { Admission::WithCookie };
-            assert_eq!(half_open.admission(address(0)), expected);
+            assert_eq!(half_open.admission(address(0), 0), expected);
             half_open.opened(address(0));
         }
-        assert_eq!(half_open.admission(address(0)), Admission::Refused);
+        assert_eq!(half_open.admission(address(0), 0), Admission::Refused);
         for last in HALF_OPEN_PER_ADDRESS..HALF_OPEN_BEFORE_COOKIES {
-            assert_eq!(half_open.admission(address(last)), Admission::Welcome);
+            assert_eq!(half_open.admission(address(last), 0), Admission::Welcome);
             half_open.opened(address(last));
         }
-        assert_eq!(half_open.admission(address(255)), Admission::WithCookie);
+        assert_eq!(half_open.admission(address(255), 0), Admission::WithCookie);
         half_open.closed(address(0));
-        assert_eq!(half_open.admission(address(0)), Admission::WithCookie);
+        assert_eq!(half_open.admission(address(0), 0), Admission::WithCookie);
         half_open.closed(address(255));
         assert_eq!(half_open.total(), HALF_OPEN_BEFORE_COOKIES - 1);
     }
@@ -237,8 +271,8 @@ mod tests {
         for last in 0..HALF_OPEN_PER_ADDRESS {
             half_open.opened(v6(&format!("2001:db8::{}", last + 1)));
         }
-        assert_eq!(half_open.admission(v6("2001:db8::ffff")), Admission::Refused);
-        assert_eq!(half_open.admission(v6("2001:db8:0:1::1")), Admission::Welcome);
+        assert_eq!(half_open.admission(v6("2001:db8::ffff"), 0), Admission::Refused);
+        assert_eq!(half_open.admission(v6("2001:db8:0:1::1"), 0), Admission::Welcome);
         for number in half_open.total()..HALF_OPEN_TOTAL {
             let expected = match half_open.total() {
                 0..HALF_OPEN_BEFORE_COOKIES => Admission::Welcome,
@@ -248,9 +282,25 @@ mod tests {
                 }
                 _ => Admission::WithPuzzle(PUZZLE_DIFFICULTY_HARDER),
             };
-            assert_eq!(half_open.admission(v6("2001:db8:0:1::1")), expected);
+            assert_eq!(half_open.admission(v6("2001:db8:0:1::1"), 0), expected);
             half_open.opened(IpAddr::V4(std::net::Ipv4Addr::from_bits(number as u32)));
         }
-        assert_eq!(half_open.admission(v6("2001:db8:0:1::1")), Admission::Refused);
+        assert_eq!(half_open.admission(v6("2001:db8:0:1::1"), 0), Admission::Refused);
+    }
+
+    #[test]
+    fn the_bounds_may_be_set_otherwise() {
+        let address = |last: u8| IpAddr::from([198, 51, 100, last]);
+        let bounds =
+            StrangerBounds { before_cookies: 1, of_one: 2, ike_sas: 10, ..StrangerBounds::default() };
+        let mut half_open = HalfOpen::within(bounds);
+        assert_eq!(half_open.admission(address(1), 9), Admission::Welcome);
+        assert_eq!(half_open.admission(address(1), 10), Admission::Refused);
+        half_open.opened(address(1));
+        assert_eq!(half_open.admission(address(2), 0), Admission::WithCookie);
+        half_open.opened(address(1));
+        assert_eq!(half_open.admission(address(1), 0), Admission::Refused);
+        let nobody = HalfOpen::within(StrangerBounds { in_total: 0, ..StrangerBounds::default() });
+        assert_eq!(nobody.admission(address(3), 0), Admission::Refused);
     }
 }

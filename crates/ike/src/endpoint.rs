@@ -21,7 +21,7 @@ use wire::registry::{ExchangeType, NotifyType};
 use wire::v2::{HeaderFields, Notify, Payload};
 
 use crate::context::{Context, Errand, Initiation, Intent, Question};
-use crate::cookie::{Admission, HalfOpen};
+use crate::cookie::{Admission, HalfOpen, StrangerBounds};
 use crate::established::{Established, Sa};
 use crate::event::{DownReason, Event};
 use crate::guard::GuardKind;
@@ -42,6 +42,8 @@ pub struct Settings {
     pub retransmission: RetransmissionPolicy,
     /// How long a stranger may take from IKE_SA_INIT to IKE_AUTH.
     pub half_open_timeout: Duration,
+    /// How many of them there may be.
+    pub strangers: StrangerBounds,
     /// The largest IP packet that an IKE message may make before it is cut into fragments, in octets.
     pub fragment_size: usize,
     /// How long we may be silent before a NAT might forget us (RFC 3948 §4).
@@ -64,6 +66,7 @@ impl Default for Settings {
         Settings {
             retransmission: RetransmissionPolicy::default(),
             half_open_timeout: Duration::from_secs(30),
+            strangers: StrangerBounds::default(),
             fragment_size: 1280,
             nat_keepalive: Duration::from_secs(20),
             announced_signatures: Vec::new(),
@@ -133,6 +136,7 @@ impl Endpoint {
         spis: Box<dyn SpiSource>,
         now: Instant,
     ) -> Endpoint {
+        let half_open = HalfOpen::within(settings.strangers);
         Endpoint {
             cx: Context::new(settings, random, spis, now),
             sas: BTreeMap::new(),
@@ -140,7 +144,7 @@ impl Endpoint {
             deadlines: BTreeMap::new(),
             answered: BTreeMap::new(),
             origins: BTreeMap::new(),
-            half_open: HalfOpen::default(),
+            half_open,
             collection: Collection::default(),
             speaks_v1: false,
             pathless: BTreeMap::new(),
@@ -377,7 +381,7 @@ impl Endpoint {
             }
             return;
         }
-        let demand = match self.half_open.admission(path.remote.ip()) {
+        let demand = match self.half_open.admission(path.remote.ip(), self.sas.len()) {
             Admission::Welcome => Demand::Nothing,
             Admission::WithCookie => {
                 self.counters.cookies_demanded += 1;

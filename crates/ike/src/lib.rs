@@ -49,6 +49,7 @@ pub use connection::{
     PpkTerms, Resumption, SecretKind, SelectorTemplate, SharedSecret, SplitNetworks, StartAction, Truncation,
     Unique, Versions, Xauth,
 };
+pub use cookie::StrangerBounds;
 pub use credentials::{
     Authority, AuthorityId, AuthorityName, NoScheme, SignRequest, SignatureForm, Signed, TrustRequest,
     TrustedKey,

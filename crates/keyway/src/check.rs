@@ -9,6 +9,9 @@ use crate::daemon::keyring::{self, Ring};
 
 /// Prints every fault of a configuration with its line and a caret under it; errors make the exit code 1.
 pub(crate) fn check(file: &Path) -> ExitCode {
+    if file.file_name().is_some_and(|name| name == "strongswan.conf") {
+        return check_charon(file);
+    }
     let loaded = config::load_file(file);
     for fault in &loaded.faults {
         eprintln!("{fault}");
@@ -42,6 +45,24 @@ pub(crate) fn check(file: &Path) -> ExitCode {
     }
     eprintln!("{}: {}", file.display(), count(of(Severity::Error) + unreadable.len(), "error"));
     ExitCode::FAILURE
+}
+
+/// Nothing in a strongswan.conf keeps the daemon from starting, but that it cannot be read at all.
+fn check_charon(file: &Path) -> ExitCode {
+    let (_, faults) = config::load_charon(file);
+    faults.iter().for_each(|fault| eprintln!("{fault}"));
+    if faults.iter().any(|fault| matches!(fault.place, config::Place::File(_))) {
+        return ExitCode::FAILURE;
+    }
+    match faults.len() {
+        0 => println!("{}: all of it is honoured", file.display()),
+        number => println!(
+            "{}: {} not honoured as written; the rest is",
+            file.display(),
+            count(number, "entry").replace("entrys", "entries")
+        ),
+    }
+    ExitCode::SUCCESS
 }
 
 fn count(number: usize, noun: &str) -> String {

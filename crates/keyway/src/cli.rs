@@ -17,6 +17,8 @@ pub(crate) const DEFAULT_CONFIGURATIONS: [&str; 2] = ["/etc/keyway/keyway.toml",
 /// Where charon listens for its clients, and the configuration that swanctl loads into it.
 pub(crate) const CHARON_SOCKET: &str = "/var/run/charon.vici";
 pub(crate) const SWANCTL_CONFIGURATION: &str = "/etc/swanctl/swanctl.conf";
+/// What charon is told, beside its connections.
+pub(crate) const STRONGSWAN_CONFIGURATION: &str = "/etc/strongswan.conf";
 
 /// IPsec in memory-safe Rust: the daemon and its command line in one program.
 #[derive(Debug, Parser)]
@@ -71,7 +73,7 @@ pub(crate) enum Command {
 }
 
 /// `keyway run`.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(after_help = RUN_EXAMPLES)]
 pub(crate) struct Run {
     /// The configuration, as swanctl.conf or, if its name ends in .toml, as TOML [default:
@@ -79,7 +81,8 @@ pub(crate) struct Run {
     #[arg(long, short, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Take strongSwan's place: listen where charon does, at /var/run/charon.vici, and read what swanctl loads, which is
-    /// /etc/swanctl/swanctl.conf with the certificates and keys beside it
+    /// /etc/swanctl/swanctl.conf with the certificates and keys beside it, and what changes the daemon's behaviour in
+    /// /etc/strongswan.conf (or $STRONGSWAN_CONF); whatever in there has no effect is logged with what happens instead
     #[arg(long)]
     pub(crate) drop_in: bool,
     /// The Unix socket for `keyway up`, `swanctl` and other clients [default: /run/keyway/keyway.vici]
@@ -125,21 +128,23 @@ pub(crate) struct Run {
     /// than once
     #[arg(long, value_name = "[NAME=]PATH")]
     pub(crate) pkcs11_module: Vec<crate::daemon::token::Module>,
-    /// How long the first answer to an IKE request may take before the request is repeated
-    #[arg(long, value_name = "SECONDS", value_parser = positive, default_value = "4")]
-    pub retransmit_timeout: f64,
-    /// How many times longer each further answer may take
-    #[arg(long, value_name = "FACTOR", value_parser = positive, default_value = "1.8")]
-    pub retransmit_base: f64,
+    /// How long the first answer to an IKE request may take before the request is repeated [default: 4]
+    #[arg(long, value_name = "SECONDS", value_parser = positive)]
+    pub retransmit_timeout: Option<f64>,
+    /// How many times longer each further answer may take [default: 1.8]
+    #[arg(long, value_name = "FACTOR", value_parser = positive)]
+    pub retransmit_base: Option<f64>,
     /// How often an IKE request is repeated before the peer counts as dead; with the two above, after 165 seconds
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub retransmit_tries: u32,
+    /// [default: 5]
+    #[arg(long, value_name = "N")]
+    pub retransmit_tries: Option<u32>,
     /// The largest IP packet in octets that an IKE message may make before it is cut into fragments (RFC 7383)
-    #[arg(long, value_name = "OCTETS", value_parser = clap::value_parser!(u16).range(256..), default_value_t = 1280)]
-    pub fragment_size: u16,
-    /// What to log: error, warn, info, debug, trace, or the same for one part, as in info,ike=debug
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "KEYWAY_LOG")]
-    pub(crate) log: String,
+    /// [default: 1280]
+    #[arg(long, value_name = "OCTETS", value_parser = clap::value_parser!(u16).range(256..))]
+    pub fragment_size: Option<u16>,
+    /// What to log: error, warn, info, debug, trace, or the same for one part, as in info,ike=debug [default: info]
+    #[arg(long, value_name = "FILTER", env = "KEYWAY_LOG")]
+    pub(crate) log: Option<String>,
     /// How to write the log to standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,

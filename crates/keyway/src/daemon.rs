@@ -9,6 +9,7 @@
 //! Whatever cannot be had is said in one sentence before anything was changed on the host.
 
 mod announce;
+mod charon;
 pub(crate) mod configuration;
 mod crash_secret;
 mod engine;
@@ -45,12 +46,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use config::Charon;
 use dataplane::{Dataplane, Listen, NameServices};
 use ike::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
 use self::announce::Announcer;
+use self::charon::ForClients;
 use self::engine::{EngineLoop, Inputs, Outside, PlaneInputs};
 use self::handle::Engine;
 use self::leases::Leases;
@@ -68,11 +71,14 @@ use crate::management::{self, Constants, Management};
 /// Runs the daemon until a signal ends it.
 pub(crate) fn run(arguments: &Run) -> ExitCode {
     let notices = Notices::new();
-    if let Err(sentence) = logging::start(&arguments.log, arguments.log_format, notices.clone()) {
+    let (charon, faults) = charon::read(arguments);
+    let filter = arguments.log.clone().unwrap_or_else(|| charon::log_filter(&charon.log));
+    if let Err(sentence) = logging::start(&filter, arguments.log_format, notices.clone()) {
         eprintln!("keyway: {sentence}");
         return ExitCode::FAILURE;
     }
-    match serve(arguments, notices) {
+    charon::report(&faults);
+    match serve(&charon::settled(arguments, &charon), &charon, notices) {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
             // The log goes to standard error: this is the sentence for both, unless the filter hides it.
@@ -86,11 +92,11 @@ pub(crate) fn run(arguments: &Run) -> ExitCode {
     }
 }
 
-fn serve(arguments: &Run, notices: Notices) -> Result<(), String> {
+fn serve(arguments: &Run, charon: &Charon, notices: Notices) -> Result<(), String> {
     hardening::forbid_core_dumps().map_err(|error| format!("core dumps cannot be forbidden: {error}"))?;
     let path = configuration::find(arguments);
     let config = match &path {
-        Some(path) => configuration::read(path).map_err(|faults| {
+        Some(path) => configuration::read(path, charon.aggressive_secrets).map_err(|faults| {
             faults.pointed_out().for_each(|fault| eprintln!("{fault}"));
             faults.to_string()
         })?,
@@ -101,10 +107,10 @@ fn serve(arguments: &Run, notices: Notices) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
-    let engine_settings = engine_settings(arguments)?;
+    let engine_settings = engine_settings(arguments, charon)?;
     runtime.block_on(async {
         let listener = management::listen(&arguments.socket()).map_err(|error| error.to_string())?;
-        let settings = plane_settings(arguments);
+        let settings = plane_settings(arguments, charon);
         let own =
             OwnSockets { ike_port: settings.ike_port, nat_port: settings.nat_port, mark: settings.mark };
         let constants = Constants {
@@ -112,6 +118,7 @@ fn serve(arguments: &Run, notices: Notices) -> Result<(), String> {
             started: SystemTime::now(),
             workers: settings.workers.map_or_else(default_workers, Into::into),
             tokens: Arc::new(Modules::new(arguments.pkcs11_module.clone())),
+            aggressive_secrets: charon.aggressive_secrets,
         };
         let (deliver, plane_inputs) = PlaneInputs::channel();
         let usual_mtu = settings.tun_mtu;
@@ -127,6 +134,8 @@ fn serve(arguments: &Run, notices: Notices) -> Result<(), String> {
             revocation: Arc::clone(&revocation),
             look_up: look_up(arguments),
             scripts: Scripts::default(),
+            for_clients: ForClients { dns: charon.dns.clone(), nbns: charon::version_4(&charon.nbns) },
+            virtual_addresses: charon.virtual_addresses,
             tun_name: arguments.tun.clone(),
         };
         let engine_loop = EngineLoop::new(engine_settings, Arc::clone(&plane), usual_mtu, leases, outside);
@@ -185,7 +194,7 @@ async fn live(
         () = service::keep_alive(engine) => {}
         () = names::keep_fresh(engine) => {}
         () = expiry::watch(engine, &management.notices) => {}
-        () = reload_when_asked(&mut hang_up, engine, &management.daemon.tokens, path) => {}
+        () = reload_when_asked(&mut hang_up, engine, &management.daemon, path) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
@@ -193,22 +202,17 @@ async fn live(
 }
 
 /// Reloads at each signal. It is one of several futures of a task: none waits for another.
-async fn reload_when_asked(
-    hang_up: &mut Signal,
-    engine: &Engine,
-    tokens: &Arc<Modules>,
-    path: Option<&Path>,
-) {
+async fn reload_when_asked(hang_up: &mut Signal, engine: &Engine, daemon: &Constants, path: Option<&Path>) {
     while hang_up.recv().await.is_some() {
-        reload(engine, tokens, path).await;
+        reload(engine, daemon, path).await;
     }
 }
 
-async fn reload(engine: &Engine, tokens: &Arc<Modules>, path: Option<&Path>) {
+async fn reload(engine: &Engine, daemon: &Constants, path: Option<&Path>) {
     let Some(path) = path else {
         return tracing::warn!("there is no configuration file to read again");
     };
-    if let Err(sentence) = configuration::reload(engine, tokens, path).await {
+    if let Err(sentence) = configuration::reload(engine, daemon, path).await {
         tracing::error!("{sentence}");
     }
 }
@@ -264,7 +268,7 @@ fn lease_file(arguments: &Run) -> PathBuf {
     arguments.leases.clone().unwrap_or_else(usual)
 }
 
-fn plane_settings(arguments: &Run) -> dataplane::Settings {
+fn plane_settings(arguments: &Run, charon: &Charon) -> dataplane::Settings {
     let defaults = dataplane::Settings::default();
     let beside_socket = || arguments.socket().with_file_name("keyway.journal");
     dataplane::Settings {
@@ -276,6 +280,8 @@ fn plane_settings(arguments: &Run) -> dataplane::Settings {
         tun_mtu: arguments.mtu.unwrap_or(defaults.tun_mtu),
         journal: arguments.journal.clone().unwrap_or_else(beside_socket),
         workers: arguments.workers,
+        routing_table: charon.routing_table,
+        rule_priority: charon.rule_priority,
         name_servers: match arguments.resolv_conf.as_deref() {
             None => NameServices::Found,
             Some(path) if path == Path::new("none") => NameServices::LeftAlone,
@@ -289,28 +295,42 @@ fn look_up(arguments: &Run) -> LookUp {
     if arguments.hash_and_url { LookUp::Allowed } else { LookUp::Never }
 }
 
-fn engine_settings(arguments: &Run) -> Result<ike::Settings, String> {
+fn engine_settings(arguments: &Run, charon: &Charon) -> Result<ike::Settings, String> {
     let crash_secret = arguments.crash_secret.as_deref().map(crash_secret::read_or_make);
-    let defaults = ike::Settings::default();
+    let (requests, strangers) = (&charon.retransmission, &charon.strangers);
     Ok(ike::Settings {
         retransmission: ike::RetransmissionPolicy {
-            initial: Duration::from_secs_f64(arguments.retransmit_timeout.min(LONGEST_WAIT_SECS)),
-            factor: arguments.retransmit_base,
-            tries: arguments.retransmit_tries,
-            ..defaults.retransmission
+            initial: Duration::from_secs_f64(
+                arguments.retransmit_timeout.unwrap_or(requests.timeout).min(LONGEST_WAIT_SECS),
+            ),
+            factor: arguments.retransmit_base.unwrap_or(requests.base),
+            tries: arguments.retransmit_tries.unwrap_or(requests.tries),
+            limit: requests.limit,
+            jitter_percent: requests.jitter_percent,
         },
-        fragment_size: arguments.fragment_size.into(),
+        fragment_size: arguments.fragment_size.unwrap_or(charon.fragment_size).into(),
+        half_open_timeout: strangers.timeout,
+        strangers: ike::StrangerBounds {
+            before_cookies: strangers.before_cookies,
+            of_one_before_cookies: strangers.of_one_before_cookies,
+            of_one: strangers.of_one,
+            in_total: strangers.in_total,
+            ike_sas: strangers.ike_sas,
+        },
+        nat_keepalive: if charon.keep_alive.is_zero() { FOR_EVER } else { charon.keep_alive },
         announced_signatures: credentials::announced_signatures(),
         certificate_lookup: arguments.hash_and_url,
         trace_messages: arguments.trace_messages.is_some(),
         crash_secret: crash_secret.transpose()?,
         disclose_keys: arguments.disclose_keys.is_some(),
-        ..defaults
     })
 }
 
 /// More than this is a mistake in the unit.
 const LONGEST_WAIT_SECS: f64 = 300.0;
+
+/// No daemon runs for a hundred years.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 fn default_workers() -> usize {
     thread::available_parallelism().map_or(1, Into::into).min(dataplane::limits::MOST_WORKERS)

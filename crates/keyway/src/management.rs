@@ -31,6 +31,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use config::AggressiveSecrets;
+
 use crate::daemon::handle::Engine;
 use crate::daemon::notices::Notices;
 use crate::daemon::revocation::Revocation;
@@ -60,4 +62,6 @@ pub(crate) struct Constants {
     pub(crate) workers: usize,
     /// Who speaks with tokens.
     pub(crate) tokens: Arc<Modules>,
+    /// Whether aggressive mode with pre-shared keys needs the consent of each connection.
+    pub(crate) aggressive_secrets: AggressiveSecrets,
 }

@@ -5,6 +5,7 @@ use sa::{Mode, PortRange, Proposal, transform_v1};
 
 use crate::Authentication;
 use crate::Selector;
+use crate::charon::AggressiveSecrets;
 use crate::child::{Child, Treatment};
 use crate::connection::{Connection, Fragmentation, Phase1Mode, Versions, WeakAlgorithms};
 use crate::reader::Reader;
@@ -30,6 +31,10 @@ pub(super) fn phase_1(
     }
     let warn = |message: &str, help: &str| {
         reader.faults.warning(reader.place(key), &reader.key(key.name), message, help);
+    };
+    let weak = match reader.consent {
+        AggressiveSecrets::AskEach => weak,
+        AggressiveSecrets::Consented => WeakAlgorithms::Allowed,
     };
     match (proof, weak) {
         (Authentication::Signature(_) | Authentication::User, _) => {

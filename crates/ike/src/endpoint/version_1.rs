@@ -69,7 +69,7 @@ impl Endpoint {
             }
             return;
         }
-        if self.half_open.admission(path.remote.ip()) == Admission::Refused {
+        if self.half_open.admission(path.remote.ip(), self.sas.len()) == Admission::Refused {
             self.counters.refused_strangers += 1;
             return;
         }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use config::{Config, Fault, Place, Severity};
+use config::{AggressiveSecrets, Config, Fault, Place, Severity};
 use crypto::SystemRandom;
 
 use super::handle::{Changes, Engine};
@@ -15,6 +15,7 @@ use super::loaded::{LoadedConnection, Source, Wanted};
 use super::token::{self, Modules};
 use super::{lower, names, service};
 use crate::cli::Run;
+use crate::management::Constants;
 
 /// Finds the configuration file: the one that was named, else the first default that exists, else none.
 pub(crate) fn find(arguments: &Run) -> Option<PathBuf> {
@@ -26,8 +27,8 @@ pub(crate) fn find(arguments: &Run) -> Option<PathBuf> {
 ///
 /// # Errors
 /// It is faulty: every error with its place.
-pub(crate) fn read(path: &Path) -> Result<Config, Faults> {
-    let loaded = config::load_file(path);
+pub(crate) fn read(path: &Path, consent: AggressiveSecrets) -> Result<Config, Faults> {
+    let loaded = config::load_file_with(path, consent);
     if !loaded.is_sound() {
         let errors = loaded.faults.into_iter().filter(|fault| fault.severity == Severity::Error);
         return Err(Faults { path: path.to_owned(), errors: errors.collect() });
@@ -88,9 +89,9 @@ pub(crate) async fn apply(engine: &Engine, tokens: &Arc<Modules>, config: Config
 ///
 /// # Errors
 /// It is faulty, and nothing has changed; one sentence.
-pub(crate) async fn reload(engine: &Engine, tokens: &Arc<Modules>, path: &Path) -> Result<Changes, String> {
+pub(crate) async fn reload(engine: &Engine, daemon: &Constants, path: &Path) -> Result<Changes, String> {
     service::reloading();
-    let reloaded = replace(engine, tokens, path).await;
+    let reloaded = replace(engine, daemon, path).await;
     match &reloaded {
         Ok(changes) => service::ready(&changes.to_string()),
         Err(_) => service::unchanged(),
@@ -98,10 +99,11 @@ pub(crate) async fn reload(engine: &Engine, tokens: &Arc<Modules>, path: &Path) 
     reloaded
 }
 
-async fn replace(engine: &Engine, tokens: &Arc<Modules>, path: &Path) -> Result<Changes, String> {
-    let config = read(path).map_err(|faults| format!("{faults} (what was loaded stays)"))?;
+async fn replace(engine: &Engine, daemon: &Constants, path: &Path) -> Result<Changes, String> {
+    let config = read(path, daemon.aggressive_secrets)
+        .map_err(|faults| format!("{faults} (what was loaded stays)"))?;
     warn_of_readers(path, &config);
-    let changes = apply(engine, tokens, config).await?;
+    let changes = apply(engine, &daemon.tokens, config).await?;
     tracing::info!(path = %path.display(), "{changes}");
     Ok(changes)
 }
@@ -140,7 +142,7 @@ impl fmt::Display for Changes {
     }
 }
 
-fn place(fault: &Fault) -> String {
+pub(super) fn place(fault: &Fault) -> String {
     match &fault.place {
         Place::Text { file, line, column, .. } => format!("{file}:{line}:{column}"),
         Place::File(file) => file.clone(),

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use config::ManualSa;
+use config::{AddressUse, ManualSa};
 use credentials::Credentials;
 use crypto::SystemRandom;
 use dataplane::{Dataplane, Delivery, IkeDatagram, PlaneEvent};
@@ -29,6 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
 use super::announce::Announcer;
+use super::charon::ForClients;
 use super::handle::{Changes, Order, Outcome, PlaneStatus, Snapshot};
 use super::interfaces::Interfaces;
 use super::keyring::{Keyring, KeyringChange};
@@ -86,6 +87,10 @@ pub(crate) struct Outside {
     pub(crate) look_up: LookUp,
     /// What runs when Child SAs come and go.
     pub(crate) scripts: Scripts,
+    /// What every client is told beside what its pool has.
+    pub(crate) for_clients: ForClients,
+    /// What becomes of virtual addresses that peers give.
+    pub(crate) virtual_addresses: AddressUse,
     /// The TUN device of all traffic that has none of its own.
     pub(crate) tun_name: String,
 }
@@ -190,6 +195,8 @@ impl EngineLoop {
                     self.plane.send_probe(IkeDatagram { local: path.local, remote: path.remote, bytes });
                 }
                 Output::Keepalive(path) => self.plane.send_keepalive(path.local, path.remote),
+                Output::TakeAddress(_) | Output::DropAddress(_)
+                    if self.outside.virtual_addresses == AddressUse::LeftAlone => {}
                 Output::TakeAddress(address) => self.plane.take_address(address),
                 Output::DropAddress(address) => self.plane.drop_address(address),
                 Output::TakeNameServers(told) => {
@@ -510,7 +517,7 @@ impl EngineLoop {
     }
 
     fn load_pool(&mut self, loaded: LoadedPool) {
-        self.command(Command::LoadPool(Box::new(loaded.pool.clone())));
+        self.command(Command::LoadPool(Box::new(self.outside.for_clients.added_to(loaded.pool.clone()))));
         if let Some(command) = self.leases.restore(&loaded.pool.name) {
             self.command(command);
         }

@@ -36,7 +36,7 @@ pub(crate) async fn perform(name: &str, arguments: &Tree, management: &Managemen
         "get-log" => Reply::Response(events::recent_log(notices)),
         "reload-settings" => respond(connections::reload(engine, daemon).await),
 
-        "load-conn" => respond(connections::load(engine, arguments).await),
+        "load-conn" => respond(connections::load(engine, daemon, arguments).await),
         "unload-conn" => respond(connections::unload(engine, arguments).await),
         "get-conns" => respond(connections::names(engine).await),
         "list-conns" => stream("list-conn", connections::list(engine, arguments).await),

@@ -16,13 +16,13 @@ pub(crate) async fn reload(engine: &Engine, daemon: &Constants) -> Result<Tree, 
     let Some(path) = &daemon.configuration else {
         return Ok(success().with_value("changes", "the daemon runs without a configuration file"));
     };
-    let changes = configuration::reload(engine, &daemon.tokens, path).await?;
+    let changes = configuration::reload(engine, daemon, path).await?;
     Ok(success().with_value("changes", changes.to_string()))
 }
 
 /// Answers `load-conn`.
-pub(crate) async fn load(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
-    let loaded = config::load_connections(arguments);
+pub(crate) async fn load(engine: &Engine, daemon: &Constants, arguments: &Tree) -> Result<Tree, String> {
+    let loaded = config::load_connections_with(arguments, daemon.aggressive_secrets);
     if !loaded.is_sound() {
         return Err(first_error(&loaded.faults));
     }

@@ -170,6 +170,7 @@ mod tests {
             started: SystemTime::now(),
             workers: 1,
             tokens: Arc::default(),
+            aggressive_secrets: Default::default(),
         };
         let notices = crate::daemon::notices::Notices::new();
         let management = Management { engine, notices, daemon: constants.into(), revocation: Arc::default() };

@@ -284,8 +284,13 @@ async fn with_client(
     let (engine, orders) = Engine::channel();
     let played = play(orders);
     let notices = Notices::new();
-    let constants =
-        Constants { configuration, started: SystemTime::now(), workers: 2, tokens: Arc::default() };
+    let constants = Constants {
+        configuration,
+        started: SystemTime::now(),
+        workers: 2,
+        tokens: Arc::default(),
+        aggressive_secrets: Default::default(),
+    };
     let management = Management {
         engine: engine.clone(),
         notices: notices.clone(),
@@ -634,7 +639,7 @@ async fn a_faulty_configuration_is_refused_with_its_place() {
         assert!(reason.contains("remote_addrs") && reason.ends_with("(what was loaded stays)"), "{reason}");
     })
     .await;
-    assert!(configuration::read(&path).is_err());
+    assert!(configuration::read(&path, Default::default()).is_err());
     std::fs::remove_file(&path).expect("it is ours");
 }
 
@@ -643,8 +648,13 @@ async fn a_client_that_sends_nonsense_is_cut_off() {
     use tokio::io::AsyncWriteExt;
     let (engine, orders) = Engine::channel();
     let played = play(orders);
-    let constants =
-        Constants { configuration: None, started: SystemTime::now(), workers: 1, tokens: Arc::default() };
+    let constants = Constants {
+        configuration: None,
+        started: SystemTime::now(),
+        workers: 1,
+        tokens: Arc::default(),
+        aggressive_secrets: Default::default(),
+    };
     let management = Management {
         engine: engine.clone(),
         notices: Notices::new(),
@@ -666,8 +676,13 @@ async fn a_client_that_stops_reading_is_cut_off_and_holds_up_nobody() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let (engine, _orders) = Engine::channel();
     let notices = Notices::new();
-    let constants =
-        Constants { configuration: None, started: SystemTime::now(), workers: 1, tokens: Arc::default() };
+    let constants = Constants {
+        configuration: None,
+        started: SystemTime::now(),
+        workers: 1,
+        tokens: Arc::default(),
+        aggressive_secrets: Default::default(),
+    };
     let management =
         Management { engine, notices: notices.clone(), daemon: constants.into(), revocation: Arc::default() };
     let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
