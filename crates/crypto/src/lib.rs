@@ -24,6 +24,7 @@
 pub mod aead;
 pub mod cipher;
 mod constant_time;
+pub mod encryption;
 mod error;
 #[allow(unsafe_code, reason = "the one module that calls the C library")]
 mod ffi;

@@ -20,13 +20,15 @@ mod rsa;
 pub use ecdsa::der_of_fixed;
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::encryption::{CannotDecrypt, CannotEncrypt};
 use crate::{Hash, Secret, hash};
 
-/// Checks signatures with one public key.
+/// Checks signatures with one public key, and encrypts to it.
 pub trait VerifyingKey: Send + Sync {
     /// Gives the kind of key.
     fn kind(&self) -> KeyKind;
@@ -42,9 +44,17 @@ pub trait VerifyingKey: Send + Sync {
     /// # Errors
     /// [`BadSignature`] if the signature is not this key's over this message, or the key does not fit the scheme.
     fn verify(&self, scheme: SignatureScheme, message: &[u8], signature: &[u8]) -> Result<(), BadSignature>;
+
+    /// Encrypts `message` to the private key's owner, in the padding of PKCS #1 v1.5 (RFC 8017 §7.2.1).
+    ///
+    /// # Errors
+    /// [`CannotEncrypt`] if the key is not of RSA or too short.
+    fn encrypt(&self, _message: &[u8]) -> Result<Vec<u8>, CannotEncrypt> {
+        Err(CannotEncrypt::Unfit(self.kind()))
+    }
 }
 
-/// Signs with one private key.
+/// Signs with one private key, and decrypts what was encrypted to it.
 pub trait SigningKey: Send + Sync {
     /// Gives the public key that belongs to it.
     fn verifying_key(&self) -> &dyn VerifyingKey;
@@ -54,6 +64,19 @@ pub trait SigningKey: Send + Sync {
     /// # Errors
     /// [`CannotSign`] if the key does not fit the scheme, or the library fails.
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, CannotSign>;
+
+    /// Decrypts what [`VerifyingKey::encrypt`] made of a message of one of these lengths. Of anything else comes another
+    /// message of one of them, so that nobody learns which it was (see [`encryption`](crate::encryption)).
+    ///
+    /// # Errors
+    /// [`CannotDecrypt`] if the key is not of RSA or of another length.
+    fn decrypt(
+        &self,
+        _ciphertext: &[u8],
+        _lengths: RangeInclusive<usize>,
+    ) -> Result<Secret<Vec<u8>>, CannotDecrypt> {
+        Err(CannotDecrypt::Unfit(self.verifying_key().kind()))
+    }
 }
 
 /// What a key is.

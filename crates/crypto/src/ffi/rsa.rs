@@ -1,5 +1,5 @@
 //! RSA keys of the C library, for what `aws-lc-rs` leaves out: any salt length, any hash for the mask, signatures
-//! without a hash's name, and short keys.
+//! without a hash's name, short keys, and decryption that leaves the padding alone.
 
 use std::ptr::{self, NonNull};
 use std::slice;
@@ -210,10 +210,53 @@ impl RsaKey {
         if constant_time_eq(&signed, message) { Ok(()) } else { Err(BadSignature) }
     }
 
-    /// As many octets as the modulus has.
-    fn room(&self) -> Vec<u8> {
+    /// Encrypts a message in PKCS #1 padding of block type 2.
+    pub(crate) fn encrypt_pkcs1(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut ciphertext = self.room();
+        let mut length = 0;
+        // SAFETY: `message` is readable for its length; at most `ciphertext.len()` octets are written.
+        let status = unsafe {
+            c::RSA_encrypt(
+                self.0.as_ptr(),
+                &mut length,
+                ciphertext.as_mut_ptr(),
+                ciphertext.len(),
+                message.as_ptr(),
+                message.len(),
+                c::RSA_PKCS1_PADDING,
+            )
+        };
+        finish(status, ciphertext, length)
+    }
+
+    /// Undoes the power alone: blinded, and in a time that does not depend on the result. The library's own removal of the
+    /// padding would tell by its failure whether that is right.
+    pub(crate) fn decrypt_bare(&self, ciphertext: &[u8]) -> Result<Secret<Vec<u8>>, Error> {
+        let mut padded = Secret::new(self.room());
+        let mut length = 0;
+        // SAFETY: `ciphertext` is readable for its length; at most `padded.len()` octets are written.
+        let status = unsafe {
+            c::RSA_decrypt(
+                self.0.as_ptr(),
+                &mut length,
+                padded.expose_mut().as_mut_ptr(),
+                padded.len(),
+                ciphertext.as_ptr(),
+                ciphertext.len(),
+                c::RSA_NO_PADDING,
+            )
+        };
+        if status == 1 && length == padded.len() { Ok(padded) } else { Err(Error::Length) }
+    }
+
+    /// Gives how many octets the modulus has.
+    pub(crate) fn octets(&self) -> usize {
         // SAFETY: the object is live and has a modulus.
-        vec![0; unsafe { c::RSA_size(self.0.as_ptr()) as usize }]
+        unsafe { c::RSA_size(self.0.as_ptr()) as usize }
+    }
+
+    fn room(&self) -> Vec<u8> {
+        vec![0; self.octets()]
     }
 }
 

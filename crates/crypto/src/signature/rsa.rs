@@ -1,6 +1,9 @@
-//! RSA (RFC 8017): PKCS #1 v1.5 and PSS.
+//! RSA (RFC 8017): PKCS #1 v1.5 and PSS, and encryption in the former's padding.
+
+use std::ops::RangeInclusive;
 
 use super::{BadSignature, CannotSign, InvalidKey, KeyKind, SignatureScheme, SigningKey, VerifyingKey};
+use crate::encryption::{CannotDecrypt, CannotEncrypt, Unpadding};
 use crate::ffi::rsa::RsaKey;
 use crate::{Error, Secret};
 
@@ -14,6 +17,7 @@ pub(super) struct Public {
 pub(super) struct Private {
     key: RsaKey,
     public: Public,
+    unpadding: Unpadding,
 }
 
 /// Makes a private key, an `RSAPrivateKey` in DER.
@@ -32,7 +36,7 @@ impl Private {
     pub(super) fn new(octets: &[u8]) -> Result<Self, InvalidKey> {
         let key = RsaKey::from_private(octets).map_err(|_| InvalidKey(KeyKind::Rsa))?;
         let public = Public::new(&key.public_octets().map_err(|_| InvalidKey(KeyKind::Rsa))?)?;
-        Ok(Self { key, public })
+        Ok(Self { key, public, unpadding: Unpadding::new(octets) })
     }
 }
 
@@ -63,6 +67,11 @@ impl VerifyingKey for Public {
             | SignatureScheme::Ed448 => Err(BadSignature),
         }
     }
+
+    fn encrypt(&self, message: &[u8]) -> Result<Vec<u8>, CannotEncrypt> {
+        let too_long = |_| CannotEncrypt::TooLong { bits: self.key.bits(), octets: message.len() };
+        self.key.encrypt_pkcs1(message).map_err(too_long)
+    }
 }
 
 impl SigningKey for Private {
@@ -85,5 +94,18 @@ impl SigningKey for Private {
         };
         // A valid key fails for lack of room only.
         signature.map_err(|_| CannotSign::TooShort { bits: self.key.bits(), scheme })
+    }
+    fn decrypt(
+        &self,
+        ciphertext: &[u8],
+        lengths: RangeInclusive<usize>,
+    ) -> Result<Secret<Vec<u8>>, CannotDecrypt> {
+        let expected = self.key.octets();
+        if ciphertext.len() != expected {
+            return Err(CannotDecrypt::Length { expected, actual: ciphertext.len() });
+        }
+        // What is no number below the modulus fails here, as everybody can see; so it is padded wrongly, too.
+        let padded = self.key.decrypt_bare(ciphertext).unwrap_or_else(|_| Secret::new(vec![0; expected]));
+        Ok(self.unpadding.unpad(ciphertext, &padded, lengths))
     }
 }
