@@ -141,6 +141,17 @@ pub enum Authentication {
     Signature(SignatureTerms),
     /// By nothing but its user's password (hybrid authentication of IKEv1).
     User,
+    /// By decrypting what is encrypted to its RSA key (IKEv1).
+    Encryption(EncryptionForm),
+}
+
+/// How phase 1 of IKEv1 is encrypted to the ends' keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncryptionForm {
+    /// Nonces and identities are (RFC 2409 §5.2).
+    Plain,
+    /// Nonces are, and all else by a cipher whose key comes from them (RFC 2409 §5.3).
+    Revised,
 }
 
 /// A round of authentication of ours after the first (RFC 4739).
@@ -358,6 +369,7 @@ pub(crate) enum Method {
     Signature(SignatureTerms),
     Eap,
     Xauth,
+    Encryption(EncryptionForm),
 }
 
 pub(crate) const VERSION: Shape<Versions> = Shape {
@@ -500,11 +512,18 @@ pub(crate) const POLICY: Shape<String> = Shape {
     },
 };
 
-pub(crate) const METHOD: Shape<Method> =
-    Shape { words: "psk, pubkey, kinds of signatures, or xauth", read: method };
+pub(crate) const METHOD: Shape<Method> = Shape {
+    words: "psk, pubkey, kinds of signatures, xauth, pubkey-encryption, or revised-encryption",
+    read: method,
+};
 
 /// Signatures are said by key types, strengths and hashes with dashes between, EAP and XAuth by the name of a method.
 fn method(text: &str) -> Result<Method, Unreadable> {
+    match text {
+        "pubkey-encryption" => return Ok(Method::Encryption(EncryptionForm::Plain)),
+        "revised-encryption" => return Ok(Method::Encryption(EncryptionForm::Revised)),
+        _ => {}
+    }
     match text.split(['-', ':']).next().unwrap_or_default() {
         "psk" => return Ok(Method::PreSharedKey),
         "eap" => return Ok(Method::Eap),

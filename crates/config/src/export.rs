@@ -79,6 +79,7 @@ fn round(authentication: &Authentication, identity: String) -> Tree {
         Authentication::PreSharedKey => "pre-shared key",
         Authentication::Signature(_) => "public key",
         Authentication::User => "XAuth",
+        Authentication::Encryption(_) => "public key encryption",
     };
     Tree::new().with_value("class", class).with_value("id", identity)
 }

@@ -111,6 +111,7 @@ fn connection(reader: &Reader<'_>) -> Option<Connection> {
     };
     check_reach(reader, &connection);
     version_1::check(reader, &connection);
+    version_1::check_encryption(reader, &connection, weak);
     (!reader.faults.has_error_in(&reader.path)).then_some(connection)
 }
 

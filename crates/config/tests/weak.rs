@@ -95,3 +95,41 @@ fn several_weak_algorithms_are_all_named_in_one_sentence() {
         assert!(said.contains(&format!("`{keyword}` is weak: {why}")), "{said}");
     }
 }
+
+/// Public key encryption is a decision, belongs to IKEv1, and is said of both ends in the same words.
+#[test]
+fn public_key_encryption_takes_a_decision() {
+    let sentences = |version: &str, consent: &str, [ours, theirs]: [&str; 2]| {
+        let text = format!(
+            "connections {{ c {{\n version = {version}\n {consent}\n remote_addrs = 192.0.2.1\n \
+             local {{ auth = {ours} }}\n remote {{ auth = {theirs} }}\n \
+             children {{ net {{ remote_ts = 10.2.0.0/16 }} }} }} }}"
+        );
+        let faults = load_text("c", &text, Syntax::Swanctl).faults;
+        faults.iter().map(|fault| (fault.severity, fault.sentence())).collect::<Vec<_>>()
+    };
+    const DANGER: &str = "connections.c.local.auth: public key encryption pads as in PKCS #1 v1.5";
+    for form in ["pubkey-encryption", "revised-encryption"] {
+        let refused = sentences("1", "", [form, form]);
+        assert!(
+            matches!(refused.as_slice(), [(Severity::Error, said)] if said.starts_with(DANGER)),
+            "{refused:?}"
+        );
+        let allowed = sentences("1", "allow_weak = yes", [form, form]);
+        assert!(
+            matches!(allowed.as_slice(), [(Severity::Warning, said)] if said.starts_with(DANGER)),
+            "{allowed:?}"
+        );
+        for version in ["0", "2"] {
+            let other = sentences(version, "allow_weak = yes", [form, form]);
+            assert!(other.iter().any(|(_, said)| said.contains("belongs to IKEv1")), "{other:?}");
+        }
+        let mixed = sentences("1", "allow_weak = yes", [form, "pubkey"]);
+        assert!(
+            mixed.iter().any(|(_, said)| said.contains("in the same form, or neither does")),
+            "{mixed:?}"
+        );
+    }
+    let two_forms = sentences("1", "allow_weak = yes", ["pubkey-encryption", "revised-encryption"]);
+    assert!(two_forms.iter().any(|(_, said)| said.contains("in the same form")), "{two_forms:?}");
+}

@@ -8,7 +8,7 @@
 //!   5. nothing on the path is revoked       the caller's affair: it may have to ask
 //! ```
 
-use crypto::signature::SignatureScheme;
+use crypto::signature::{KeyKind, SignatureScheme};
 use ike::{Authentication, TrustRequest, TrustedKey};
 use pki::ocsp::Response;
 use pki::revocation::Strictness;
@@ -59,19 +59,22 @@ impl Credentials {
     /// # Errors
     /// Nobody does; one sentence.
     pub fn judge(&self, request: &TrustRequest, now: Time) -> Result<Judgement, String> {
-        let Some(Authentication::Signature(terms)) = request.connection.peer_authentication(request.round)
-        else {
-            return Err(format!("{} is not to prove itself by a signature", request.remote));
+        let need = match request.connection.peer_authentication(request.round) {
+            Some(Authentication::Signature(terms)) => Need::Signature(terms),
+            Some(Authentication::Encryption(_)) => Need::Encryption,
+            Some(Authentication::PreSharedKey | Authentication::User) | None => {
+                return Err(format!("{} is not to prove itself by a key", request.remote));
+            }
         };
         let wishes = self.wishes(&request.connection.name, request.round);
         let scheme = request.algorithm.as_deref().map(algorithm::scheme_from_der).transpose();
         let scheme = scheme.map_err(|unknown| format!("{} signs with {unknown}", request.remote))?;
-        let weak = weak(terms);
+        let weak = need.weak();
         let sent = read(&request.certificates)?;
         if sent.certificates.is_empty()
-            && let Some(key) = known_key(&wishes, sent.raw_key.as_ref(), terms, scheme)
+            && let Some(key) = known_key(&wishes, sent.raw_key.as_ref(), need, scheme)
         {
-            let trusted = trusted(key, scheme, None)?;
+            let trusted = trusted(key, scheme, None, None)?;
             let (strictness, responses) = (wishes.revocation, Vec::new());
             return Ok(Judgement { trusted, path: None, strictness, weak, responses });
         }
@@ -86,7 +89,10 @@ impl Credentials {
         let demands = Demands { now, purpose: Purpose::Ike, weak, policies: &wishes.policies };
         let path = pki::validate(end, &others, anchors, &demands).map_err(|refusal| refusal.to_string())?;
         pki::certifies(end, &request.remote).map_err(|mismatch| mismatch.to_string())?;
-        let trusted = trusted(path.key(), scheme, path.addresses())?;
+        if matches!(need, Need::Encryption) && !path.key().is_for(SignatureScheme::RsaBare) {
+            return Err(format!("the key of {end} is not one that others may encrypt to"));
+        }
+        let trusted = trusted(path.key(), scheme, path.addresses(), Some(end))?;
         let (strictness, responses) = (wishes.revocation, sent.responses);
         Ok(Judgement { trusted, path: Some(path), strictness, weak, responses })
     }
@@ -113,6 +119,27 @@ impl Credentials {
             ));
         }
         Ok(end)
+    }
+}
+
+/// What the key is to do.
+#[derive(Clone, Copy)]
+enum Need<'a> {
+    /// Its owner signs.
+    Signature(&'a SignatureTerms),
+    /// Others encrypt to it.
+    Encryption,
+}
+
+impl Need<'_> {
+    /// Tells whether signatures that can be forged are accepted above the key.
+    fn weak(self) -> Weak {
+        match self {
+            Need::Signature(SignatureTerms { weak: WeakSignatures::Allowed, .. }) => Weak::Allowed,
+            Need::Signature(SignatureTerms { weak: WeakSignatures::Refused, .. }) | Need::Encryption => {
+                Weak::Refused
+            }
+        }
     }
 }
 
@@ -155,12 +182,15 @@ fn read(payloads: &[ike::Certificate]) -> Result<Sent, String> {
 fn known_key<'a>(
     wishes: &'a Wishes,
     sent: Option<&PublicKey>,
-    terms: &SignatureTerms,
+    need: Need<'_>,
     scheme: Option<SignatureScheme>,
 ) -> Option<&'a PublicKey> {
-    let can_have_signed = |key: &&PublicKey| match scheme {
-        Some(scheme) => family_of(scheme).includes(key.kind()) && terms.rank(scheme, key.bits()).is_some(),
-        None => true,
+    let can_have_signed = |key: &&PublicKey| match (need, scheme) {
+        (Need::Signature(terms), Some(scheme)) => {
+            family_of(scheme).includes(key.kind()) && terms.rank(scheme, key.bits()).is_some()
+        }
+        (Need::Signature(_), None) => true,
+        (Need::Encryption, _) => key.kind() == KeyKind::Rsa && key.is_for(SignatureScheme::RsaBare),
     };
     wishes.peer_keys.iter().find(|key| match sent {
         Some(sent) => sent == *key,
@@ -185,17 +215,12 @@ fn trusted(
     key: &PublicKey,
     scheme: Option<SignatureScheme>,
     addresses: Option<&pki::Addresses>,
+    certificate: Option<&Certificate>,
 ) -> Result<TrustedKey, String> {
     if let Some(scheme) = scheme.filter(|scheme| !key.is_for(*scheme)) {
         return Err(format!("the peer signs by {scheme}, and its key is for RSA-PSS only"));
     }
     let addresses = addresses.map(|addresses| addresses.ranges().to_vec());
-    Ok(TrustedKey { key: key.verifying_key().clone(), scheme, addresses })
-}
-
-fn weak(terms: &SignatureTerms) -> Weak {
-    match terms.weak {
-        WeakSignatures::Refused => Weak::Refused,
-        WeakSignatures::Allowed => Weak::Allowed,
-    }
+    let certificate = certificate.map(|certificate| certificate.to_der().to_vec());
+    Ok(TrustedKey { key: key.verifying_key().clone(), scheme, addresses, certificate })
 }

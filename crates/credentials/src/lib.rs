@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   ike ── Query::Sign ───► sign    which of our keys, which certificates go with it    ──► Answer::Signed
+//!       ── Query::Decrypt ► decrypt which of our keys reads what is encrypted to us         ──► Answer::Decrypted
 //!       ── Query::Trust ──► judge   who the peer's certificate is for, and who says so  ──► Judgement
 //!                                   └ revoked?  the evidence is somebody else's to fetch ──► Answer::Trusted
 //! ```
@@ -11,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod decrypting;
 mod judging;
 mod signing;
 
@@ -134,6 +136,7 @@ impl Credentials {
                 let judgement = self.judge(request, now);
                 Some(Answer::Trusted(judgement.and_then(|judgement| self.at_hand(judgement, now))))
             }
+            Query::Decrypt(request) => Some(Answer::Decrypted(self.decrypt(request))),
             Query::Path(_)
             | Query::Route { .. }
             | Query::Gateway { .. }

@@ -5,7 +5,7 @@
 
 use crypto::hash;
 use crypto::signature::KeyKind;
-use ike::{AuthorityName, Connection, SignRequest, SignatureForm, Signed};
+use ike::{AuthorityName, Connection, Identity, SignRequest, SignatureForm, Signed};
 use pki::ocsp::Response;
 use pki::{Certificate, Demands, PrivateKey, PublicKey, Purpose, Time, ValidPath, Weak, algorithm, limits};
 use sa::SendCertificate;
@@ -24,9 +24,9 @@ pub struct Shown {
 
 /// A key that may sign, and the certificates that show whose it is: its own first.
 #[derive(Clone)]
-struct Candidate<'a> {
-    key: &'a PrivateKey,
-    chain: Vec<Certificate>,
+pub(crate) struct Candidate<'a> {
+    pub(crate) key: &'a PrivateKey,
+    pub(crate) chain: Vec<Certificate>,
     /// The public key, where the peer is to know it without a certificate.
     raw: Option<&'a PublicKey>,
 }
@@ -39,7 +39,7 @@ impl Credentials {
     pub fn sign(&self, request: &SignRequest) -> Result<Shown, String> {
         let wishes = self.wishes(&request.connection.name, request.round);
         let wanted = request.authorities.as_deref().unwrap_or_default();
-        let mut candidates = self.candidates(request, &wishes)?;
+        let mut candidates = self.candidates(&request.local, &wishes)?;
         // A stable sort: of equals the first that is configured.
         candidates.sort_by_key(|candidate| !is_below(&candidate.chain, wanted, &self.anchors));
         // RFC 9593 §3: what the peer has announced comes first; it may still take what it has not.
@@ -133,9 +133,10 @@ impl Credentials {
         pki::validate(certificate, &others, &anchors, &demands).ok()
     }
 
-    fn candidates<'a>(
+    /// Finds the keys that prove us to be this one, the best first.
+    pub(crate) fn candidates<'a>(
         &'a self,
-        request: &SignRequest,
+        local: &Identity,
         wishes: &'a Wishes,
     ) -> Result<Vec<Candidate<'a>>, String> {
         let key_of = |certificate: &Certificate| self.keys.iter().find(|key| key.belongs_to(certificate));
@@ -143,7 +144,7 @@ impl Credentials {
         for certificate in &wishes.own {
             let key = key_of(certificate)
                 .ok_or_else(|| format!("the private key of our certificate {certificate} is not there"))?;
-            pki::certifies(certificate, &request.local).map_err(|mismatch| format!("our {mismatch}"))?;
+            pki::certifies(certificate, local).map_err(|mismatch| format!("our {mismatch}"))?;
             candidates.push(Candidate { key, chain: self.chain(certificate, &wishes.behind), raw: None });
         }
         for public in &wishes.own_keys {
@@ -154,7 +155,7 @@ impl Credentials {
             candidates.push(Candidate { key, chain: Vec::new(), raw: Some(public) });
         }
         if candidates.is_empty() {
-            let fitting = self.certificates.iter().filter(|own| pki::certifies(own, &request.local).is_ok());
+            let fitting = self.certificates.iter().filter(|own| pki::certifies(own, local).is_ok());
             candidates.extend(fitting.filter_map(|certificate| {
                 Some(Candidate { key: key_of(certificate)?, chain: self.chain(certificate, &[]), raw: None })
             }));
@@ -224,7 +225,7 @@ pub fn ocsp_payload(response: &Response) -> ike::Certificate {
     ike::Certificate { encoding: CertificateEncoding::OCSP, data: response.to_der().to_vec() }
 }
 
-fn encoded(certificate: &Certificate) -> ike::Certificate {
+pub(crate) fn encoded(certificate: &Certificate) -> ike::Certificate {
     let data = certificate.to_der().to_vec();
     ike::Certificate { encoding: CertificateEncoding::X509_SIGNATURE, data }
 }

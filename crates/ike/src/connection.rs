@@ -244,6 +244,17 @@ pub enum Authentication {
     /// By nothing but its user's password, which is given once the other end has proven who it is (hybrid
     /// authentication; version 1 only).
     User,
+    /// By decrypting what is encrypted to its RSA key (version 1 only; both ends in the same form).
+    Encryption(EncryptionForm),
+}
+
+/// How nonces and identities are encrypted to the peer in phase 1 of version 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncryptionForm {
+    /// Both to its RSA key (RFC 2409 §5.2).
+    Plain,
+    /// The nonce to its RSA key, and everything else by a cipher whose key comes from the nonce (RFC 2409 §5.3).
+    Revised,
 }
 
 impl fmt::Display for Authentication {
@@ -252,6 +263,10 @@ impl fmt::Display for Authentication {
             Authentication::PreSharedKey => f.write_str("a pre-shared key"),
             Authentication::Signature(terms) => write!(f, "a signature ({terms})"),
             Authentication::User => f.write_str("its user's password"),
+            Authentication::Encryption(EncryptionForm::Plain) => f.write_str("public key encryption"),
+            Authentication::Encryption(EncryptionForm::Revised) => {
+                f.write_str("revised public key encryption")
+            }
         }
     }
 }

@@ -6,13 +6,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crypto::signature::KeyKind;
 use crypto::{Random, Secret};
 use sa::{AcquiredFlow, Cpi, PolicyId, Protocol, SaId, SaOp, Spi};
 use wire::isakmp::{Header, IkeSpi, Version};
 
 use crate::cookie::CookieJar;
-use crate::credentials::Authority;
+use crate::credentials::{Authority, OwnKeys};
 use crate::endpoint::{Settings, SpiSource};
 use crate::event::{Event, MessageTrace, PayloadTrace, TraceDirection};
 use crate::guard::{GuardWish, Guards, Unguarded};
@@ -37,7 +36,7 @@ pub(crate) struct Context {
     /// The addresses of this host, as far as anybody told.
     pub host: Vec<IpAddr>,
     /// Of which kinds the private keys are that each connection has, by name.
-    pub own_keys: BTreeMap<String, Vec<KeyKind>>,
+    pub own_keys: BTreeMap<String, OwnKeys>,
     pub guards: Guards,
     /// What our pools have given to clients.
     pub leases: Leases,

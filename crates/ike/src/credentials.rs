@@ -1,24 +1,26 @@
 //! What the engine asks outside about keys and certificates, and in which forms an end signs.
 //!
 //! ```text
-//!   Query::Sign   our identity, what to sign, in which forms      Answer::Signed    certificates, scheme, signature
-//!   Query::Trust  the peer's identity, its certificates           Answer::Trusted   its key
+//!   Query::Sign     our identity, what to sign, in which forms    Answer::Signed      certificates, scheme, signature
+//!   Query::Trust    the peer's identity, its certificates         Answer::Trusted     its key
+//!   Query::Decrypt  our identity, what is encrypted to us         Answer::Decrypted   what it says, or seems to
 //! ```
 //!
 //! To the engine a certificate is octets. Who reads certificates, keeps private keys and asks tokens and responders is
 //! outside; whether a signature is that of the key which the outside vouches for, the engine checks itself.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crypto::VerifyingKey;
 use crypto::signature::{Curve, KeyKind, SignatureHash, SignatureScheme};
+use crypto::{Hash, Secret, VerifyingKey};
 use sa::{AddressRange, DistinguishedName, SignatureTerms};
 use thiserror::Error;
 use wire::registry::HashAlgorithm;
 use wire::v2::Certificate;
 
 use crate::v1::method;
-use crate::{Authentication, Connection, Identity, limits};
+use crate::{Authentication, Connection, Identity, Path, limits};
 
 /// The SHA-1 digest of a CA's public key, by which CERTREQ payloads name it (RFC 7296 §3.7).
 pub type AuthorityId = [u8; limits::AUTHORITY_ID_LEN];
@@ -39,6 +41,15 @@ pub enum AuthorityName {
     KeyId(AuthorityId),
     /// In version 1.
     Subject(DistinguishedName),
+}
+
+/// The private keys that a connection has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnKeys {
+    /// Their kinds, each once.
+    pub kinds: Vec<KeyKind>,
+    /// The certificate of the key that decrypts, to be shown to peers (RFC 2409 §5.3), if it has one.
+    pub decrypting: Option<Certificate>,
 }
 
 /// A signature of ours that is wanted.
@@ -114,7 +125,60 @@ pub struct TrustedKey {
     pub scheme: Option<SignatureScheme>,
     /// The addresses that the peer may speak for, if its certificate limits them (RFC 3779).
     pub addresses: Option<Vec<AddressRange>>,
+    /// The certificate that says that it is the peer's, in DER; `None` where the configuration says so.
+    pub certificate: Option<Vec<u8>>,
 }
+
+/// What is encrypted to a private key of ours (version 1; RFC 2409 §5.2, §5.3).
+#[derive(Clone, Debug)]
+pub struct DecryptRequest {
+    /// Whose keys it may be for, the likeliest first.
+    pub recipients: Vec<Recipient>,
+    /// Which certificate it was encrypted to, if the peer says so; else the first key of RSA counts.
+    pub certificate: Option<CertificateHash>,
+    /// What is encrypted.
+    pub ciphertexts: Vec<Ciphertext>,
+}
+
+/// An end of ours that may be meant.
+#[derive(Clone, Debug)]
+pub struct Recipient {
+    /// The connection.
+    pub connection: Arc<Connection>,
+    /// Who we are to its peer.
+    pub local: Identity,
+}
+
+impl Recipient {
+    /// Us, as the peer of a connection on this path knows us.
+    pub(crate) fn new(connection: Arc<Connection>, path: Path) -> Recipient {
+        let local = connection.own_identity(path);
+        Recipient { connection, local }
+    }
+}
+
+/// A certificate as HASH(1) names it (RFC 2409 §5.2).
+#[derive(Clone, Debug)]
+pub struct CertificateHash {
+    /// The hash function that was agreed on.
+    pub function: &'static dyn Hash,
+    /// What it makes of the certificate in DER.
+    pub digest: Vec<u8>,
+}
+
+/// Octets encrypted to an RSA key in the padding of PKCS #1 v1.5.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ciphertext {
+    /// The ciphertext.
+    pub octets: Vec<u8>,
+    /// Octets that its message can have. To be given for one that has others, or is wrongly padded, is another message:
+    /// nobody may learn which it was, or he could decrypt what others sent (see [`crypto::encryption`]).
+    pub lengths: RangeInclusive<usize>,
+}
+
+/// What ciphertexts say, in their order; nonsense where they were not encrypted to our key.
+#[derive(Clone, Debug)]
+pub struct Decrypted(pub Vec<Secret<Vec<u8>>>);
 
 /// Says why a key does not sign for a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -252,7 +252,7 @@ impl Endpoint {
                     self.with_owner(sa, |ike, cx| ike.handle_idle(cx, sa, idle));
                 }
             }
-            answer @ (Answer::Signed(_) | Answer::Trusted(_)) => {
+            answer @ (Answer::Signed(_) | Answer::Trusted(_) | Answer::Decrypted(_)) => {
                 if let Some(Question::Credentials(our_spi)) = self.cx.questions.remove(&id) {
                     self.with_sa(our_spi, |sa, cx| sa.handle_answer(cx, id, answer));
                 }

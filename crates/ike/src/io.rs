@@ -6,10 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crypto::signature::KeyKind;
 use sa::{SaId, SaOp};
 
-use crate::credentials::{Authority, SignRequest, Signed, TrustRequest, TrustedKey};
+use crate::credentials::{
+    Authority, DecryptRequest, Decrypted, OwnKeys, SignRequest, Signed, TrustRequest, TrustedKey,
+};
 use crate::{Connection, Event, GatewayName, Identity, LeaseChange, NameServers, Pool, SharedSecret};
 
 /// The two ends of a datagram's way.
@@ -73,9 +74,9 @@ pub enum Command {
     UnloadSecret(String),
     /// Names the CAs that are trusted, in place of those that were named before: peers are told.
     TrustAuthorities(Vec<Authority>),
-    /// Says of which kinds the private keys are that each connection has, by name, in place of what was said before: in
-    /// version 1 that decides what is offered. One that is not named is offered with all kinds.
-    OwnKeys(BTreeMap<String, Vec<KeyKind>>),
+    /// Says which private keys each connection has, by name, in place of what was said before: in version 1 that decides
+    /// what is offered. One that is not named is offered with all kinds.
+    OwnKeys(BTreeMap<String, OwnKeys>),
     /// Adds a pool of virtual addresses, or replaces the one of the same name; leases of the same addresses live on.
     LoadPool(Box<Pool>),
     /// Forgets the pool of this name.
@@ -214,6 +215,8 @@ pub enum Query {
     Sign(Box<SignRequest>),
     /// The key of a peer.
     Trust(Box<TrustRequest>),
+    /// What is encrypted to us.
+    Decrypt(Box<DecryptRequest>),
 }
 
 /// What the outside found out.
@@ -229,6 +232,8 @@ pub enum Answer {
     Signed(Result<Signed, String>),
     /// The peer's key, or one sentence on why it is not trusted.
     Trusted(Result<TrustedKey, String>),
+    /// What was encrypted, or one sentence on why we have no key for it; never on what it says.
+    Decrypted(Result<Decrypted, String>),
 }
 
 /// Something that the engine wants done. Outputs are to be carried out in the order in which they come.

@@ -45,14 +45,14 @@ mod virtual_addresses;
 
 pub use connection::{
     Authentication, ChildConfig, Childless, CloseAction, Compress, ConfigurationMode, Connection, Encap,
-    Fragmentation, Mobike, OptimizedRekey, OwnRound, PathProbing, PeerAddresses, PeerRound, PpkNeed,
-    PpkTerms, Resumption, SecretKind, SelectorTemplate, SharedSecret, SplitNetworks, StartAction, Truncation,
-    Unique, Versions, Xauth,
+    EncryptionForm, Fragmentation, Mobike, OptimizedRekey, OwnRound, PathProbing, PeerAddresses, PeerRound,
+    PpkNeed, PpkTerms, Resumption, SecretKind, SelectorTemplate, SharedSecret, SplitNetworks, StartAction,
+    Truncation, Unique, Versions, Xauth,
 };
 pub use cookie::StrangerBounds;
 pub use credentials::{
-    Authority, AuthorityId, AuthorityName, NoScheme, SignRequest, SignatureForm, Signed, TrustRequest,
-    TrustedKey,
+    Authority, AuthorityId, AuthorityName, CertificateHash, Ciphertext, DecryptRequest, Decrypted, NoScheme,
+    OwnKeys, Recipient, SignRequest, SignatureForm, Signed, TrustRequest, TrustedKey,
 };
 pub use endpoint::{Counters, Endpoint, Settings, SpiSource};
 pub use error::{Error, Failure, Misbehaviour};

@@ -4,6 +4,7 @@
 //! work that one IKE SA, or one stranger without any, can cost.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Traffic selectors of one end of a Child SA, after narrowing. The wire can count to 255 (RFC 7296 §3.13).
@@ -191,6 +192,9 @@ pub const RETRY_SPREAD: Duration = Duration::from_secs(3);
 
 /// Exchanges that a peer may begin in one ISAKMP SA: the message id of each is kept, so that none can be played again.
 pub const EXCHANGES_OF_AN_ISAKMP_SA: usize = 65_536;
+
+/// Octets of an identity that is encrypted to an RSA key: those of its fixed fields at least, and more than any key takes.
+pub const SEALED_IDENTITY: RangeInclusive<usize> = 4..=2048;
 
 /// Octets that an ISAKMP SA carries at least, whatever the peer wants: a few rekeyings and their deletes.
 pub const OCTETS_OF_AN_ISAKMP_SA: u64 = 64 * 1024;

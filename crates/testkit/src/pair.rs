@@ -327,8 +327,7 @@ impl Pair {
         let (connection, secrets) = (gateway.connection.clone(), gateway.shared_secrets());
         let pools = gateway.pools.clone();
         let authorities = gateway.credentials.authorities();
-        let kinds = gateway.credentials.key_kinds(&connection);
-        let own_keys = [(connection.name.clone(), kinds)].into();
+        let own_keys = [(connection.name.clone(), gateway.credentials.own_keys(&connection))].into();
         let mut settings = gateway.settings.clone();
         settings.trace_messages |= only_seed().is_some();
         let spis = SpiPool::default();

@@ -18,6 +18,10 @@ pub const NONCE_LENGTH: core::ops::RangeInclusive<usize> = 16..=256;
 /// Octets in a nonce of IKEv1, at least and at most (RFC 2409 §5).
 pub const NONCE_LENGTH_V1: core::ops::RangeInclusive<usize> = 8..=256;
 
+/// Octets in a nonce payload of IKEv1, at least and at most: it may be a nonce that is encrypted to an RSA key (RFC 2409
+/// §5.2), which then is as long as the key's modulus. Nobody's key has more than 16384 bits.
+pub const NONCE_BODY_LENGTH_V1: core::ops::RangeInclusive<usize> = 8..=2048;
+
 /// IPv6 extension headers that a walk to the upper layer follows. RFC 8200 §4.1 gives each at most
 /// once, destination options twice.
 pub const IPV6_EXTENSION_HEADERS: usize = 8;

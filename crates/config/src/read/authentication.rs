@@ -161,6 +161,7 @@ fn authentication(round: &Reader<'_>, row: &Row, method: Method, weak: WeakAlgor
             return Authentication::Signature(SignatureTerms { weak, ..terms });
         }
         Method::Xauth => return Authentication::User,
+        Method::Encryption(form) => return Authentication::Encryption(form),
         Method::Eap => "EAP is",
     };
     round.error(row, format!("{unsupported} not supported yet"), "write `auth = psk` or `auth = pubkey`");

@@ -7,9 +7,10 @@ use crate::Authentication;
 use crate::Selector;
 use crate::charon::AggressiveSecrets;
 use crate::child::{Child, Treatment};
-use crate::connection::{Connection, Fragmentation, Phase1Mode, Versions, WeakAlgorithms};
+use crate::connection::{Connection, Fragmentation, Phase1Mode, Versions, WeakAlgorithms, Xauth};
 use crate::reader::Reader;
 use crate::schema::ListKey;
+use crate::table::authentication::LOCAL_AUTH;
 use crate::table::child::{BUNDLE, LOCAL_TS, MODE, REMOTE_TS};
 use crate::table::connection::{AGGRESSIVE, FRAGMENTED, PPK_ID, PROPOSALS};
 
@@ -40,6 +41,8 @@ pub(super) fn phase_1(
         (Authentication::Signature(_) | Authentication::User, _) => {
             warn(OPEN_TO_EYES, "main mode hides them");
         }
+        // Both identities are encrypted.
+        (Authentication::Encryption(_), _) => {}
         (Authentication::PreSharedKey, WeakAlgorithms::Refused) => {
             reader.error(key, OPEN_TO_GUESSING, DECIDE);
         }
@@ -54,6 +57,42 @@ const OPEN_TO_EYES: &str = "aggressive mode shows everybody on the way who the t
 const OPEN_TO_GUESSING: &str = "aggressive mode shows everybody who asks a hash of the pre-shared key, from which a \
                                 password can be found by trying, and who the two ends are";
 const DECIDE: &str = "leave it out, or write `allow_weak = yes`, a key of Keyway's own, in the connection";
+
+/// Complains about public key encryption where it cannot be had, and where nobody has decided for it.
+pub(super) fn check_encryption(reader: &Reader<'_>, connection: &Connection, weak: WeakAlgorithms) {
+    let ends = [("local", &connection.local_authentication), ("remote", &connection.remote_authentication)];
+    let encrypting = ends.iter().find(|(_, end)| matches!(end, Authentication::Encryption(_)));
+    let Some(section) = encrypting.and_then(|(end, _)| reader.sections(end).into_iter().next()) else {
+        return;
+    };
+    let key = &LOCAL_AUTH.row;
+    if connection.versions != Versions::V1 {
+        let message =
+            "authentication by public key encryption belongs to IKEv1, and the connection speaks IKEv2";
+        section.error(key, message, "write `version = 1` in the connection, or `auth = pubkey`");
+    }
+    if connection.xauth != Xauth::None {
+        let message = "no user can give a password beside public key encryption";
+        section.error(key, message, "write `auth = pubkey` or `auth = psk` beside the user");
+    }
+    match weak {
+        WeakAlgorithms::Refused => section.error(key, OPEN_TO_ORACLES, DECIDE_ENCRYPTION),
+        WeakAlgorithms::Allowed => {
+            let place = section.place(key);
+            section.faults.warning(
+                place,
+                &section.key(key.name),
+                OPEN_TO_ORACLES,
+                "`auth = pubkey` signs instead",
+            );
+        }
+    }
+}
+
+const OPEN_TO_ORACLES: &str = "public key encryption pads as in PKCS #1 v1.5: wherever else the same key decrypts and shows \
+                               that a padding is wrong, recorded tunnels can be read, and who their ends were";
+const DECIDE_ENCRYPTION: &str =
+    "write `auth = pubkey`, or `allow_weak = yes`, a key of Keyway's own, in the connection";
 
 /// Complains about everything that a connection asks for and cannot have in its version.
 pub(super) fn check(reader: &Reader<'_>, connection: &Connection) {
@@ -133,6 +172,11 @@ fn check_methods(reader: &Reader<'_>, connection: &Connection) {
             let help = "write `auth = pubkey` for the other end (hybrid authentication), or add a section with \
                         `auth = psk` for this one";
             reader.section_error(message, help);
+        }
+        (Authentication::Encryption(ours), Authentication::Encryption(theirs)) if ours == theirs => {}
+        (Authentication::Encryption(_), _) | (_, Authentication::Encryption(_)) => {
+            let message = "in IKEv1 both ends encrypt to each other's key in the same form, or neither does";
+            reader.section_error(message, "write the same `auth` in `local` and `remote`");
         }
         (Authentication::PreSharedKey, Authentication::Signature(_))
         | (Authentication::Signature(_), Authentication::PreSharedKey) => {

@@ -16,7 +16,9 @@ section! {
              rsa, rsa/pss, ecdsa, ed25519 or ed448 say with what, and may be followed by bits and hashes, as in \
              rsa/pss-3072-sha384, and by each other; rsa with a hash is PKCS #1 v1.5. In \
              IKEv1 a second section with xauth has our user give a name and a password besides; where the \
-             peer has pubkey, it may stand alone (hybrid authentication).",
+             peer has pubkey, it may stand alone (hybrid authentication). For a peer of IKEv1 that knows nothing else, \
+             pubkey-encryption (RFC 2409 §5.2) and revised-encryption (§5.3) prove both ends by decrypting with keys of \
+             RSA; whoever begins must know the peer's certificate or key beforehand. They need allow_weak = yes.",
             "What swanctl.conf means by leaving it out.",
         );
         LOCAL_ID: OptionalKey<IdentityPattern> = OptionalKey::new(

@@ -1,5 +1,6 @@
 //! HASH_I and HASH_R: how an end proves in IKEv1 who it is, with a pre-shared key (RFC 2409 §5.4) or by signing them
-//! (§5.1, RFC 4754); and the password by which a user does the same afterwards (XAuth).
+//! (§5.1, RFC 4754), or by having decrypted a nonce that SKEYID comes from (§5.2, §5.3); and the password by which a user
+//! does the same afterwards (XAuth).
 //!
 //! ```text
 //!  HASH_I = prf(SKEYID, g^xi | g^xr | CKY-I | CKY-R | SAi_b | IDii_b)
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use crypto::signature::KeyKind;
 use crypto::{Prf, Secret};
+use sa::AddressRange;
 use wire::v1::{Certificate, Payload};
 
 use super::PeerAuthenticated;
@@ -87,7 +89,7 @@ impl Transcript {
     ) -> Proving {
         let hash = self.hash(role, identification_body).as_slice().to_vec();
         match self.method.means(role) {
-            Means::Secret | Means::User => Proving::Ready(vec![Payload::Hash(hash)]),
+            Means::Secret | Means::Decryption(_) | Means::User => Proving::Ready(vec![Payload::Hash(hash)]),
             Means::Signature(kind) => Proving::Wanted(Box::new(SignRequest {
                 connection: Arc::clone(connection),
                 round: 0,
@@ -155,10 +157,10 @@ impl Transcript {
         let hash = self.hash(their_role, identification_body);
         match self.method.means(their_role) {
             // A user's device shows with it that it made the keys, and no more.
-            Means::Secret | Means::User if hash.ct_eq(contents.hash()?) => {
+            Means::Secret | Means::Decryption(_) | Means::User if hash.ct_eq(contents.hash()?) => {
                 Ok(Belief::Proven(DeviceAuthenticated::of(local, remote)))
             }
-            Means::Secret | Means::User => Err(Error::AuthenticationFailed(format!(
+            Means::Secret | Means::Decryption(_) | Means::User => Err(Error::AuthenticationFailed(format!(
                 "the hash of {remote} (the peer) is not the one that it should be for {local} (here)"
             ))),
             Means::Signature(kind) => {
@@ -229,6 +231,11 @@ impl DeviceAuthenticated {
             user: None,
             addresses: None,
         })
+    }
+
+    /// Notes the addresses that the peer's certificate lets it speak for (RFC 3779).
+    pub(crate) fn within(self, addresses: Option<Vec<AddressRange>>) -> DeviceAuthenticated {
+        DeviceAuthenticated(PeerAuthenticated { addresses, ..self.0 })
     }
 
     /// Gives who we are to this peer.

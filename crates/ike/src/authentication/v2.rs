@@ -258,6 +258,9 @@ pub(crate) fn prove(
         crate::Authentication::User => {
             Err(Error::Local("IKEv2 knows no end that only its user's password proves".to_owned()))
         }
+        crate::Authentication::Encryption(_) => {
+            Err(Error::Local("IKEv2 knows no authentication by public key encryption".to_owned()))
+        }
         crate::Authentication::Signature(_) => {
             let abilities = &transcript.abilities;
             Ok(Proving::Wanted(Box::new(SignRequest {
@@ -434,7 +437,7 @@ impl Claim<'_> {
             return Err(Error::Local("a pre-shared key is not proven by a signature".to_owned()));
         };
         let remote = self.remote();
-        let TrustedKey { key, scheme, addresses } = trusted;
+        let TrustedKey { key, scheme, addresses, certificate: _ } = trusted;
         let (signature, schemes) = match self.proof.method {
             AuthMethod::DIGITAL_SIGNATURE => (self.proof.signature_parts()?.1, Vec::from_iter(scheme)),
             method => (self.proof.data.as_slice(), schemes_of(method, key.kind())),

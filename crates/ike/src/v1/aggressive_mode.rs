@@ -1,5 +1,5 @@
 //! Aggressive mode: three messages that make an ISAKMP SA, and show everybody on the way who its ends are (RFC 2409 §5;
-//! with signatures §5.1, with a pre-shared key §5.4).
+//! with signatures §5.1, with a pre-shared key §5.4, with public key encryption §5.2 and §5.3).
 //!
 //! ```text
 //!   Initiator                                         Responder
@@ -11,6 +11,11 @@
 //!
 //!   with signatures, CERT … and SIG_R or SIG_I in place of the hash, and CR in messages 1 and 2 where the sender would
 //!   like a certificate of a CA that it trusts
+//!
+//!   with public key encryption (encrypted.rs), which shows nobody who the ends are:
+//!   HDR(CKY-I,0), SA, [HASH(1),] KE, <IDii, Ni>PubKey_r, VID …  -->                        1
+//!                        <--    HDR(CKY-I,CKY-R), SA, KE, <IDir, Nr>PubKey_i, HASH_R,       2
+//!                                   NAT-D, NAT-D, VID …
 //! ```
 //!
 //! The pre-shared key goes by who asks, not by its address: that is what people use this mode for. The price is HASH_R,
@@ -21,18 +26,17 @@
 //! The responder answers message 1, once for each time that it comes, and repeats nothing by itself: nobody has proven
 //! its address yet. The initiator repeats message 3 until the peer shows that it has it, for nothing else answers it.
 
+mod encrypted;
 mod standing;
+mod state;
 mod waiting;
 
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
-use crypto::{KeyExchangePrivate, Secret};
-use sa::Proposal;
+use crypto::Secret;
 use wire::isakmp::IkeSpi;
 use wire::registry::ExchangeType;
-use wire::v1::{Chain, Content, Datagram, Payload};
+use wire::v1::{Content, Datagram, Payload};
 
 use super::Sa;
 use super::abilities::PeerAbilities;
@@ -42,92 +46,50 @@ use super::fragmentation::Cutting;
 use super::keys::KeySource;
 use super::method::{Keying, Method, methods_of};
 use super::nat;
-use super::negotiation::{self, ChosenPhase1};
+use super::negotiation;
 use super::phase_1::{
     Awaited, LastMessage, Material, Outcome, body_of, certificate_requests, contact_of, discovery, encode,
     find_nat, identification_of, identity_of, initial_contact, is_initial_contact, marks, offer_by_identity,
     offer_of, refusal_in, refuse, turn_away, without_numbers,
 };
+use super::public_key_encryption::{Envelope, Letter, own_certificate};
 use super::repeated::{Repeated, Seen};
-use crate::authentication::v1::{Belief, Claim, DeviceAuthenticated, Proving, Transcript};
+use crate::authentication::v1::{Belief, DeviceAuthenticated, Proving};
 use crate::context::{Contact, Context, Initiation};
-use crate::credentials::AuthorityName;
 use crate::error::{Error, Failure, Misbehaviour};
 use crate::exchange::{IkeSpis, Nonces};
-use crate::io::{IkeSaId, Path, Query};
+use crate::io::{Path, Query};
 use crate::nat_detection::NatFinding;
-use crate::retransmission::Repeating;
 use crate::status::Phase1Mode;
 use crate::{Connection, Identity, Role};
+use state::{Called, Caller, Calling, First, Second, Secured, Unsent};
 use waiting::Third;
+
+pub(crate) use encrypted::Hearing;
+pub(crate) use state::{Initiating, Responding};
 
 const NAME: &str = "aggressive mode";
 
 // --- Initiator -----------------------------------------------------------------------------------------------------
 
-/// We sent message 1.
-pub(crate) struct Initiating {
-    id: IkeSaId,
-    initiation: Initiation,
-    path: Path,
-    spis: IkeSpis,
-    /// What we offered, all of it in the group of our public value.
-    proposals: Vec<Proposal>,
-    /// How we offered that the ends prove who they are.
-    methods: Vec<&'static Method>,
-    /// The body of our SA payload, which the proofs cover.
-    sa_body: Vec<u8>,
-    local: Identity,
-    nonce: Vec<u8>,
-    /// Our private value; used up by the first answer that could be one.
-    private: Option<Box<dyn KeyExchangePrivate>>,
-    repeating: Repeating,
-    begun_at: Instant,
-    /// What an answer said against us that nobody authenticated. A better one may yet come, until message 1 would be
-    /// repeated.
-    refused: Option<Failure>,
-    stage: Calling,
-}
-
-/// How far our attempt is.
-enum Calling {
-    /// Message 2 is awaited.
-    Open,
-    /// The responder's signature waits for its key.
-    Claimed(Box<Secured>, Box<Claim>, Awaited),
-    /// The responder is who it says; message 3 waits for our signature.
-    Unsigned(Box<Secured>, DeviceAuthenticated, Awaited),
-}
-
 /// HDR(CKY-I,0), SA, KE, Ni, IDii, VID … -->
 pub(crate) fn initiate(cx: &mut Context, initiation: Initiation, path: Path) -> Result<Initiating, Failure> {
     let connection = &initiation.connection;
-    let Some((group, proposals)) = negotiation::with_one_group(&connection.proposals) else {
-        return Err(without_numbers(connection).into());
-    };
     let methods = methods_of(cx, connection, Role::Initiator);
-    let security_association = offer_of(connection, &methods, &proposals)?;
-    let sa_body = body_of(&security_association)?;
+    let one = match methods.first().and_then(|method| method.encryption()) {
+        None => negotiation::with_one_group(&connection.proposals),
+        // What is encrypted in message 1 must be so by algorithms that nothing was agreed on yet.
+        Some(_) => negotiation::with_one_suite(&connection.proposals),
+    };
+    let Some((group, proposals)) = one else { return Err(without_numbers(connection).into()) };
+    let sa_body = body_of(&offer_of(connection, &methods, &proposals)?)?;
     let private = group.key_exchange.generate().map_err(|fault| Error::Local(fault.to_string()))?;
     let spis = IkeSpis { initiator: cx.next_ike_spi(), responder: IkeSpi::ZERO };
     let nonce = cx.next_nonce();
     let local = connection.own_identity(path);
-    let mut payloads = vec![
-        security_association,
-        Payload::KeyExchange(private.public().to_vec()),
-        Payload::Nonce(nonce.clone()),
-        Payload::Identification(identification_of(&local)),
-    ];
-    payloads.extend(
-        methods.first().into_iter().flat_map(|method| certificate_requests(cx, method, Role::Responder)),
-    );
-    payloads.extend(marks(connection));
-    let cutting = Cutting::towards(PeerAbilities::default(), connection.fragmentation);
-    let message = encode(cx, Phase1Mode::Aggressive, spis, path, cutting, &payloads)?;
-    cx.transmit(path, &message);
-    Ok(Initiating {
+    let mut initiating = Initiating {
         id: cx.next_ike_id(),
-        repeating: cx.begin_repeating(message),
+        repeating: cx.begin_repeating(Vec::new()),
         initiation,
         path,
         spis,
@@ -139,11 +101,42 @@ pub(crate) fn initiate(cx: &mut Context, initiation: Initiation, path: Path) -> 
         private: Some(private),
         begun_at: cx.now,
         refused: None,
+        addressee: None,
         stage: Calling::Open,
-    })
+    };
+    match initiating.methods.first().and_then(|method| method.encryption()) {
+        None => initiating.send(cx, None)?,
+        Some(_) => initiating.ask_for_key(cx),
+    }
+    Ok(initiating)
 }
 
 impl Initiating {
+    /// HDR(CKY-I,0), SA, KE, Ni, IDii, VID … -->
+    fn send(&mut self, cx: &mut Context, sealing: Option<Envelope>) -> Result<(), Error> {
+        let connection = &self.initiation.connection;
+        let requests = self.methods.first().into_iter();
+        let requests = requests.flat_map(|method| certificate_requests(cx, method, Role::Responder));
+        let shown = sealing.and_then(|envelope| own_certificate(cx, connection, envelope.form));
+        let private = self.private.as_ref().ok_or_else(|| Error::Local("it was sent before".to_owned()))?;
+        let letter = Letter {
+            public: private.public(),
+            nonce: &self.nonce,
+            identification: identification_of(&self.local),
+            others: shown.into_iter().chain(requests).chain(marks(connection)).collect(),
+        };
+        let sealing = sealing.zip(self.addressee.as_ref());
+        let hint = sealing.and_then(|(envelope, addressee)| addressee.hint(&envelope.suite));
+        let said = letter.lay_out(sealing)?;
+        let offer = offer_of(connection, &self.methods, &self.proposals)?;
+        let payloads: Vec<_> = [offer].into_iter().chain(hint).chain(said).collect();
+        let cutting = Cutting::towards(PeerAbilities::default(), connection.fragmentation);
+        let message = encode(cx, Phase1Mode::Aggressive, self.spis, self.path, cutting, &payloads)?;
+        cx.transmit(self.path, &message);
+        self.repeating.replace(cx.now, message);
+        Ok(())
+    }
+
     /// Handles what may be message 2. Whatever is wrong with it may be a forger's doing: it is remembered, and told when
     /// nothing better has come.
     pub(crate) fn handle_datagram(
@@ -164,7 +157,21 @@ impl Initiating {
         let (Content::Clear(chain), Calling::Open) = (&datagram.content, &self.stage) else {
             return Some(Sa::Calling(self));
         };
-        match self.judge(cx, path, datagram, chain.clone()) {
+        if self.addressee.is_some() {
+            return Some(Sa::Calling(self.receive_sealed(cx, path, datagram, chain.clone())));
+        }
+        trace_received(cx, path, datagram, chain);
+        let second = Second::new(path, datagram);
+        let judged = self.judge(cx, second, &Contents::new(NAME, chain.clone()));
+        self.go_on(cx, judged)
+    }
+
+    fn go_on(
+        mut self: Box<Self>,
+        cx: &mut Context,
+        judged: Result<(Box<Secured>, Belief), Error>,
+    ) -> Option<Sa> {
+        match judged {
             Ok((secured, Belief::Proven(peer))) => self.prove(cx, secured, peer),
             Ok((secured, Belief::Depends(request, claim))) => {
                 let awaited = Awaited::begin(cx, self.spis.initiator, Query::Trust(request));
@@ -182,16 +189,12 @@ impl Initiating {
     fn judge(
         &mut self,
         cx: &mut Context,
-        path: Path,
-        datagram: &Datagram<'_>,
-        chain: Chain<'_>,
+        Second { responder, path, message }: Second,
+        contents: &Contents<'_>,
     ) -> Result<(Box<Secured>, Belief), Error> {
-        let responder = datagram.header.responder_spi;
         if responder.is_zero() {
             return Err(Misbehaviour::Other("its answer to message 1 has no cookie").into());
         }
-        trace_received(cx, path, datagram, &chain);
-        let contents = Contents::new(NAME, chain);
         let connection = Arc::clone(&self.initiation.connection);
         let chosen =
             negotiation::accept_phase_1(&self.proposals, &self.methods, contents.security_association()?.0)
@@ -210,9 +213,9 @@ impl Initiating {
         let shared =
             private.finish(&public_r).map_err(|fault| Misbehaviour::PublicValue(fault.to_string()))?;
         let mut abilities = PeerAbilities::default();
-        abilities.note(&contents);
+        abilities.note(contents);
         let spis = IkeSpis { responder, ..self.spis };
-        let nat = find_nat(&chosen.suite, spis, path, &contents);
+        let nat = find_nat(&chosen.suite, spis, path, contents);
         let floated = nat::float(self.path, abilities.traversal, nat, connection.encap);
         let material = Material {
             id: self.id,
@@ -220,7 +223,7 @@ impl Initiating {
             role: Role::Initiator,
             spis,
             method: chosen.method,
-            source: KeySource::of(secret.as_ref()),
+            source: KeySource::new(chosen.method, &chosen.suite, secret.as_ref())?,
             shared: &shared,
             nonces: Nonces { initiator: &self.nonce, responder: &nonce_r },
             public_i,
@@ -230,8 +233,7 @@ impl Initiating {
         let (channel, transcript) =
             material.secure(cx, &chosen.suite, floated, nat, abilities, &connection)?;
         let belief =
-            transcript.judge(Role::Initiator, &connection, &self.local, (&remote, body), &contents)?;
-        let message = Seen::new(datagram.bytes);
+            transcript.judge(Role::Initiator, &connection, &self.local, (&remote, body), contents)?;
         let authorities = contents.authorities();
         Ok((Box::new(Secured { channel, transcript, chosen, abilities, authorities, message }), belief))
     }
@@ -303,65 +305,24 @@ impl Initiating {
     }
 }
 
-/// The responder has answered, and there are keys.
-struct Secured {
-    channel: Channel,
-    transcript: Transcript,
-    chosen: ChosenPhase1,
-    abilities: PeerAbilities,
-    /// The CAs of which the responder would like a certificate.
-    authorities: Option<Vec<AuthorityName>>,
-    /// Message 2.
-    message: Seen,
-}
-
 // --- Responder -----------------------------------------------------------------------------------------------------
-
-/// A stranger began; we answered message 1, or are about to.
-pub(crate) struct Responding {
-    connection: Arc<Connection>,
-    channel: Channel,
-    transcript: Transcript,
-    chosen: ChosenPhase1,
-    abilities: PeerAbilities,
-    /// Who the initiator says that it is, and the body of the payload that says it.
-    remote: Identity,
-    identification_body: Vec<u8>,
-    begun_at: Instant,
-    until: Instant,
-    /// Where it began: what half-open SAs are counted by.
-    origin: IpAddr,
-    /// Whether a message 3 that proved nothing was told of already.
-    complained: bool,
-    stage: Called,
-}
-
-/// How far it is.
-enum Called {
-    /// Message 2 waits for our signature.
-    Unsigned(Box<Unsent>, Awaited),
-    /// Message 1 was answered.
-    Answered(Repeated),
-    /// The same, and the initiator's signature in message 3 waits for its key.
-    Claimed(Repeated, Box<Third>, Box<Claim>, Awaited),
-}
-
-/// Message 2, as far as it stands before its proof.
-struct Unsent {
-    /// Message 1, and whence it came.
-    message: Seen,
-    path: Path,
-    before_proof: Vec<Payload>,
-}
 
 /// HDR(CKY-I,0), SA, KE, Ni, IDii, VID … -->
 ///
 /// <-- HDR(CKY-I,CKY-R), SA, KE, Nr, IDir, HASH_R, NAT-D, NAT-D, VID …
-pub(crate) fn respond(cx: &mut Context, path: Path, datagram: &Datagram<'_>) -> Option<Responding> {
+pub(crate) fn respond(cx: &mut Context, path: Path, datagram: &Datagram<'_>) -> Option<Sa> {
     let Content::Clear(chain) = &datagram.content else { return None };
-    trace_received(cx, path, datagram, chain);
-    match answer(cx, path, datagram, chain.clone()) {
-        Ok(responding) => Some(responding),
+    let spis = IkeSpis { initiator: datagram.header.initiator_spi, responder: cx.next_ike_spi() };
+    let first = First { message: Seen::new(datagram.bytes), path, spis };
+    let result = match encrypted::form_of(chain) {
+        Some(form) => encrypted::respond(cx, first, datagram, chain.clone(), form),
+        None => {
+            trace_received(cx, path, datagram, chain);
+            answer(cx, first, &Contents::new(NAME, chain.clone()))
+        }
+    };
+    match result {
+        Ok(sa) => Some(sa),
         Err(fault) => {
             turn_away(cx, datagram.header.initiator_spi, path, fault);
             None
@@ -369,25 +330,25 @@ pub(crate) fn respond(cx: &mut Context, path: Path, datagram: &Datagram<'_>) -> 
     }
 }
 
-fn answer(
-    cx: &mut Context,
-    path: Path,
-    datagram: &Datagram<'_>,
-    chain: Chain<'_>,
-) -> Result<Responding, Error> {
-    let contents = Contents::new(NAME, chain);
-    let (offer, sa_body) = contents.security_association()?;
-    let (identification, identification_body) = contents.identification()?;
+fn answer(cx: &mut Context, first: First, contents: &Contents<'_>) -> Result<Sa, Error> {
+    let (offer, _) = contents.security_association()?;
+    let remote = identity_of(contents.identification()?.0);
+    let (connection, chosen) = offer_by_identity(cx, first.path, &remote, offer)?;
+    admit(cx, first, contents, Caller { connection, chosen, remote, addressee: None })
+}
+
+fn admit(cx: &mut Context, first: First, contents: &Contents<'_>, caller: Caller) -> Result<Sa, Error> {
+    let (_, sa_body) = contents.security_association()?;
+    let (_, identification_body) = contents.identification()?;
     let (public_i, nonce_i) = (contents.key_exchange()?.to_vec(), contents.nonce()?.to_vec());
-    let remote = identity_of(identification);
-    let (connection, chosen) = offer_by_identity(cx, path, &remote, offer)?;
+    let Caller { connection, chosen, remote, addressee } = caller;
+    let (path, spis) = (first.path, first.spis);
     let (suite, local) = (chosen.suite, connection.own_identity(path));
     let secret = secret_of(cx, chosen.method, &local, &remote)?;
     let (public_r, shared) = (suite.key_exchange.key_exchange.respond(&public_i))
         .map_err(|fault| Misbehaviour::PublicValue(fault.to_string()))?;
     let mut abilities = PeerAbilities::default();
-    abilities.note(&contents);
-    let spis = IkeSpis { initiator: datagram.header.initiator_spi, responder: cx.next_ike_spi() };
+    abilities.note(contents);
     let nonce_r = cx.next_nonce();
     let material = Material {
         id: cx.next_ike_id(),
@@ -395,7 +356,7 @@ fn answer(
         role: Role::Responder,
         spis,
         method: chosen.method,
-        source: KeySource::of(secret.as_ref()),
+        source: KeySource::new(chosen.method, &suite, secret.as_ref())?,
         shared: &shared,
         nonces: Nonces { initiator: &nonce_i, responder: &nonce_r },
         public_i,
@@ -408,15 +369,15 @@ fn answer(
     let identification = identification_of(&local);
     let body = identification.to_body();
     let proving = transcript.prove(Role::Responder, &connection, (&local, &body), contents.authorities());
+    let envelope = chosen.method.encryption().map(|form| Envelope { form, suite, sender: spis.responder });
+    let addresses = addressee.as_ref().and_then(|addressee| addressee.addresses.clone());
     let unsent = Box::new(Unsent {
-        message: Seen::new(datagram.bytes),
-        path,
-        before_proof: vec![
-            Payload::SecurityAssociation(vec![chosen.answer.clone()]),
-            Payload::KeyExchange(public_r),
-            Payload::Nonce(nonce_r),
-            Payload::Identification(identification),
-        ],
+        first,
+        answer: chosen.answer.clone(),
+        public: public_r,
+        nonce: nonce_r,
+        identification,
+        sealing: envelope.zip(addressee),
     });
     let stage = match proving {
         Proving::Ready(proof) => Called::Answered(unsent.send(cx, &channel, &connection, proof)?),
@@ -424,11 +385,12 @@ fn answer(
             Called::Unsigned(unsent, Awaited::begin(cx, spis.responder, Query::Sign(request)))
         }
     };
-    Ok(Responding {
+    Ok(Sa::Called(Box::new(Responding {
         channel,
         transcript,
         chosen,
         abilities,
+        addresses,
         remote,
         identification_body: identification_body.to_vec(),
         begun_at: cx.now,
@@ -437,7 +399,7 @@ fn answer(
         complained: false,
         connection,
         stage,
-    })
+    })))
 }
 
 impl Unsent {
@@ -449,11 +411,16 @@ impl Unsent {
         connection: &Connection,
         proof: Vec<Payload>,
     ) -> Result<Repeated, Error> {
-        let Unsent { message, path, before_proof } = self;
-        let mut payloads = [before_proof, proof].concat();
-        payloads.extend(certificate_requests(cx, channel.method, Role::Initiator));
-        payloads.extend(discovery(&channel.suite, channel.traversal, channel.spis, path, connection));
-        payloads.extend(marks(connection));
+        let Unsent { first: First { message, path, .. }, answer, public, nonce, identification, sealing } =
+            self;
+        let mut others = proof;
+        others.extend(certificate_requests(cx, channel.method, Role::Initiator));
+        others.extend(discovery(&channel.suite, channel.traversal, channel.spis, path, connection));
+        others.extend(marks(connection));
+        let letter = Letter { public: &public, nonce: &nonce, identification, others };
+        let sealing = sealing.as_ref().map(|(envelope, addressee)| (*envelope, addressee));
+        let mut payloads = vec![Payload::SecurityAssociation(vec![answer])];
+        payloads.extend(letter.lay_out(sealing)?);
         let answer = encode(cx, Phase1Mode::Aggressive, channel.spis, path, channel.cutting, &payloads)?;
         cx.transmit(path, &answer);
         Ok(Repeated::of(message, answer))
@@ -517,6 +484,10 @@ impl Responding {
         let local = self.connection.own_identity(path);
         let theirs = (&self.remote, self.identification_body.as_slice());
         let belief = self.transcript.judge(Role::Responder, &self.connection, &local, theirs, &contents)?;
+        let belief = match belief {
+            Belief::Proven(peer) => Belief::Proven(peer.within(self.addresses.clone())),
+            depends @ Belief::Depends(..) => depends,
+        };
         let nat = find_nat(&self.channel.suite, self.channel.spis, path, &contents);
         Ok((Third { path, contact: contact_of(&contents), nat, next_iv }, belief))
     }
@@ -573,7 +544,7 @@ fn secret_of(
 ) -> Result<Option<Secret<Vec<u8>>>, Error> {
     match method.keying() {
         Keying::PreSharedKey => {}
-        Keying::Signature => return Ok(None),
+        Keying::Signature | Keying::Encryption => return Ok(None),
     }
     cx.shared_secret(local, remote).cloned().map(Some).ok_or_else(|| {
         let sentence = format!("no pre-shared key is configured for {local} (here) and {remote} (the peer)");
@@ -587,6 +558,8 @@ fn keys_differ(method: &Method, remote: &Identity) -> Error {
         Keying::PreSharedKey => {
             format!("the pre-shared keys of {remote} (the peer) and here differ, or message 3 was damaged")
         }
-        Keying::Signature => "message 3 was damaged, or was made with other keys".to_owned(),
+        Keying::Signature | Keying::Encryption => {
+            "message 3 was damaged, or was made with other keys".to_owned()
+        }
     })
 }

@@ -1,6 +1,7 @@
 //! The payloads of one message, picked by name: each at most once where the exchange has one, missing ones named.
 
 use sa::DistinguishedName;
+use wire::limits::NONCE_LENGTH_V1;
 use wire::registry::{CertificateEncoding, ExchangeType};
 use wire::v1::{Chain, Delete, Identification, Notification, Payload, Proposal, Received, VendorId};
 use wire::v2::Certificate;
@@ -45,7 +46,11 @@ impl<'a> Contents<'a> {
 
     /// NONCE: Ni_b or Nr_b.
     pub(crate) fn nonce(&self) -> Result<&'a [u8], Error> {
-        Ok(self.one("NONCE", |payload| matches!(payload, Payload::Nonce(_)))?.body)
+        let nonce = self.one("NONCE", |payload| matches!(payload, Payload::Nonce(_)))?.body;
+        if !NONCE_LENGTH_V1.contains(&nonce.len()) {
+            return Err(Misbehaviour::Other("its nonce has not 8 to 256 octets").into());
+        }
+        Ok(nonce)
     }
 
     /// ID: an end of phase 1; with the payload's body.

@@ -3,6 +3,7 @@
 //! ```text
 //!  SKEYID   = prf(pre-shared key, Ni_b | Nr_b)          with a pre-shared key
 //!             prf(Ni_b | Nr_b, g^xy)                    with signatures
+//!             prf(hash(Ni_b | Nr_b), CKY-I | CKY-R)     with public key encryption
 //!
 //!  SKEYID_d = prf(SKEYID,            g^xy | CKY-I | CKY-R | 0)   ─► KEYMAT of Child SAs
 //!  SKEYID_a = prf(SKEYID, SKEYID_d | g^xy | CKY-I | CKY-R | 1)   ─► the hashes of phase 2
@@ -14,10 +15,13 @@
 //!
 //! Nonces are bodies of their payloads. Each of the two SAs of a Child SA has a KEYMAT of its own, by its receiver's SPI.
 
-use crypto::{Prf, Secret};
-use sa::Spi;
+use crypto::{Hash, Prf, Secret};
+use sa::{IkeSuite, Spi};
 use wire::registry::v1::ProtocolId;
 
+use super::channel::hash_of;
+use super::method::{Keying, Method};
+use crate::error::Error;
 use crate::exchange::{IkeSpis, Nonces};
 
 /// What SKEYID is made from besides the nonces.
@@ -29,17 +33,36 @@ pub(crate) enum KeySource<'a> {
     LikelyKey(&'a Secret<Vec<u8>>),
     /// The secret of the key exchange, where signatures prove who the ends are.
     Exchange,
+    /// Nothing: the nonces are secret, where they were encrypted to the ends. This is the hash function agreed on.
+    Nonces(&'static dyn Hash),
 }
 
 impl<'a> KeySource<'a> {
-    /// A pre-shared key, where there is one.
-    pub(crate) fn of(secret: Option<&'a Secret<Vec<u8>>>) -> KeySource<'a> {
-        secret.map_or(KeySource::Exchange, KeySource::PreSharedKey)
+    /// What a method wants; a pre-shared key, where there is one.
+    ///
+    /// # Errors
+    /// The suite is none of phase 1.
+    pub(crate) fn new(
+        method: &Method,
+        suite: &IkeSuite,
+        secret: Option<&'a Secret<Vec<u8>>>,
+    ) -> Result<KeySource<'a>, Error> {
+        match (method.keying(), secret) {
+            (Keying::Encryption, _) => match hash_of(suite) {
+                Some(hash) => Ok(KeySource::Nonces(hash)),
+                None => Err(Error::Local(format!("{suite} is no suite of IKEv1's phase 1"))),
+            },
+            (Keying::PreSharedKey | Keying::Signature, Some(secret)) => Ok(KeySource::PreSharedKey(secret)),
+            (Keying::PreSharedKey | Keying::Signature, None) => Ok(KeySource::Exchange),
+        }
     }
 
     /// The same where it is not known yet whose it is.
-    pub(crate) fn of_somebody(secret: Option<&'a Secret<Vec<u8>>>) -> KeySource<'a> {
-        secret.map_or(KeySource::Exchange, KeySource::LikelyKey)
+    pub(crate) fn of_somebody(self) -> KeySource<'a> {
+        match self {
+            KeySource::PreSharedKey(secret) | KeySource::LikelyKey(secret) => KeySource::LikelyKey(secret),
+            other @ (KeySource::Exchange | KeySource::Nonces(_)) => other,
+        }
     }
 }
 
@@ -70,6 +93,10 @@ impl Phase1Keys {
             KeySource::Exchange => {
                 prf.compute(&[nonces.initiator, nonces.responder].concat(), &[shared.as_slice()])
             }
+            KeySource::Nonces(hash) => {
+                let key = Secret::from(hash.digest(&[nonces.initiator, nonces.responder]));
+                prf.compute(key.as_slice(), &[&spis.initiator.to_octets(), &spis.responder.to_octets()])
+            }
         };
         Phase1Keys::of_skeyid(prf, skeyid, shared, spis)
     }
@@ -94,17 +121,22 @@ impl Phase1Keys {
     /// Gives the key of a cipher: the start of SKEYID_e, or if that is too short, of what it is stretched to (RFC 2409
     /// appendix B).
     pub(crate) fn cipher_key(&self, prf: &dyn Prf, length: usize) -> Secret<Vec<u8>> {
-        if self.skeyid_e.len() >= length {
-            return Secret::from(&self.skeyid_e.as_slice()[..length]);
-        }
-        let first = prf.compute(self.skeyid_e.as_slice(), &[&[0]]);
-        chained(first, length, |previous| prf.compute(self.skeyid_e.as_slice(), &[previous]))
+        stretched(prf, &self.skeyid_e, length)
     }
 }
 
 /// Derives the SKEYID of a pre-shared key (RFC 2409 §5).
 pub(crate) fn skeyid_of(prf: &dyn Prf, secret: &Secret<Vec<u8>>, nonces: Nonces<'_>) -> Secret<Vec<u8>> {
     prf.compute(secret.as_slice(), &[nonces.initiator, nonces.responder])
+}
+
+/// Gives the start of a secret, or if that is too short, of what it is stretched to (RFC 2409 §5.3, appendix B).
+pub(crate) fn stretched(prf: &dyn Prf, secret: &Secret<Vec<u8>>, length: usize) -> Secret<Vec<u8>> {
+    if let Some(start) = secret.as_slice().get(..length) {
+        return Secret::from(start);
+    }
+    let first = prf.compute(secret.as_slice(), &[&[0]]);
+    chained(first, length, |previous| prf.compute(secret.as_slice(), &[previous]))
 }
 
 /// What the KEYMAT of one SA is made from.

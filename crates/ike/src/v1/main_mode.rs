@@ -1,5 +1,5 @@
 //! Main mode: six messages that make an ISAKMP SA and hide who its ends are (RFC 2409 §5; with signatures §5.1, with a
-//! pre-shared key §5.4).
+//! pre-shared key §5.4, with public key encryption §5.2 and §5.3).
 //!
 //! ```text
 //!   Initiator                                  Responder
@@ -14,6 +14,12 @@
 //!                                       <--    HDR, KE, Nr, [CR, …] NAT-D …  4
 //!   HDR*, IDii, CERT …, SIG_I, [CR, …]  -->                                  5
 //!                                       <--    HDR*, IDir, CERT …, SIG_R     6
+//!
+//!   with public key encryption, messages 3 and 4 say who the ends are (encrypted.rs), and 5 and 6 only prove it:
+//!   HDR, [HASH(1),] KE, <IDii, Ni>PubKey_r, NAT-D …         -->              3
+//!                            <--    HDR, KE, <IDir, Nr>PubKey_i, NAT-D …     4
+//!   HDR*, HASH_I, [N(INITIAL-CONTACT)]  -->                                  5
+//!                                       <--    HDR*, HASH_R                  6
 //! ```
 //!
 //! The pre-shared key goes into the cipher's key, so the responder must know it before it knows who asks: it goes by the
@@ -26,6 +32,8 @@
 //! an address that nobody has proven, one answer for each message. Nothing before message 5 is authenticated, so nothing
 //! that it says against us ends an attempt at once.
 
+mod encrypted;
+mod introduction;
 mod key_trial;
 mod standing;
 mod state;
@@ -44,23 +52,24 @@ use super::contents::Contents;
 use super::expiry::Expiry;
 use super::fragmentation::Cutting;
 use super::keys::KeySource;
-use super::method::{Keying, methods_of};
+use super::method::methods_of;
 use super::nat;
 use super::negotiation;
 use super::phase_1::{
     Awaited, LastMessage, Material, Outcome, Source, agree, body_of, certificate_requests, contact_of,
-    discovery, encode, find_connection, find_key_source, find_nat, identification_of, identity_of,
-    initial_contact, is_initial_contact, keys_differ, marks, offer_of, refusal_in, turn_away,
+    discovery, encode, find_key_source, find_nat, identification_of, initial_contact, is_initial_contact,
+    keys_differ, marks, offer_of, pre_shared_key, refusal_in, turn_away,
 };
 use super::repeated::{Repeated, Seen};
+use crate::Role;
 use crate::authentication::v1::{Belief, DeviceAuthenticated, Proving};
 use crate::context::{Contact, Context, Initiation};
 use crate::error::{Error, Failure, Misbehaviour};
 use crate::exchange::{IkeSpis, Nonces};
 use crate::io::{Path, Query};
 use crate::status::Phase1Mode;
-use crate::{Connection, Role};
-use state::{Answered, Awaiting, Ingredients, Judgement, Key, Secured, Sent, Sixth};
+use introduction::Introduction;
+use state::{Answered, Awaiting, Half, Judgement, Key, Secured, Sent, Sixth};
 
 pub(crate) use state::{Initiating, Responding};
 
@@ -123,7 +132,7 @@ impl Initiating {
             Content::Clear(chain) if matches!(self.sent, Sent::Sa) => {
                 self.handle_choice(cx, path, datagram, chain.clone()).map(|()| None)
             }
-            Content::Clear(chain) if matches!(self.sent, Sent::Key { .. }) => {
+            Content::Clear(chain) if matches!(self.sent, Sent::Key(_)) => {
                 self.handle_key(cx, path, datagram, chain.clone()).map(|()| None)
             }
             Content::Encrypted(ciphertext) if matches!(self.sent, Sent::Proof(_)) => {
@@ -176,15 +185,15 @@ impl Initiating {
         self.spis.responder = datagram.header.responder_spi;
         self.peer.note(&contents);
         self.authorities = contents.authorities();
-        let nonce = cx.next_nonce();
-        let mut payloads =
-            vec![Payload::KeyExchange(private.public().to_vec()), Payload::Nonce(nonce.clone())];
-        payloads.extend(discovery(&chosen.suite, self.peer.traversal, self.spis, self.path, connection));
-        let cutting = Cutting::towards(self.peer, connection.fragmentation);
-        let message = encode(cx, Phase1Mode::Main, self.spis, self.path, cutting, &payloads)?;
-        self.send(cx, self.path, message);
-        self.sent = Sent::Key { chosen, nonce, private };
-        Ok(())
+        let half = Box::new(Half { chosen, nonce: cx.next_nonce(), private, addressee: None });
+        if half.chosen.method.encryption().is_some() {
+            self.ask_for_key(cx, half);
+            return Ok(());
+        }
+        let key_exchange = Payload::KeyExchange(half.private.public().to_vec());
+        let mut payloads = vec![key_exchange, Payload::Nonce(half.nonce.clone())];
+        payloads.extend(self.discovery(&half.chosen));
+        self.send_key(cx, half, &payloads)
     }
 
     /// <-- HDR, KE, Nr, NAT-D, NAT-D
@@ -197,22 +206,33 @@ impl Initiating {
         datagram: &Datagram<'_>,
         chain: Chain<'_>,
     ) -> Result<(), Error> {
+        if self.addressee().is_some() {
+            return self.receive_sealed_key(cx, path, datagram, chain);
+        }
         let contents = Contents::new(NAME, chain.clone());
+        contents.key_exchange().and(contents.nonce())?;
+        trace_received(cx, path, datagram, &chain);
+        self.finish_key(cx, path, &contents, Introduction::WithProof)
+    }
+
+    /// Message 4 is there to be read: makes the keys.
+    fn finish_key(
+        &mut self,
+        cx: &mut Context,
+        path: Path,
+        contents: &Contents<'_>,
+        introduction: Introduction,
+    ) -> Result<(), Error> {
         let (public_r, nonce_r) = (contents.key_exchange()?.to_vec(), contents.nonce()?.to_vec());
         let connection = Arc::clone(&self.initiation.connection);
         let local = connection.own_identity(self.path);
         let expected = connection.expected_identity(self.path);
-        let Sent::Key { chosen, nonce, private } = std::mem::replace(&mut self.sent, Sent::Sa) else {
+        let Sent::Key(half) = std::mem::replace(&mut self.sent, Sent::Sa) else {
             return Err(Misbehaviour::Other("a public value where none was expected").into());
         };
-        let secret = match chosen.method.keying() {
-            Keying::PreSharedKey => Some(cx.shared_secret(&local, &expected).cloned().ok_or_else(|| {
-                Error::Local(format!("no pre-shared key is configured for {local} and {expected}"))
-            })?),
-            Keying::Signature => None,
-        };
-        trace_received(cx, path, datagram, &chain);
-        self.peer.note(&contents);
+        let Half { chosen, nonce, private, .. } = *half;
+        let secret = pre_shared_key::find(cx, chosen.method, &local, &expected)?;
+        self.peer.note(contents);
         self.authorities = self.authorities.take().or(contents.authorities());
         let public_i = private.public().to_vec();
         // A public value that is not valid ends the attempt: our private one is used up.
@@ -224,14 +244,14 @@ impl Initiating {
             role: Role::Initiator,
             spis: self.spis,
             method: chosen.method,
-            source: KeySource::of(secret.as_ref()),
+            source: KeySource::new(chosen.method, &chosen.suite, secret.as_ref())?,
             shared: &shared,
             nonces: Nonces { initiator: &nonce, responder: &nonce_r },
             public_i,
             public_r,
             sa_body: self.sa_body.clone(),
         };
-        let nat = find_nat(&chosen.suite, self.spis, path, &contents);
+        let nat = find_nat(&chosen.suite, self.spis, path, contents);
         let floated = nat::float(self.path, self.peer.traversal, nat, connection.encap);
         let (channel, transcript) =
             material.secure(cx, &chosen.suite, floated, nat, self.peer, &connection)?;
@@ -239,7 +259,8 @@ impl Initiating {
         let body = identification_of(&local).to_body();
         let proving =
             transcript.prove(Role::Initiator, &connection, (&local, &body), self.authorities.take());
-        let secured = Box::new(Secured { channel, transcript, local, lifetime: chosen.lifetime });
+        let lifetime = chosen.lifetime;
+        let secured = Box::new(Secured { channel, transcript, local, lifetime, introduction });
         match proving {
             Proving::Ready(proof) => self.prove(cx, secured, proof),
             Proving::Wanted(request) => {
@@ -257,8 +278,8 @@ impl Initiating {
         mut secured: Box<Secured>,
         proof: Vec<Payload>,
     ) -> Result<(), Error> {
-        let Secured { channel, transcript, local, .. } = &mut *secured;
-        let mut payloads = vec![Payload::Identification(identification_of(local))];
+        let Secured { channel, transcript, local, introduction, .. } = &mut *secured;
+        let mut payloads = introduction.ours(local);
         payloads.extend(proof);
         payloads.extend(certificate_requests(cx, transcript.method, Role::Responder));
         let remote = self.initiation.connection.expected_identity(self.path);
@@ -284,7 +305,7 @@ impl Initiating {
         let Sent::Proof(secured) = &self.sent else {
             return Err(Misbehaviour::Other("an encrypted message before there is a key").into());
         };
-        let Secured { channel, transcript, local, .. } = &**secured;
+        let Secured { channel, transcript, local, introduction, .. } = &**secured;
         let opened = channel
             .open(channel.phase_1_iv(), ciphertext)
             .ok_or(Misbehaviour::Other("message 6 is not whole blocks of the cipher"))?;
@@ -292,14 +313,8 @@ impl Initiating {
             opened.payloads(datagram.header.next_payload).map_err(|_| keys_differ(transcript.method, 6))?;
         trace_received(cx, path, datagram, &chain);
         let contents = Contents::new(NAME, chain);
-        let (identification, body) = contents.identification()?;
-        let remote = identity_of(identification);
         let connection = &self.initiation.connection;
-        let wanted = &connection.remote_identity;
-        if !wanted.matches(&remote) {
-            return Err(Error::AuthenticationFailed(format!("the peer is {remote}; configured is {wanted}")));
-        }
-        let belief = transcript.judge(Role::Initiator, connection, local, (&remote, body), &contents)?;
+        let belief = introduction.judge_responder(connection, transcript, local, &contents)?;
         let told = Expiry::in_message_6(&contents, self.spis);
         Ok((belief, Sixth { next_iv: opened.next_iv.clone(), told }))
     }
@@ -420,27 +435,43 @@ impl Responding {
         datagram: &Datagram<'_>,
         chain: Chain<'_>,
     ) -> Result<(), Error> {
+        if self.chosen.method.encryption().is_some() {
+            return self.receive_sealed_key(cx, path, datagram, chain);
+        }
         trace_received(cx, path, datagram, &chain);
         let contents = Contents::new(NAME, chain);
+        let source = find_key_source(cx, path, &self.chosen)?;
+        self.send_key(cx, (path, Seen::new(datagram.bytes)), &contents, source, Introduction::WithProof)
+    }
+
+    /// Message 3 is there to be read: makes the keys, and sends our half of them.
+    fn send_key(
+        &mut self,
+        cx: &mut Context,
+        (path, message): (Path, Seen),
+        contents: &Contents<'_>,
+        Source { connection, secret }: Source,
+        introduction: Introduction,
+    ) -> Result<(), Error> {
         let (public_i, nonce_i) = (contents.key_exchange()?.to_vec(), contents.nonce()?.to_vec());
         let suite = self.chosen.suite;
         let method = self.chosen.method;
-        let Source { connection, secret } = find_key_source(cx, path, &self.chosen)?;
         let (public_r, shared) = (suite.key_exchange.key_exchange.respond(&public_i))
             .map_err(|fault| Misbehaviour::PublicValue(fault.to_string()))?;
-        self.peer.note(&contents);
+        self.peer.note(contents);
         let nonce_r = cx.next_nonce();
-        let nat = find_nat(&suite, self.spis, path, &contents);
-        let mut payloads = vec![Payload::KeyExchange(public_r.clone()), Payload::Nonce(nonce_r.clone())];
-        payloads.extend(certificate_requests(cx, method, Role::Initiator));
-        payloads.extend(discovery(&suite, self.peer.traversal, self.spis, path, &connection));
+        let nat = find_nat(&suite, self.spis, path, contents);
+        let requests = certificate_requests(cx, method, Role::Initiator).into_iter();
+        let others =
+            requests.chain(discovery(&suite, self.peer.traversal, self.spis, path, &connection)).collect();
+        let payloads = self.half(path, (&public_r, &nonce_r), &introduction, others)?;
         let material = Material {
             id: self.id,
             mode: Phase1Mode::Main,
             role: Role::Responder,
             spis: self.spis,
             method,
-            source: KeySource::of_somebody(secret.as_ref()),
+            source: KeySource::new(method, &suite, secret.as_ref())?.of_somebody(),
             shared: &shared,
             nonces: Nonces { initiator: &nonce_i, responder: &nonce_r },
             public_i,
@@ -449,16 +480,20 @@ impl Responding {
         };
         let nonces = material.nonces;
         let (channel, transcript) = material.secure(cx, &suite, path, nat, self.peer, &connection)?;
-        let key = match secret {
-            None => Key::Certain,
-            Some(_) => Key::Shared(Ingredients::new(shared.clone(), nonces)),
-        };
+        let key = Key::new(secret.as_ref(), &shared, nonces);
         let answer = encode(cx, Phase1Mode::Main, self.spis, path, channel.cutting, &payloads)?;
         cx.transmit(path, &answer);
-        self.last = Repeated::new(datagram.bytes, answer);
+        self.last = Repeated::of(message, answer);
         let authorities = contents.authorities();
-        self.answered =
-            Answered::Key(Box::new(Awaiting { channel, transcript, key, authorities, complained: false }));
+        let complained = false;
+        self.answered = Answered::Key(Box::new(Awaiting {
+            channel,
+            transcript,
+            introduction,
+            key,
+            authorities,
+            complained,
+        }));
         Ok(())
     }
 
@@ -482,12 +517,7 @@ impl Responding {
             opened.payloads(datagram.header.next_payload).map_err(|_| keys_differ(transcript.method, 5))?;
         trace_received(cx, path, datagram, &chain);
         let contents = Contents::new(NAME, chain);
-        let (identification, body) = contents.identification()?;
-        let remote = identity_of(identification);
-        let has_key = |connection: &Connection| awaiting.is_key_of(cx, connection, path, &remote);
-        let connection = find_connection(cx, path, &remote, &self.chosen, has_key)?;
-        let local = connection.own_identity(path);
-        let belief = transcript.judge(Role::Responder, &connection, &local, (&remote, body), &contents)?;
+        let (connection, belief) = awaiting.judge_initiator(cx, path, &self.chosen, &contents)?;
         let judgement = Judgement {
             connection,
             contact: contact_of(&contents),
@@ -533,12 +563,12 @@ impl Responding {
     ) -> Option<Sa> {
         let Responding { peer: abilities, chosen, begun_at, answered, .. } = *self;
         let Answered::Key(awaiting) = answered else { return None };
-        let Awaiting { mut channel, .. } = *awaiting;
+        let Awaiting { mut channel, introduction, .. } = *awaiting;
         let Judgement { connection, contact, next_iv, message, path, .. } = judgement;
         // The initiator may have floated to port 4500 (RFC 3947 §4).
         channel.path = path;
         channel.move_phase_1_on(next_iv);
-        let mut payloads = vec![Payload::Identification(identification_of(peer.local()))];
+        let mut payloads = introduction.ours(peer.local());
         payloads.extend(proof);
         let ours = connection.lifetimes.expire;
         payloads.extend(chosen.lifetime.of_phase_1(ours, channel.spis));

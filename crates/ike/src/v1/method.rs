@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | 1 | pre-shared key | pre-shared key | RFC 2409 §5.4 |
 //! | 3, 9 to 11 | signature | signature | RFC 2409 §5.1, RFC 4754 |
+//! | 4, 5 | decryption | decryption | RFC 2409 §5.2, §5.3 |
 //! | 65001, 65005 | the same, and a user's password | the same | draft-beaulieu-ike-xauth-02 §7.2 |
 //! | 65002, 65006 | the same | the same, and a user's password | |
 //! | 64221 | a user's password | signature | draft-ietf-ipsec-isakmp-hybrid-auth-05 §3.2 |
@@ -19,7 +20,7 @@ use crypto::signature::{Curve, KeyKind, SignatureScheme};
 use wire::registry::v1::AuthenticationMethod;
 
 use crate::context::Context;
-use crate::{Authentication, Connection, Role, Xauth};
+use crate::{Authentication, Connection, EncryptionForm, Role, Xauth};
 
 /// How the two ends prove who they are.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub(crate) enum Means {
     Secret,
     /// By a signature of a key of this kind.
     Signature(KeyKind),
+    /// By a hash that only who has decrypted the other end's nonce can make.
+    Decryption(EncryptionForm),
     /// Not in phase 1: only its user's password does, afterwards.
     User,
 }
@@ -49,10 +52,12 @@ pub(crate) enum Keying {
     PreSharedKey,
     /// The secret of the key exchange.
     Signature,
+    /// The nonces, which only the two ends know.
+    Encryption,
 }
 
 /// All that there are here, the best first: of signatures, those whose keys are the stronger for their length.
-static METHODS: [Method; 11] = {
+static METHODS: [Method; 13] = {
     use AuthenticationMethod as Number;
     const RSA: Means = Means::Signature(KeyKind::Rsa);
     [
@@ -60,6 +65,8 @@ static METHODS: [Method; 11] = {
         both(Number::ECDSA_SHA384_P384, Means::Signature(KeyKind::Ecdsa(Curve::P384)), None),
         both(Number::ECDSA_SHA512_P521, Means::Signature(KeyKind::Ecdsa(Curve::P521)), None),
         both(Number::RSA_SIGNATURES, RSA, None),
+        both(Number::RSA_ENCRYPTION, Means::Decryption(EncryptionForm::Plain), None),
+        both(Number::REVISED_RSA_ENCRYPTION, Means::Decryption(EncryptionForm::Revised), None),
         both(Number::PRE_SHARED_KEY, Means::Secret, None),
         both(Number::XAUTH_INIT_RSA, RSA, Some(Role::Initiator)),
         both(Number::XAUTH_RESP_RSA, RSA, Some(Role::Responder)),
@@ -88,8 +95,9 @@ const fn both(number: AuthenticationMethod, means: Means, user: Option<Role>) ->
 pub(crate) fn methods_of(cx: &Context, connection: &Connection, role: Role) -> Vec<&'static Method> {
     let keys = cx.own_keys.get(&connection.name);
     let is_ours = |method: &&Method| match (method.means(role), keys) {
-        (Means::Signature(kind), Some(keys)) => keys.contains(&kind),
-        (Means::Signature(_), None) | (Means::Secret | Means::User, _) => true,
+        (Means::Signature(kind), Some(keys)) => keys.kinds.contains(&kind),
+        (Means::Decryption(_), Some(keys)) => keys.kinds.contains(&KeyKind::Rsa),
+        (Means::Signature(_) | Means::Decryption(_), None) | (Means::Secret | Means::User, _) => true,
     };
     METHODS.iter().filter(|method| method.fits(connection, role)).filter(is_ours).collect()
 }
@@ -121,6 +129,15 @@ impl Method {
             (Means::Signature(_) | Means::User, _) | (_, Means::Signature(_) | Means::User) => {
                 Keying::Signature
             }
+            (Means::Decryption(_), _) | (_, Means::Decryption(_)) => Keying::Encryption,
+        }
+    }
+
+    /// Gives how the two ends encrypt nonces and identities to each other, if they do.
+    pub(crate) fn encryption(&self) -> Option<EncryptionForm> {
+        match self.initiator {
+            Means::Decryption(form) => Some(form),
+            Means::Secret | Means::Signature(_) | Means::User => None,
         }
     }
 
@@ -161,12 +178,14 @@ impl Means {
     fn fits(self, configured: &Authentication) -> bool {
         match (configured, self) {
             (Authentication::PreSharedKey, Means::Secret) | (Authentication::User, Means::User) => true,
+            (Authentication::Encryption(wanted), Means::Decryption(form)) => *wanted == form,
             (Authentication::Signature(terms), Means::Signature(kind)) => {
                 scheme_of(kind).is_some_and(|scheme| terms.allows(scheme))
             }
-            (Authentication::PreSharedKey, Means::Signature(_) | Means::User)
-            | (Authentication::Signature(_), Means::Secret | Means::User)
-            | (Authentication::User, Means::Secret | Means::Signature(_)) => false,
+            (Authentication::PreSharedKey, Means::Signature(_) | Means::Decryption(_) | Means::User)
+            | (Authentication::Signature(_), Means::Secret | Means::Decryption(_) | Means::User)
+            | (Authentication::User, Means::Secret | Means::Signature(_) | Means::Decryption(_))
+            | (Authentication::Encryption(_), Means::Secret | Means::Signature(_) | Means::User) => false,
         }
     }
 }

@@ -5,7 +5,7 @@
 //!               Calling    ──aggressive mode──► Established
 //!                                 └──► Introducing ──XAuth──┘   where a user gives a password, too
 //!   responder   Responding ──main mode────────► Established ──delete──► Closed
-//!               Called     ──aggressive mode──► Established
+//!   Hearing ──► Called     ──aggressive mode──► Established
 //! ```
 //!
 //! What version 2 calls an IKE SA is an ISAKMP SA here, and a Child SA is what quick mode makes.
@@ -28,6 +28,7 @@ mod mode_config;
 mod nat;
 mod negotiation;
 mod phase_1;
+mod public_key_encryption;
 mod quick_mode;
 mod repeated;
 mod traffic;
@@ -60,6 +61,8 @@ pub(crate) enum Sa {
     Calling(Box<aggressive_mode::Initiating>),
     /// The peer began aggressive mode, and is a stranger yet.
     Called(Box<aggressive_mode::Responding>),
+    /// The same, and what it said is being decrypted.
+    Hearing(Box<aggressive_mode::Hearing>),
     /// Phase 1 is over, and a user is to give his password.
     Introducing(Box<xauth::Introducing>),
     /// Both ends are authenticated.
@@ -81,7 +84,7 @@ pub(crate) fn initiate(cx: &mut Context, initiation: Initiation, path: Path) -> 
 /// Answers the first message of somebody who has no ISAKMP SA here.
 pub(crate) fn respond(cx: &mut Context, path: Path, datagram: &Datagram<'_>) -> Option<Sa> {
     if datagram.header.exchange_type == ExchangeType::V1_AGGRESSIVE {
-        aggressive_mode::respond(cx, path, datagram).map(|sa| Sa::Called(Box::new(sa)))
+        aggressive_mode::respond(cx, path, datagram)
     } else {
         main_mode::respond(cx, path, datagram).map(|sa| Sa::Responding(Box::new(sa)))
     }
@@ -95,6 +98,7 @@ impl Sa {
             Sa::Responding(sa) => sa.handle_datagram(cx, path, datagram),
             Sa::Calling(sa) => sa.handle_datagram(cx, path, datagram),
             Sa::Called(sa) => sa.handle_datagram(cx, path, datagram),
+            Sa::Hearing(sa) => Some(Sa::Hearing(sa)),
             Sa::Introducing(sa) => sa.handle_datagram(cx, path, datagram),
             Sa::Established(mut sa) => {
                 sa.handle_datagram(cx, path, datagram);
@@ -112,7 +116,12 @@ impl Sa {
         match self {
             Sa::Responding(sa) => sa.repeat_first(cx, path, datagram),
             Sa::Called(sa) => sa.repeat_first(cx, path, datagram),
-            Sa::Initiating(_) | Sa::Calling(_) | Sa::Introducing(_) | Sa::Established(_) | Sa::Closed(_) => {}
+            Sa::Initiating(_)
+            | Sa::Calling(_)
+            | Sa::Hearing(_)
+            | Sa::Introducing(_)
+            | Sa::Established(_)
+            | Sa::Closed(_) => {}
         }
     }
 
@@ -123,6 +132,7 @@ impl Sa {
             Sa::Responding(sa) => sa.handle_answer(cx, query, answer),
             Sa::Calling(sa) => sa.handle_answer(cx, query, answer),
             Sa::Called(sa) => sa.handle_answer(cx, query, answer),
+            Sa::Hearing(sa) => sa.handle_answer(cx, query, answer),
             other @ (Sa::Introducing(_) | Sa::Established(_) | Sa::Closed(_)) => Some(other),
         }
     }
@@ -134,6 +144,7 @@ impl Sa {
             Sa::Responding(sa) => sa.handle_timeout(cx),
             Sa::Calling(sa) => sa.handle_timeout(cx),
             Sa::Called(sa) => sa.handle_timeout(cx),
+            Sa::Hearing(sa) => sa.handle_timeout(cx),
             Sa::Introducing(sa) => sa.handle_timeout(cx),
             Sa::Established(mut sa) => {
                 sa.handle_timeout(cx);
@@ -150,6 +161,7 @@ impl Sa {
             Sa::Responding(sa) => Some(sa.deadline()),
             Sa::Calling(sa) => Some(sa.deadline()),
             Sa::Called(sa) => Some(sa.deadline()),
+            Sa::Hearing(sa) => Some(sa.deadline()),
             Sa::Introducing(sa) => Some(sa.deadline()),
             Sa::Established(sa) => sa.next_timeout(cx),
             Sa::Closed(sa) => Some((sa.until(), TimeoutReason::HalfOpen)),
@@ -163,7 +175,7 @@ impl Sa {
             Sa::Calling(sa) => Some(sa.status()),
             Sa::Introducing(sa) => sa.status(),
             Sa::Established(sa) => Some(sa.status()),
-            Sa::Responding(_) | Sa::Called(_) | Sa::Closed(_) => None,
+            Sa::Responding(_) | Sa::Called(_) | Sa::Hearing(_) | Sa::Closed(_) => None,
         }
     }
 
@@ -174,6 +186,7 @@ impl Sa {
             Sa::Responding(sa) => sa.our_spi(),
             Sa::Calling(sa) => sa.our_spi(),
             Sa::Called(sa) => sa.our_spi(),
+            Sa::Hearing(sa) => sa.our_spi(),
             Sa::Introducing(sa) => sa.our_spi(),
             Sa::Established(sa) => sa.channel.our_spi(),
             Sa::Closed(sa) => sa.our_spi(),
@@ -185,6 +198,7 @@ impl Sa {
         match self {
             Sa::Responding(sa) => Some(sa.address()),
             Sa::Called(sa) => Some(sa.address()),
+            Sa::Hearing(sa) => Some(sa.address()),
             Sa::Introducing(sa) => sa.stranger(),
             Sa::Initiating(_) | Sa::Calling(_) | Sa::Established(_) | Sa::Closed(_) => None,
         }
@@ -196,7 +210,7 @@ impl Sa {
             Sa::Initiating(sa) => Some(sa.initiation()),
             Sa::Calling(sa) => Some(sa.initiation()),
             Sa::Introducing(sa) => sa.initiation(),
-            Sa::Responding(_) | Sa::Called(_) | Sa::Established(_) | Sa::Closed(_) => None,
+            Sa::Responding(_) | Sa::Called(_) | Sa::Hearing(_) | Sa::Established(_) | Sa::Closed(_) => None,
         }
     }
 
@@ -206,7 +220,11 @@ impl Sa {
             Sa::Initiating(sa) => Ok(sa.into_initiation()),
             Sa::Calling(sa) => Ok(sa.into_initiation()),
             Sa::Introducing(sa) => sa.into_initiation(),
-            other @ (Sa::Responding(_) | Sa::Called(_) | Sa::Established(_) | Sa::Closed(_)) => Err(other),
+            other @ (Sa::Responding(_)
+            | Sa::Called(_)
+            | Sa::Hearing(_)
+            | Sa::Established(_)
+            | Sa::Closed(_)) => Err(other),
         }
     }
 
@@ -218,6 +236,7 @@ impl Sa {
             | Sa::Responding(_)
             | Sa::Calling(_)
             | Sa::Called(_)
+            | Sa::Hearing(_)
             | Sa::Introducing(_)
             | Sa::Closed(_) => None,
         }
@@ -231,6 +250,7 @@ impl Sa {
             | Sa::Responding(_)
             | Sa::Calling(_)
             | Sa::Called(_)
+            | Sa::Hearing(_)
             | Sa::Introducing(_)
             | Sa::Closed(_) => None,
         }

@@ -12,7 +12,9 @@ use std::fmt;
 
 use wire::registry::v1::{AuthenticationMethod, EncapsulationMode, ProtocolId};
 
-pub(crate) use phase_1::{ChosenPhase1, accept_phase_1, choose_phase_1, offer_phase_1, with_one_group};
+pub(crate) use phase_1::{
+    ChosenPhase1, accept_phase_1, choose_phase_1, first_suite, offer_phase_1, with_one_group, with_one_suite,
+};
 pub(crate) use phase_2::{
     ChosenPhase2, Phase2Terms, Spis, Wanted, accept_phase_2, answer_phase_2, choose_phase_2, first_group,
     offer_phase_2, offers_transport, protocol_id,

@@ -24,6 +24,7 @@ use super::nat::{self, Traversal};
 use super::negotiation::{self, ChosenPhase1};
 use crate::authentication::v1::Transcript;
 use crate::context::{Contact, Context, Initiation};
+use crate::credentials::Recipient;
 use crate::error::{Error, Failure};
 use crate::event::TraceDirection;
 use crate::exchange::{IkeSpis, Nonces};
@@ -136,7 +137,9 @@ pub(crate) fn find_key_source(cx: &Context, path: Path, chosen: &ChosenPhase1) -
     let Some(first) = fitting.peek() else { return Err(fault) };
     match chosen.method.keying() {
         Keying::PreSharedKey => {}
-        Keying::Signature => return Ok(Source { connection: Arc::clone(first), secret: None }),
+        Keying::Signature | Keying::Encryption => {
+            return Ok(Source { connection: Arc::clone(first), secret: None });
+        }
     }
     match pre_shared_key::candidates(cx, path, fitting).into_iter().next() {
         Some((connection, secret)) => Ok(Source { connection, secret: Some(secret.clone()) }),
@@ -145,6 +148,40 @@ pub(crate) fn find_key_source(cx: &Context, path: Path, chosen: &ChosenPhase1) -
             Err(Error::AuthenticationFailed(sentence))
         }
     }
+}
+
+/// Agrees, as responder of aggressive mode, before it is known who sent the offer: gives who of us may be meant.
+///
+/// # Errors
+/// No connection is for this path and allows anything on offer.
+pub(crate) fn recipients_of_offer(
+    cx: &Context,
+    path: Path,
+    offer: &[wire::v1::Proposal],
+) -> Result<(Vec<Recipient>, ChosenPhase1), Error> {
+    let (fitting, mut fault) = connections_for(cx, path, Phase1Mode::Aggressive);
+    let (mut recipients, mut agreed) = (Vec::new(), None);
+    for connection in fitting {
+        match choose(cx, &connection, offer) {
+            Ok(chosen) => {
+                agreed.get_or_insert(chosen);
+                recipients.push(Recipient::new(connection, path));
+            }
+            Err(disagreement) => fault = disagreement,
+        }
+    }
+    agreed.map(|chosen| (recipients, chosen)).ok_or(fault)
+}
+
+/// The same in main mode, where it is agreed on what was chosen.
+///
+/// # Errors
+/// No connection is for this path and allows what was agreed on.
+pub(crate) fn recipients(cx: &Context, path: Path, chosen: &ChosenPhase1) -> Result<Vec<Recipient>, Error> {
+    let (fitting, fault) = connections_for(cx, path, Phase1Mode::Main);
+    let fitting = fitting.into_iter().filter(|connection| is_for(cx, connection, chosen));
+    let recipients: Vec<_> = fitting.map(|connection| Recipient::new(connection, path)).collect();
+    if recipients.is_empty() { Err(fault) } else { Ok(recipients) }
 }
 
 /// Finds the connection for whoever began main mode, among those that have its key.
@@ -263,7 +300,9 @@ impl Material<'_> {
         };
         let channel = Channel::new(parts)?;
         match source {
-            KeySource::PreSharedKey(_) | KeySource::Exchange => channel.disclose(cx, &keys)?,
+            KeySource::PreSharedKey(_) | KeySource::Exchange | KeySource::Nonces(_) => {
+                channel.disclose(cx, &keys)?
+            }
             // Those that message 5 is encrypted with may be others.
             KeySource::LikelyKey(_) => {}
         }
@@ -277,7 +316,9 @@ impl Material<'_> {
 pub(crate) fn keys_differ(method: &Method, message: u8) -> Error {
     Error::AuthenticationFailed(match method.keying() {
         Keying::PreSharedKey => format!("pre-shared keys differ, or message {message} was damaged"),
-        Keying::Signature => format!("message {message} was damaged, or was made with other keys"),
+        Keying::Signature | Keying::Encryption => {
+            format!("message {message} was damaged, or was made with other keys")
+        }
     })
 }
 
@@ -322,7 +363,7 @@ pub(crate) fn certificate_requests(cx: &Context, method: &Method, their_role: Ro
         Payload::CertificateRequest(Certificate { encoding, data })
     };
     match method.means(their_role) {
-        Means::Secret | Means::User => Vec::new(),
+        Means::Secret | Means::Decryption(_) | Means::User => Vec::new(),
         // One without a name asks for any.
         Means::Signature(_) if cx.authorities.len() > limits::AUTHORITIES_NAMED => vec![request(Vec::new())],
         Means::Signature(_) => {

@@ -229,6 +229,7 @@ impl EngineLoop {
                 }
                 Output::Query { id, query: Query::Trust(request) } => self.find_trust(id, *request),
                 Output::Query { id, query: Query::Sign(request) } => self.find_signature(id, *request),
+                Output::Query { id, query: Query::Decrypt(request) } => self.decrypt(id, *request),
                 Output::Event(ike::Event::Finished { ticket, result }) => self.finish(ticket, result),
                 Output::Event(event) => self.tell(event),
             }
@@ -487,13 +488,13 @@ impl EngineLoop {
         self.tell_own_keys();
     }
 
-    /// Tells the engine of which kinds our private keys are: version 1 offers what they can sign.
+    /// Tells the engine which private keys we have: version 1 offers what they can do.
     fn tell_own_keys(&mut self) {
         let connections = self.loaded.connections.iter();
-        let kinds =
-            connections.map(|(name, loaded)| (name.clone(), self.credentials.key_kinds(&loaded.engine)));
-        let kinds = kinds.collect();
-        self.command(Command::OwnKeys(kinds));
+        let keys =
+            connections.map(|(name, loaded)| (name.clone(), self.credentials.own_keys(&loaded.engine)));
+        let keys = keys.collect();
+        self.command(Command::OwnKeys(keys));
     }
 
     fn change_keyring(&mut self, change: KeyringChange) -> Outcome {

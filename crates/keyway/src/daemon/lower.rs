@@ -217,6 +217,10 @@ fn authentication(config: &config::Authentication) -> ike::Authentication {
         config::Authentication::PreSharedKey => ike::Authentication::PreSharedKey,
         config::Authentication::Signature(terms) => ike::Authentication::Signature(terms.clone()),
         config::Authentication::User => ike::Authentication::User,
+        config::Authentication::Encryption(form) => ike::Authentication::Encryption(match form {
+            config::EncryptionForm::Plain => ike::EncryptionForm::Plain,
+            config::EncryptionForm::Revised => ike::EncryptionForm::Revised,
+        }),
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //!   Query::Sign  ─ sign ─┬─────────────────────────────────────────────► Answer::Signed
 //!                        └ the peer wants OCSP: ask about our certificate ─┘          RFC 4806
+//!   Query::Decrypt ─ decrypt ────────────────────────────────────────────► Answer::Decrypted
 //!   Query::Trust ─┬ certificates that are elsewhere: fetch them ─┐                    RFC 7296 §3.6
 //!                 └──────────────────────────── judge ◄──────────┘
 //!                                                 └ revoked? ask whoever knows ───► Answer::Trusted
@@ -12,7 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use credentials::{Credentials, Judgement, Shown, ocsp_payload};
-use ike::{SignRequest, Signed, TrustRequest, TrustedKey};
+use ike::{DecryptRequest, Decrypted, SignRequest, Signed, TrustRequest, TrustedKey};
 use pki::PrivateKey;
 use tokio::task::spawn_blocking;
 
@@ -75,6 +76,18 @@ impl Proving {
         let shown = spawn_blocking(move || credentials.sign(&asked)).await;
         let shown = shown.map_err(|fault| fault.to_string())??;
         if request.wants_ocsp { self.with_ocsp(shown, request).await } else { Ok(shown.signed) }
+    }
+
+    /// Decrypts what is encrypted to us.
+    pub(crate) fn decrypt(self, request: DecryptRequest) -> Proven<Decrypted> {
+        let credentials = self.credentials;
+        if !credentials.keys.iter().any(PrivateKey::is_elsewhere) {
+            return Proven::Now(credentials.decrypt(&request));
+        }
+        // On a thread that may wait for a token.
+        Proven::Later(Box::pin(async move {
+            spawn_blocking(move || credentials.decrypt(&request)).await.map_err(|fault| fault.to_string())?
+        }))
     }
 
     /// Finds a peer's key.

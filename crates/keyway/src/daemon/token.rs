@@ -10,12 +10,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use config::Token;
+use crypto::encryption::{CannotDecrypt, Unpadding};
 use crypto::signature::{CannotSign, KeyKind, SignatureHash, SignatureScheme, der_of_fixed};
-use crypto::{SigningKey, VerifyingKey};
+use crypto::{Random, Secret, SigningKey, SystemRandom, VerifyingKey};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
@@ -140,7 +142,10 @@ fn open_in(module: &Pkcs11, slot: Slot, token: &Token) -> Result<Option<PrivateK
     let public = find(ObjectClass::PUBLIC_KEY)?.into_iter().next();
     let public = public_key(&session, private, public)?;
     let session = Mutex::new(session);
-    let key = TokenKey { public: Arc::clone(public.verifying_key()), session, private };
+    let mut secret = Secret::new(vec![0; 32]);
+    SystemRandom.fill(secret.expose_mut());
+    let unpadding = Unpadding::new(secret.as_slice());
+    let key = TokenKey { public: Arc::clone(public.verifying_key()), session, private, unpadding };
     Ok(Some(PrivateKey::elsewhere(Arc::new(key))))
 }
 
@@ -196,6 +201,7 @@ struct TokenKey {
     public: Arc<dyn VerifyingKey>,
     session: Mutex<Session>,
     private: ObjectHandle,
+    unpadding: Unpadding,
 }
 
 impl fmt::Debug for TokenKey {
@@ -237,6 +243,33 @@ impl SigningKey for TokenKey {
             }
             _ => Ok(signature),
         }
+    }
+
+    /// The token undoes the power only: as its own removal of the padding would tell whether that is right.
+    fn decrypt(
+        &self,
+        ciphertext: &[u8],
+        lengths: RangeInclusive<usize>,
+    ) -> Result<Secret<Vec<u8>>, CannotDecrypt> {
+        if self.public.kind() != KeyKind::Rsa {
+            return Err(CannotDecrypt::Unfit(self.public.kind()));
+        }
+        let expected = self.public.bits().div_ceil(8);
+        if ciphertext.len() != expected {
+            return Err(CannotDecrypt::Length { expected, actual: ciphertext.len() });
+        }
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = session.decrypt(&Mechanism::RsaX509, self.private, ciphertext);
+        let found = found.map(Secret::new).map_err(|error| {
+            tracing::warn!("a token does not decrypt: {error}");
+            CannotDecrypt::Library
+        })?;
+        let mut padded = Secret::new(vec![0; expected]);
+        let start = expected.saturating_sub(found.len());
+        for (octet, found) in padded.expose_mut().iter_mut().skip(start).zip(found.as_slice()) {
+            *octet = *found;
+        }
+        Ok(self.unpadding.unpad(ciphertext, &padded, lengths))
     }
 }
 

@@ -233,7 +233,7 @@ impl Pair {
                 };
                 self.answer_route(side, id, address.as_slice());
             }
-            Output::Query { id, query: query @ (Query::Sign(_) | Query::Trust(_)) } => {
+            Output::Query { id, query: query @ (Query::Sign(_) | Query::Trust(_) | Query::Decrypt(_)) } => {
                 self.answer_of_credentials(side, id, &query);
             }
             Output::Query { id, query: Query::Link(_) } => {

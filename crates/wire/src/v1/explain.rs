@@ -12,7 +12,7 @@ use crate::registry::v1::{
     ConfigurationType, EncapsulationMode, EncryptionAlgorithm, EspTransformId, HashAlgorithm,
     IpcompTransformId, NotifyType, Phase1AttributeType, ProtocolId, SaAttributeType,
 };
-use crate::registry::{IdType, KeyExchangeId};
+use crate::registry::{IdType, KeyExchangeId, PayloadType};
 
 impl Payload {
     /// Says in one sentence what the payload is for and, where that is short, what it holds; its notation in the RFC
@@ -61,12 +61,33 @@ impl Payload {
             Payload::NatOriginalAddress(..) => String::from(
                 "NAT-OA: an address as its own end sees it, for the checksums of transport mode behind a NAT",
             ),
+            Payload::Sealed(sealed) => format!(
+                "{}: {} octets of ciphertext, which only its receiver can read",
+                notation(sealed.payload_type),
+                sealed.body.len()
+            ),
             Payload::Unknown(unknown) => format!(
                 "{}: a payload that is not known here, to be skipped",
                 named(unknown.payload_type.name(), "payload type", unknown.payload_type.0)
             ),
         }
     }
+}
+
+/// The notation of what may be encrypted by itself.
+fn notation(payload_type: PayloadType) -> String {
+    let known = match payload_type {
+        PayloadType::V1_KEY_EXCHANGE => "KE",
+        PayloadType::V1_IDENTIFICATION => "ID",
+        PayloadType::V1_CERTIFICATE => "CERT",
+        PayloadType::V1_CERTIFICATE_REQUEST => "CR",
+        PayloadType::V1_HASH => "HASH",
+        PayloadType::V1_NONCE => "NONCE",
+        PayloadType::V1_VENDOR_ID => "VID",
+        PayloadType::V1_NAT_DISCOVERY | PayloadType::V1_NAT_DISCOVERY_DRAFT => "NAT-D",
+        other => return named(other.name(), "payload type", other.0),
+    };
+    known.to_string()
 }
 
 fn explain_proposals(proposals: &[Proposal]) -> String {

@@ -21,6 +21,8 @@ pub use attribute::{Attribute, AttributeValue, Attributes, decode_attributes, en
 pub use datagram::{Content, Datagram, Fragment, HeaderFields, decode, encode_fragment, encode_message};
 pub use identification::{Identification, OriginalAddress};
 pub use notification::{DOI_IPSEC, DOI_ISAKMP, Delete, Notification};
-pub use payload::{Certificate, Chain, Draft, Payload, Received, Unknown, decode_payloads, encode_payloads};
+pub use payload::{
+    Certificate, Chain, Draft, Payload, Received, Sealed, Unknown, decode_payloads, encode_payloads,
+};
 pub use security_association::{Proposal, Transform};
 pub use vendor_id::VendorId;

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use super::security_association;
 use super::{Attributes, Delete, Identification, Notification, OriginalAddress, Proposal};
-use crate::limits::{NONCE_LENGTH_V1, PAYLOADS_PER_MESSAGE};
+use crate::limits::{NONCE_BODY_LENGTH_V1, PAYLOADS_PER_MESSAGE};
 use crate::reader::Reader;
 use crate::registry::{CertificateEncoding, PayloadType};
 use crate::writer::with_length;
@@ -54,6 +54,9 @@ pub enum Payload {
     NatDiscovery(Draft, Vec<u8>),
     /// NAT-OA: an address before its translation (RFC 3947 §5.2).
     NatOriginalAddress(Draft, OriginalAddress),
+    /// A payload whose body is encrypted by itself, under a header in the clear (RFC 2409 §5.2, §5.3). From its octets
+    /// nobody can tell: whoever knows of it says so, with [`Payload::sealed`].
+    Sealed(Sealed),
     /// A payload of a type that this crate does not read.
     Unknown(Unknown),
 }
@@ -78,6 +81,15 @@ pub struct Certificate {
     pub encoding: CertificateEncoding,
     /// The certificate, or the name of an authority.
     pub data: Vec<u8>,
+}
+
+/// A payload whose body is encrypted by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// Its type.
+    pub payload_type: PayloadType,
+    /// The ciphertext.
+    pub body: Vec<u8>,
 }
 
 /// A payload whose type this crate does not read, as it came.
@@ -193,8 +205,14 @@ impl Payload {
             Payload::NatDiscovery(Draft::Yes, _) => PayloadType::V1_NAT_DISCOVERY_DRAFT,
             Payload::NatOriginalAddress(Draft::No, _) => PayloadType::V1_NAT_ORIGINAL_ADDRESS,
             Payload::NatOriginalAddress(Draft::Yes, _) => PayloadType::V1_NAT_ORIGINAL_ADDRESS_DRAFT,
+            Payload::Sealed(sealed) => sealed.payload_type,
             Payload::Unknown(unknown) => unknown.payload_type,
         }
+    }
+
+    /// Makes a payload of this type, whose body is encrypted by itself.
+    pub fn sealed(payload_type: PayloadType, body: Vec<u8>) -> Payload {
+        Payload::Sealed(Sealed { payload_type, body })
     }
 
     fn decode(payload_type: PayloadType, body: &[u8]) -> Result<Payload, Malformed> {
@@ -244,6 +262,7 @@ impl Payload {
             | Payload::Nonce(octets)
             | Payload::VendorId(octets)
             | Payload::NatDiscovery(_, octets)
+            | Payload::Sealed(Sealed { body: octets, .. })
             | Payload::Unknown(Unknown { body: octets, .. }) => out.extend_from_slice(octets),
         }
         Ok(())
@@ -269,9 +288,9 @@ impl Certificate {
 }
 
 fn decode_nonce(body: &[u8]) -> Result<Vec<u8>, Malformed> {
-    if !NONCE_LENGTH_V1.contains(&body.len()) {
+    if !NONCE_BODY_LENGTH_V1.contains(&body.len()) {
         let length = body.len() as u64;
-        return Err(Malformed::forbidden("Nonce payload", "Nonce Data length", length, "8 to 256"));
+        return Err(Malformed::forbidden("Nonce payload", "Nonce Data length", length, "8 to 2048"));
     }
     Ok(body.to_vec())
 }
@@ -310,18 +329,26 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_has_8_to_256_octets() {
+    fn a_nonce_has_at_least_8_octets_and_at_most_those_of_a_long_key() {
         let nonce = |length: u16| {
             let mut bytes = vec![0; usize::from(length) + GENERIC_HEADER_LEN];
             bytes[2..4].copy_from_slice(&(length + 4).to_be_bytes());
             decode_payloads(PayloadType::V1_NONCE, &bytes).map(|_| ()).map_err(|fault| fault.to_string())
         };
-        assert_eq!((nonce(8), nonce(256)), (Ok(()), Ok(())));
+        assert_eq!((nonce(8), nonce(2048)), (Ok(()), Ok(())));
         assert!(nonce(7).is_err());
         assert_eq!(
-            nonce(257),
-            Err("Nonce payload: Nonce Data length is 257, but must be 8 to 256".to_string())
+            nonce(2049),
+            Err("Nonce payload: Nonce Data length is 2049, but must be 8 to 2048".to_string())
         );
+    }
+
+    #[test]
+    fn a_sealed_payload_is_its_header_and_the_ciphertext() {
+        let sealed = Payload::sealed(PayloadType::V1_IDENTIFICATION, vec![1, 2, 3, 4, 5]);
+        let (first, octets) = encode_payloads(&[sealed, Payload::Hash(vec![6])]).unwrap();
+        assert_eq!(first, PayloadType::V1_IDENTIFICATION);
+        assert_eq!(octets, [8, 0, 0, 9, 1, 2, 3, 4, 5, 0, 0, 0, 5, 6]);
     }
 
     #[test]

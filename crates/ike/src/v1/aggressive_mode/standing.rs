@@ -6,7 +6,8 @@ use std::time::Instant;
 use wire::isakmp::IkeSpi;
 use wire::v1::Datagram;
 
-use super::{Called, Initiating, NAME, Responding};
+use super::state::Called;
+use super::{Initiating, NAME, Responding};
 use crate::context::{Context, Initiation};
 use crate::io::{Path, TimeoutReason};
 use crate::retransmission::Retransmission;

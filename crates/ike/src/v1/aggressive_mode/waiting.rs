@@ -1,5 +1,5 @@
-//! Aggressive mode with signatures while somebody outside works for it: makes our signature, or finds out whether the
-//! peer's key is trusted.
+//! Aggressive mode while somebody outside works for it: makes our signature, finds out whether the peer's key is trusted,
+//! or decrypts ([`encrypted`](super::encrypted)).
 //!
 //! ```text
 //!   initiator   message 2 ──Trust──► ──Sign──► message 3: established
@@ -8,7 +8,8 @@
 //!
 //! What the peer sends meanwhile is a repetition, and is not looked at: it will repeat it again.
 
-use super::{Called, Calling, Initiating, Responding};
+use super::state::{Called, Calling};
+use super::{Initiating, Responding};
 use crate::authentication::v1::{Claim, proof_of};
 use crate::context::{Contact, Context};
 use crate::credentials::TrustRequest;
@@ -19,8 +20,9 @@ use crate::v1::Sa;
 use crate::v1::channel::Iv;
 use crate::v1::phase_1::{Awaited, turn_away};
 
+pub(super) const UNREAD: &str = "our private key did not decrypt in time";
 const UNSIGNED: &str = "our private key did not sign in time";
-const UNKNOWN: &str = "whether the peer's certificate is good was not found out in time";
+pub(super) const UNKNOWN: &str = "whether the peer's certificate is good was not found out in time";
 
 // --- Initiator -----------------------------------------------------------------------------------------------------
 
@@ -28,7 +30,10 @@ impl Initiating {
     /// Gives the answer that it waits for, if it does.
     pub(super) fn awaited(&self) -> Option<&Awaited> {
         match &self.stage {
-            Calling::Claimed(_, _, awaited) | Calling::Unsigned(_, _, awaited) => Some(awaited),
+            Calling::Unaddressed(awaited)
+            | Calling::Unread(_, awaited)
+            | Calling::Claimed(_, _, awaited)
+            | Calling::Unsigned(_, _, awaited) => Some(awaited),
             Calling::Open => None,
         }
     }
@@ -44,6 +49,8 @@ impl Initiating {
             return Some(Sa::Calling(self));
         }
         match (std::mem::replace(&mut self.stage, Calling::Open), answer) {
+            (Calling::Unaddressed(_), Answer::Trusted(trusted)) => self.address(cx, trusted),
+            (Calling::Unread(unread, _), Answer::Decrypted(decrypted)) => self.read(cx, *unread, decrypted),
             (Calling::Claimed(secured, claim, _), Answer::Trusted(trusted)) => {
                 match claim.verify_with(trusted) {
                     Ok(peer) => self.prove(cx, secured, peer),
@@ -68,13 +75,14 @@ impl Initiating {
     /// Gives up: nobody outside has answered.
     pub(super) fn stop_waiting(self: Box<Self>, cx: &mut Context) -> Option<Sa> {
         let why = match &self.stage {
-            Calling::Claimed(..) => UNKNOWN,
+            Calling::Claimed(..) | Calling::Unaddressed(_) => UNKNOWN,
+            Calling::Unread(..) => UNREAD,
             Calling::Unsigned(..) | Calling::Open => UNSIGNED,
         };
         self.fail(cx, Error::Local(why.to_owned()))
     }
 
-    fn fail(self: Box<Self>, cx: &mut Context, fault: Error) -> Option<Sa> {
+    pub(super) fn fail(self: Box<Self>, cx: &mut Context, fault: Error) -> Option<Sa> {
         cx.fail_initiation(&self.initiation, self.path, fault.into());
         None
     }
@@ -126,7 +134,7 @@ impl Responding {
         }
         match (self.stage, answer) {
             (Called::Unsigned(unsent, _), Answer::Signed(signed)) => {
-                let path = unsent.path;
+                let path = unsent.first.path;
                 match proof_of(signed)
                     .and_then(|proof| unsent.send(cx, &self.channel, &self.connection, proof))
                 {
@@ -161,7 +169,12 @@ impl Responding {
     pub(super) fn stop_waiting(mut self: Box<Self>, cx: &mut Context) -> Option<Sa> {
         match self.stage {
             Called::Unsigned(unsent, _) => {
-                turn_away(cx, self.channel.spis.initiator, unsent.path, Error::Local(UNSIGNED.to_owned()));
+                turn_away(
+                    cx,
+                    self.channel.spis.initiator,
+                    unsent.first.path,
+                    Error::Local(UNSIGNED.to_owned()),
+                );
                 None
             }
             Called::Claimed(last, third, ..) => {

@@ -69,8 +69,18 @@ impl Awaiting {
     }
 }
 
+impl Key {
+    /// Keeps what other keys could be made from, where there is a pre-shared one.
+    pub(super) fn new(likely: Option<&Secret<Vec<u8>>>, shared: &Secret<Vec<u8>>, nonces: Nonces<'_>) -> Key {
+        match likely {
+            None => Key::Certain,
+            Some(_) => Key::Shared(Ingredients::new(shared.clone(), nonces)),
+        }
+    }
+}
+
 impl Ingredients {
-    pub(super) fn new(shared: Secret<Vec<u8>>, nonces: Nonces<'_>) -> Ingredients {
+    fn new(shared: Secret<Vec<u8>>, nonces: Nonces<'_>) -> Ingredients {
         Ingredients {
             shared,
             nonce_i: nonces.initiator.to_vec(),

@@ -4,16 +4,18 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use wire::isakmp::IkeSpi;
-use wire::v1::Datagram;
+use wire::v1::{Datagram, Payload};
 
-use super::{Answered, Initiating, NAME, Responding, Sent};
+use super::{Answered, Half, Initiating, NAME, Responding, Sent};
 use crate::context::{Context, Initiation};
 use crate::error::Error;
 use crate::io::{Path, TimeoutReason};
 use crate::retransmission::Retransmission;
 use crate::status::{IkeSaStatus, Nat, Phase1Mode};
 use crate::v1::Sa;
-use crate::v1::phase_1::{connecting, end_attempt, refuse};
+use crate::v1::fragmentation::Cutting;
+use crate::v1::negotiation::ChosenPhase1;
+use crate::v1::phase_1::{connecting, discovery, encode, end_attempt, refuse};
 
 impl Initiating {
     /// Sends a message, and has it repeated until the next one comes.
@@ -23,13 +25,38 @@ impl Initiating {
         self.refused = None;
     }
 
+    /// Sends our half of the key exchange: message 3.
+    pub(super) fn send_key(
+        &mut self,
+        cx: &mut Context,
+        half: Box<Half>,
+        payloads: &[Payload],
+    ) -> Result<(), Error> {
+        let cutting = Cutting::towards(self.peer, self.initiation.connection.fragmentation);
+        let message = encode(cx, Phase1Mode::Main, self.spis, self.path, cutting, payloads)?;
+        self.send(cx, self.path, message);
+        self.sent = Sent::Key(half);
+        Ok(())
+    }
+
+    /// Gives NAT-D, NAT-D, where both ends can pass NATs.
+    pub(super) fn discovery(&self, chosen: &ChosenPhase1) -> Vec<Payload> {
+        let connection = &self.initiation.connection;
+        discovery(&chosen.suite, self.peer.traversal, self.spis, self.path, connection)
+    }
+
     /// Says what we asked for, for a refusal.
     pub(super) fn in_words(&self) -> String {
         let connection = &self.initiation.connection;
         let proposals = connection.proposals.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         match &self.sent {
             Sent::Sa => format!("we offered {proposals}"),
-            Sent::Key { .. } | Sent::Unsigned(..) | Sent::Proof(_) | Sent::Claimed(..) => format!(
+            Sent::Unaddressed(..)
+            | Sent::Key(_)
+            | Sent::Unread(..)
+            | Sent::Unsigned(..)
+            | Sent::Proof(_)
+            | Sent::Claimed(..) => format!(
                 "we are {} and want {}",
                 connection.own_identity(self.path),
                 connection.remote_identity
@@ -77,7 +104,9 @@ impl Initiating {
     pub(crate) fn status(&self) -> IkeSaStatus {
         let (chosen, nat, local_identity) = match &self.sent {
             Sent::Sa => (None, Nat::default(), None),
-            Sent::Key { chosen, .. } => (Some((chosen.suite, chosen.method)), Nat::default(), None),
+            Sent::Unaddressed(half, _) | Sent::Key(half) | Sent::Unread(half, ..) => {
+                (Some((half.chosen.suite, half.chosen.method)), Nat::default(), None)
+            }
             Sent::Unsigned(secured, _) | Sent::Proof(secured) | Sent::Claimed(secured, _) => {
                 let channel = &secured.channel;
                 (Some((channel.suite, channel.method)), channel.nat(), Some(secured.local.clone()))
@@ -103,7 +132,7 @@ impl Responding {
     /// Tells the peer what is wrong, and people once: a message that is not authenticated may come a thousand times.
     pub(super) fn complain(&mut self, cx: &mut Context, path: Path, fault: Error) {
         let is_told = match &mut self.answered {
-            Answered::Sa => false,
+            Answered::Sa | Answered::Unread(..) | Answered::Unaddressed(..) => false,
             Answered::Key(awaiting) | Answered::Claimed(awaiting, _) | Answered::Unsigned(awaiting, _) => {
                 std::mem::replace(&mut awaiting.complained, true)
             }

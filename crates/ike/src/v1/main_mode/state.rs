@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crypto::{KeyExchangePrivate, Secret};
 
+use super::introduction::Introduction;
 use crate::authentication::v1::{Claim, DeviceAuthenticated, Transcript};
 use crate::context::{Contact, Initiation};
 use crate::credentials::AuthorityName;
@@ -19,6 +20,7 @@ use crate::v1::expiry::Expiry;
 use crate::v1::method::Method;
 use crate::v1::negotiation::ChosenPhase1;
 use crate::v1::phase_1::Awaited;
+use crate::v1::public_key_encryption::{Addressee, Opened, Sealed};
 use crate::v1::repeated::{Repeated, Seen};
 use crate::{Connection, Identity};
 
@@ -52,8 +54,12 @@ pub(crate) struct Initiating {
 pub(super) enum Sent {
     /// Message 1.
     Sa,
+    /// The same, and message 3 waits for the key that it is to be encrypted to.
+    Unaddressed(Box<Half>, Awaited),
     /// Message 3.
-    Key { chosen: ChosenPhase1, nonce: Vec<u8>, private: Box<dyn KeyExchangePrivate> },
+    Key(Box<Half>),
+    /// The same, and message 4 waits for our private key to decrypt it.
+    Unread(Box<Half>, Box<Unread>, Awaited),
     /// The same, and message 5 waits for our signature.
     Unsigned(Box<Secured>, Awaited),
     /// Message 5.
@@ -62,12 +68,29 @@ pub(super) enum Sent {
     Claimed(Box<Secured>, Box<Claimed>),
 }
 
+/// Our half of the key exchange.
+pub(super) struct Half {
+    pub(super) chosen: ChosenPhase1,
+    pub(super) nonce: Vec<u8>,
+    pub(super) private: Box<dyn KeyExchangePrivate>,
+    /// To whom it was encrypted, if it was.
+    pub(super) addressee: Option<Addressee>,
+}
+
+/// A message that our private key must decrypt.
+pub(super) struct Unread {
+    pub(super) sealed: Sealed,
+    pub(super) message: Seen,
+    pub(super) path: Path,
+}
+
 /// All that the last two messages need.
 pub(super) struct Secured {
     pub(super) channel: Channel,
     pub(super) transcript: Transcript,
     pub(super) local: Identity,
     pub(super) lifetime: Expiry,
+    pub(super) introduction: Introduction,
 }
 
 /// The responder's signature, and the message that it came in.
@@ -107,6 +130,10 @@ pub(crate) struct Responding {
 pub(super) enum Answered {
     /// Message 1.
     Sa,
+    /// The same, and message 3 waits for our private key to decrypt it.
+    Unread(Box<Unread>, Awaited),
+    /// The same, and message 4 waits for the key that it is to be encrypted to.
+    Unaddressed(Box<Unaddressed>, Awaited),
     /// Message 3.
     Key(Box<Awaiting>),
     /// The same, and the initiator's signature in message 5 waits for its key.
@@ -115,10 +142,20 @@ pub(super) enum Answered {
     Unsigned(Box<Awaiting>, Box<Believed>),
 }
 
+/// Message 3, decrypted: who began.
+pub(super) struct Unaddressed {
+    pub(super) opened: Opened,
+    pub(super) message: Seen,
+    pub(super) path: Path,
+    pub(super) connection: Arc<Connection>,
+    pub(super) remote: Identity,
+}
+
 /// All that the last two messages need.
 pub(super) struct Awaiting {
     pub(super) channel: Channel,
     pub(super) transcript: Transcript,
+    pub(super) introduction: Introduction,
     pub(super) key: Key,
     /// The CAs of which the initiator would like a certificate.
     pub(super) authorities: Option<Vec<AuthorityName>>,

@@ -1,5 +1,5 @@
-//! Main mode with signatures while somebody outside works for it: makes our signature, or finds out whether the peer's key
-//! is trusted.
+//! Main mode while somebody outside works for it: makes our signature, finds out whether the peer's key is trusted, or
+//! decrypts ([`encrypted`](super::encrypted)).
 //!
 //! ```text
 //!   initiator   message 4 ──Sign──► message 5      message 6 ──Trust──► established
@@ -14,13 +14,17 @@ use crate::authentication::v1::{Claim, DeviceAuthenticated, proof_of};
 use crate::context::Context;
 use crate::credentials::{SignRequest, Signed, TrustRequest, TrustedKey};
 use crate::error::Error;
-use crate::io::{Answer, Query, QueryId};
+use crate::io::{Answer, Path, Query, QueryId};
 use crate::limits;
 use crate::v1::Sa;
 use crate::v1::channel::Iv;
 use crate::v1::closed::Closed;
 use crate::v1::informational;
 use crate::v1::phase_1::Awaited;
+
+const UNKNOWN: &str = "whether the peer's certificate is good was not found out in time";
+const UNSIGNED: &str = "our private key did not sign in time";
+const UNREAD: &str = "our private key did not decrypt in time";
 
 // --- Initiator -----------------------------------------------------------------------------------------------------
 
@@ -45,9 +49,11 @@ impl Initiating {
     /// Gives the answer that it waits for, if it does.
     pub(super) fn awaited(&self) -> Option<&Awaited> {
         match &self.sent {
-            Sent::Unsigned(_, awaited) => Some(awaited),
+            Sent::Unaddressed(_, awaited) | Sent::Unread(_, _, awaited) | Sent::Unsigned(_, awaited) => {
+                Some(awaited)
+            }
             Sent::Claimed(_, claimed) => Some(&claimed.awaited),
-            Sent::Sa | Sent::Key { .. } | Sent::Proof(_) => None,
+            Sent::Sa | Sent::Key(_) | Sent::Proof(_) => None,
         }
     }
 
@@ -62,6 +68,10 @@ impl Initiating {
             return Some(Sa::Initiating(self));
         }
         match (std::mem::replace(&mut self.sent, Sent::Sa), answer) {
+            (Sent::Unaddressed(half, _), Answer::Trusted(trusted)) => self.address(cx, half, trusted),
+            (Sent::Unread(half, unread, _), Answer::Decrypted(decrypted)) => {
+                self.read(cx, half, &unread, decrypted)
+            }
             (Sent::Unsigned(secured, _), Answer::Signed(signed)) => self.sign(cx, secured, signed),
             (Sent::Claimed(secured, claimed), Answer::Trusted(trusted)) => {
                 self.trust(cx, secured, &claimed, trusted)
@@ -116,10 +126,9 @@ impl Initiating {
     /// Gives up: nobody outside has answered.
     pub(super) fn stop_waiting(self: Box<Self>, cx: &mut Context) -> Option<Sa> {
         let why = match &self.sent {
-            Sent::Claimed(..) => "whether the peer's certificate is good was not found out in time",
-            Sent::Unsigned(..) | Sent::Sa | Sent::Key { .. } | Sent::Proof(_) => {
-                "our private key did not sign in time"
-            }
+            Sent::Claimed(..) | Sent::Unaddressed(..) => UNKNOWN,
+            Sent::Unread(..) => UNREAD,
+            Sent::Unsigned(..) | Sent::Sa | Sent::Key(_) | Sent::Proof(_) => UNSIGNED,
         };
         cx.fail_initiation(&self.initiation, self.path, Error::Local(why.to_owned()).into());
         None
@@ -168,6 +177,7 @@ impl Responding {
     /// Gives the answer that it waits for, if it does.
     pub(super) fn awaited(&self) -> Option<&Awaited> {
         match &self.answered {
+            Answered::Unread(_, awaited) | Answered::Unaddressed(_, awaited) => Some(awaited),
             Answered::Claimed(_, unbelieved) => Some(&unbelieved.awaited),
             Answered::Unsigned(_, believed) => Some(&believed.awaited),
             Answered::Sa | Answered::Key(_) => None,
@@ -185,6 +195,10 @@ impl Responding {
             return Some(Sa::Responding(self));
         }
         match (std::mem::replace(&mut self.answered, Answered::Sa), answer) {
+            (Answered::Unread(unread, _), Answer::Decrypted(decrypted)) => self.read(cx, *unread, decrypted),
+            (Answered::Unaddressed(unaddressed, _), Answer::Trusted(trusted)) => {
+                self.answer_to(cx, *unaddressed, trusted)
+            }
             (Answered::Claimed(awaiting, unbelieved), Answer::Trusted(trusted)) => {
                 self.answered = Answered::Key(awaiting);
                 let Unbelieved { claim, judgement, .. } = *unbelieved;
@@ -211,12 +225,11 @@ impl Responding {
     /// Stops waiting: nobody outside has answered. The initiator may try again.
     pub(super) fn stop_waiting(mut self: Box<Self>, cx: &mut Context) -> Option<Sa> {
         let (awaiting, judgement, why) = match std::mem::replace(&mut self.answered, Answered::Sa) {
-            Answered::Claimed(awaiting, unbelieved) => {
-                let why = "whether the peer's certificate is good was not found out in time";
-                (awaiting, unbelieved.judgement, why)
-            }
-            Answered::Unsigned(awaiting, believed) => {
-                (awaiting, believed.judgement, "our private key did not sign in time")
+            Answered::Claimed(awaiting, unbelieved) => (awaiting, unbelieved.judgement, UNKNOWN),
+            Answered::Unsigned(awaiting, believed) => (awaiting, believed.judgement, UNSIGNED),
+            Answered::Unread(unread, _) => return self.wait_no_more(cx, unread.path, UNREAD),
+            Answered::Unaddressed(unaddressed, _) => {
+                return self.wait_no_more(cx, unaddressed.path, UNKNOWN);
             }
             other @ (Answered::Sa | Answered::Key(_)) => {
                 self.answered = other;
@@ -225,6 +238,12 @@ impl Responding {
         };
         self.answered = Answered::Key(awaiting);
         self.go_back(cx, &judgement, Error::Local(why.to_owned()))
+    }
+
+    /// The initiator may repeat message 3.
+    fn wait_no_more(mut self: Box<Self>, cx: &mut Context, path: Path, why: &str) -> Option<Sa> {
+        self.complain(cx, path, Error::Local(why.to_owned()));
+        Some(Sa::Responding(self))
     }
 
     fn go_back(mut self: Box<Self>, cx: &mut Context, judgement: &Judgement, fault: Error) -> Option<Sa> {

@@ -40,6 +40,24 @@ pub(crate) fn with_one_group(proposals: &[Proposal]) -> Option<(&'static Group, 
     Some((group, kept.collect()))
 }
 
+/// The same of the whole combination that comes first: whoever encrypts with his offer can have only one.
+pub(crate) fn with_one_suite(proposals: &[Proposal]) -> Option<(&'static Group, Vec<Proposal>)> {
+    let suite = first_suite(proposals)?;
+    let proposal = proposals.iter().find(|proposal| proposal.serves_version_1())?.clone();
+    let kept = Proposal {
+        encryption: vec![suite.protection.encryption()?],
+        integrity: vec![suite.protection.integrity()?],
+        key_exchange: vec![suite.key_exchange],
+        ..proposal
+    };
+    Some((suite.key_exchange, vec![kept]))
+}
+
+/// Gives the combination that comes first.
+pub(crate) fn first_suite(proposals: &[Proposal]) -> Option<IkeSuite> {
+    phase_1_suites(proposals).next()
+}
+
 /// Lays out what we offer for an ISAKMP SA whose ends prove themselves in one of these ways, and that we let live so long;
 /// zero is for ever.
 pub(crate) fn offer_phase_1(

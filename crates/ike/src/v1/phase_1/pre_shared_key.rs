@@ -16,8 +16,10 @@ use crypto::Secret;
 
 use super::{ChosenPhase1, connections_for, is_for};
 use crate::context::Context;
+use crate::error::Error;
 use crate::io::Path;
 use crate::status::Phase1Mode;
+use crate::v1::method::{Keying, Method};
 use crate::{Connection, Identity, IdentityPattern, SharedSecret, limits};
 
 /// Gives all keys under which message 5 of whoever is at an address may be written, the likeliest first.
@@ -87,4 +89,21 @@ pub(crate) fn of_identity<'a>(
         (_, Some((other, _))) => *fit > other,
     });
     by_identity.into_iter().chain(by_address).map(|(_, secret)| secret)
+}
+
+/// Finds the key of two ends of which both are known, where a method wants one.
+pub(crate) fn find(
+    cx: &Context,
+    method: &Method,
+    local: &Identity,
+    remote: &Identity,
+) -> Result<Option<Secret<Vec<u8>>>, Error> {
+    match method.keying() {
+        Keying::PreSharedKey => {}
+        Keying::Signature | Keying::Encryption => return Ok(None),
+    }
+    cx.shared_secret(local, remote)
+        .cloned()
+        .map(Some)
+        .ok_or_else(|| Error::Local(format!("no pre-shared key is configured for {local} and {remote}")))
 }

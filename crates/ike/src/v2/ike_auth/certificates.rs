@@ -22,7 +22,7 @@ pub(in crate::v2) fn certificate_request<'a>(
 ) -> Vec<Payload> {
     let is_signature = |authentication: &Authentication| match authentication {
         Authentication::Signature(_) => true,
-        Authentication::PreSharedKey | Authentication::User => false,
+        Authentication::PreSharedKey | Authentication::User | Authentication::Encryption(_) => false,
     };
     let signs = |connection: &&Connection| {
         connection.certificates.asks && connection.peer_authentications().any(is_signature)
@@ -55,13 +55,13 @@ fn announcement(cx: &Context, connections: &[&Connection]) -> Option<Payload> {
     };
     let by_secret = |authentication: &Authentication| match authentication {
         Authentication::PreSharedKey => true,
-        Authentication::Signature(_) | Authentication::User => false,
+        Authentication::Signature(_) | Authentication::User | Authentication::Encryption(_) => false,
     };
     let secret = AnnouncedMethod { method: AuthMethod::SHARED_KEY, link: None, algorithm: Vec::new() };
     let signatures = cx.settings.announced_signatures.iter().filter(|(scheme, _)| {
         is_taken(&|authentication| match authentication {
             Authentication::Signature(terms) => terms.rank(*scheme, usize::MAX).is_some(),
-            Authentication::PreSharedKey | Authentication::User => false,
+            Authentication::PreSharedKey | Authentication::User | Authentication::Encryption(_) => false,
         })
     });
     let signatures = signatures.map(|(_, algorithm)| AnnouncedMethod {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use ike::{Answer, Connection, GatewayName, QueryId, SignRequest, TrustRequest};
+use ike::{Answer, Connection, DecryptRequest, GatewayName, QueryId, SignRequest, TrustRequest};
 
 use super::EngineLoop;
 use crate::daemon::proving::{Proven, Proving};
@@ -44,6 +44,14 @@ impl EngineLoop {
         match proving.sign(request) {
             Proven::Now(signed) => self.endpoint.handle_answer(Instant::now(), id, Answer::Signed(signed)),
             Proven::Later(later) => self.answer_later(id, async { Answer::Signed(later.await) }),
+        }
+    }
+
+    /// Decrypts what is encrypted to us; in a task of its own where a token may have to do it.
+    pub(super) fn decrypt(&mut self, id: QueryId, request: DecryptRequest) {
+        match self.proving().decrypt(request) {
+            Proven::Now(found) => self.endpoint.handle_answer(Instant::now(), id, Answer::Decrypted(found)),
+            Proven::Later(later) => self.answer_later(id, async { Answer::Decrypted(later.await) }),
         }
     }
 
