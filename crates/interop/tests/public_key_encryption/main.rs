@@ -1,13 +1,16 @@
 //! Public key encryption in phase 1 of IKEv1, plain and revised, in both modes and roles, with a peer that was written from
 //! the RFC: see `peer.py`. No daemon of the laboratory speaks it.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use interop::Implementation::Keyway;
-use interop::{CHILD, Certificates, End, Failure, Family, Gateway, Lab, Proof, Result, Tunnel, Wire, until};
+use interop::{
+    Answer, CHILD, Certificates, End, Failure, Family, Gateway, Implementation, Keyway, Lab, Proof, Result,
+    Tunnel, Wire, until,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -19,6 +22,14 @@ struct Way {
     mode: &'static str,
     form: &'static str,
     suite: &'static str,
+}
+
+/// Where Keyway's private key is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    File,
+    /// On a token of SoftHSM's.
+    Token,
 }
 
 /// A running Python; it ends when this is dropped.
@@ -68,9 +79,8 @@ impl Drop for Peer {
 }
 
 /// In the revised form the initiator shows its certificate, and the responder has no other way to know it.
-fn comes_up(way: Way) -> Result<()> {
+fn comes_up(way: Way, place: Place) -> Result<()> {
     let lab = Lab::new(Wire::Plain)?;
-    let keyway = Keyway.start(&lab, End::B)?;
     let certificates = Certificates::new(&lab)?;
     certificates.make(&["ca", "root", "C=CH, CN=Root CA"])?;
     for end in ["a", "b"] {
@@ -84,16 +94,23 @@ fn comes_up(way: Way) -> Result<()> {
             end,
         ])?;
     }
+    let (keyway, secrets) = match place {
+        Place::File => {
+            let keyway = Implementation::Keyway.start(&lab, End::B)?;
+            certificates.give(&*keyway, "private", "b.key")?;
+            (keyway, String::new())
+        }
+        Place::Token => with_token(&lab)?,
+    };
     certificates.give(&*keyway, "x509ca", "root/ca.crt")?;
     certificates.give(&*keyway, "x509", "b.crt")?;
-    certificates.give(&*keyway, "private", "b.key")?;
     let path = |file: &str| -> PathBuf { lab.directory().join("pki").join(file) };
     let is_shown = |role: &str| way.form == "revised" && way.role == role;
     if !is_shown("initiator") {
         certificates.give(&*keyway, "x509", "a.crt")?;
     }
     let known = if is_shown("responder") { PathBuf::from("-") } else { path("b.crt") };
-    keyway.configure(&tunnel(way).text(&lab, End::B))?;
+    keyway.configure(&format!("{}{secrets}", tunnel(way).text(&lab, End::B)))?;
     let mut peer = Peer::start(&lab, way, [&path("a.key"), &path("a.crt"), &known])?;
     let installed = || {
         keyway
@@ -116,6 +133,28 @@ fn comes_up(way: Way) -> Result<()> {
     Ok(())
 }
 
+/// Puts the key onto a token; gives Keyway, and what it is to know of that.
+fn with_token(lab: &Lab) -> Result<(Box<dyn Gateway>, String)> {
+    const PIN: &str = "123456";
+    let (tokens, settings) = (lab.directory().join("tokens"), lab.directory().join("softhsm2.conf"));
+    fs::create_dir_all(&tokens)?;
+    let text = format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display());
+    fs::write(&settings, text)?;
+    let softhsm = |arguments: &[&str]| {
+        let mut command = Command::new("softhsm2-util");
+        command.args(arguments).args(["--pin", PIN]).env("SOFTHSM2_CONF", &settings);
+        Answer::of(command.current_dir(lab.directory()))?.success()
+    };
+    softhsm(&["--init-token", "--free", "--label", "gateway", "--so-pin", "654321"])?;
+    softhsm(&["--import", "pki/b.key", "--token", "gateway", "--label", "b", "--id", "01"])?;
+    let arguments = ["--pkcs11-module=softhsm=/usr/lib/softhsm/libsofthsm2.so"];
+    let environment = [("SOFTHSM2_CONF", settings.display().to_string())];
+    let keyway = Keyway::start_with_environment(lab, End::B, "", &arguments, &environment)?;
+    let secrets =
+        format!("secrets {{\n token-gw {{\n handle = 01\n module = softhsm\n pin = {PIN}\n }}\n}}\n");
+    Ok((Box::new(keyway), secrets))
+}
+
 fn tunnel(way: Way) -> Tunnel {
     let auth = match way.form {
         "plain" => "auth = pubkey-encryption",
@@ -134,7 +173,7 @@ fn tunnel(way: Way) -> Tunnel {
 fn in_every_mode(role: &'static str, form: &'static str) -> Result<()> {
     for mode in ["main", "aggressive"] {
         for suite in ["aes128-sha256", "aes256-sha1"] {
-            comes_up(Way { role, mode, form, suite })?;
+            comes_up(Way { role, mode, form, suite }, Place::File)?;
         }
     }
     Ok(())
@@ -158,4 +197,12 @@ fn revised_as_responder() -> Result<()> {
 #[test]
 fn revised_as_initiator() -> Result<()> {
     in_every_mode("responder", "revised")
+}
+
+#[test]
+fn a_token_decrypts() -> Result<()> {
+    for (role, form) in [("initiator", "plain"), ("responder", "revised")] {
+        comes_up(Way { role, mode: "main", form, suite: "aes128-sha256" }, Place::Token)?;
+    }
+    Ok(())
 }
