@@ -3,10 +3,15 @@
 //!
 //! ```text
 //!   octet 1  =  fragments NAT virtual-address user aggressive step[3]
+//!   octet 2  =  254: public key encryption; 255: revised public key encryption
 //! ```
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use crypto::signature::NewKey;
+use ike::{Authentication, EncryptionForm};
+use pki::{PrivateKey, PublicKey};
 use testkit::{ContentV1, ForgerV1, Pair, Proof, Scenario, Side};
 use wire::registry::{ExchangeType, PayloadType};
 
@@ -14,7 +19,35 @@ use crate::endpoint::{change, play};
 
 /// Runs the script.
 pub fn run(input: &[u8]) {
-    play(input, scenario(input.first().copied().unwrap_or_default()), [forge, forge_changed]);
+    let mut scenario = scenario(input.first().copied().unwrap_or_default());
+    match input.get(1) {
+        Some(254) => encrypt(&mut scenario, EncryptionForm::Plain),
+        Some(255) => encrypt(&mut scenario, EncryptionForm::Revised),
+        Some(_) | None => {}
+    }
+    play(input, scenario, [forge, forge_changed]);
+}
+
+/// A key for each side, made once: that takes its time.
+static KEYS: LazyLock<[PrivateKey; 2]> = LazyLock::new(|| {
+    Side::BOTH.map(|_| PrivateKey::generate(NewKey::Rsa { bits: 1024 }).expect("the library makes keys"))
+});
+
+/// Has both sides know each other's keys, and prove themselves by them.
+fn encrypt(scenario: &mut Scenario, form: EncryptionForm) {
+    for side in Side::BOTH {
+        let public = |of: Side| PublicKey::from_der(&KEYS[of.index()].public_key_info()).expect("it has one");
+        let gateway = scenario.gateway_mut(side);
+        gateway.connection.local_authentication = Authentication::Encryption(form);
+        gateway.connection.remote_authentication = Authentication::Encryption(form);
+        gateway.credentials.keys = vec![KEYS[side.index()].clone()];
+        let wishes = credentials::Wishes {
+            own_keys: vec![public(side)],
+            peer_keys: vec![public(side.other())],
+            ..credentials::Wishes::default()
+        };
+        gateway.credentials.connections.insert("site".to_owned(), Arc::new(wishes));
+    }
 }
 
 fn scenario(octet: u8) -> Scenario {

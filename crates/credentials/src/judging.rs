@@ -155,7 +155,7 @@ fn read(payloads: &[ike::Certificate]) -> Result<Sent, String> {
     let mut sent = Sent { certificates: Vec::new(), raw_key: None, responses: Vec::new() };
     for ike::Certificate { encoding, data } in payloads {
         match *encoding {
-            CertificateEncoding::X509_SIGNATURE => {
+            CertificateEncoding::X509_SIGNATURE | CertificateEncoding::X509_KEY_EXCHANGE => {
                 let certificate = Certificate::from_der(data)
                     .map_err(|fault| format!("the peer's certificate cannot be read: {fault}"))?;
                 sent.certificates.push(certificate);

@@ -10,6 +10,7 @@
 //! | [`Mac`] | [`mac::HMAC_SHA2_256_128`] … | the same, together with a [`Cipher`] |
 //! | [`KeyExchange`] | [`key_exchange::CURVE25519`] … | KE payloads |
 //! | [`SigningKey`], [`VerifyingKey`] | made by [`signature::signing_key`] … | AUTH payloads, certificates |
+//! | the same | made by them, see [`encryption`] | nonces and identities of IKEv1's public key encryption |
 //! | [`Hash`] | [`hash::SHA1`] … | NAT detection, signature input |
 //!
 //! An algorithm knows its sizes; given key octets it makes a key object (`AeadKey`, `CipherKey`, `MacKey`) that

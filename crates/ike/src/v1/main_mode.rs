@@ -18,15 +18,13 @@
 //!   with public key encryption, messages 3 and 4 say who the ends are (encrypted.rs), and 5 and 6 only prove it:
 //!   HDR, [HASH(1),] KE, <IDii, Ni>PubKey_r, NAT-D …         -->              3
 //!                            <--    HDR, KE, <IDir, Nr>PubKey_i, NAT-D …     4
-//!   HDR*, HASH_I, [N(INITIAL-CONTACT)]  -->                                  5
-//!                                       <--    HDR*, HASH_R                  6
+//!   HDR*, HASH_I, …                     -->    5    <--    HDR*, HASH_R, …   6
 //! ```
 //!
 //! The pre-shared key goes into the cipher's key, so the responder must know it before it knows who asks: it goes by the
 //! address (§5.4), and tries all keys that fit it on message 5 ([`key_trial`]). Under another than the initiator's, that one
-//! decrypts to nonsense. With signatures the key exchange alone
-//! makes the keys, and the story pauses up to twice on each side ([`waiting`]): to learn whether the peer's key is
-//! trusted, and to have our signature made.
+//! decrypts to nonsense. With signatures the key exchange alone makes the keys, and the story pauses up to twice on each
+//! side ([`waiting`]): to learn whether the peer's key is trusted, and to have our signature made.
 //!
 //! Only the initiator repeats messages by itself. The responder answers a repeated message with the answer it gave: to
 //! an address that nobody has proven, one answer for each message. Nothing before message 5 is authenticated, so nothing

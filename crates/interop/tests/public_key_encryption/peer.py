@@ -196,7 +196,9 @@ class Peer:
         chain.append((ID, self.cipher.seal(self.identity)))
         if self.role == "initiator":
             encoded = self.certificate.public_bytes(serialization.Encoding.DER)
-            chain.append((CERT, self.cipher.seal(b"\4" + encoded)))
+            # An X.509 certificate for signatures or, in another suite, for key exchange.
+            encoding = b"\4" if self.suite == "aes128-sha256" else b"\5"
+            chain.append((CERT, self.cipher.seal(encoding + encoded)))
         return chain
 
     def heard(self, found, cookie):

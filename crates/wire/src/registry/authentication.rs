@@ -44,6 +44,7 @@ registry! {
         PGP = 2, "PGP Certificate", "RFC 7296 §3.6";
         DNS_SIGNED_KEY = 3, "DNS Signed Key", "RFC 7296 §3.6";
         X509_SIGNATURE = 4, "X.509 Certificate - Signature", "RFC 7296 §3.6";
+        X509_KEY_EXCHANGE = 5, "X.509 Certificate - Key Exchange", "RFC 2408 §3.9";
         KERBEROS_TOKEN = 6, "Kerberos Token", "RFC 7296 §3.6";
         CRL = 7, "Certificate Revocation List", "RFC 7296 §3.6";
         ARL = 8, "Authority Revocation List", "RFC 7296 §3.6";
