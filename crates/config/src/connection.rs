@@ -78,6 +78,8 @@ pub struct Connection {
     pub session_resumption: Resumption,
     /// Whether SAs are replaced without repeating what stays as it is.
     pub optimized_rekey: OptimizedRekey,
+    /// Whether the peer may be a cluster whose members take over from each other.
+    pub counter_synchronization: CounterSynchronization,
     /// What happens to older IKE SAs with the same peer identity.
     pub unique: Unique,
     /// How often an attempt to come up is made; 0 is without end.
@@ -321,6 +323,15 @@ pub enum OptimizedRekey {
     Yes,
 }
 
+/// Whether an end that is a cluster may agree on new counters when one of its members has taken over (RFC 6311).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CounterSynchronization {
+    /// Nothing is said of it.
+    No,
+    /// It may, if the peer knows that as well.
+    Yes,
+}
+
 /// Whether probes find out how long a packet the path to the peer takes (RFC 8899).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathProbing {
@@ -448,6 +459,11 @@ pub(crate) const RESUMPTION: Shape<Resumption> =
 
 pub(crate) const OPTIMIZATION: Shape<OptimizedRekey> =
     Shape { words: "yes or no", read: |text| yes_or_no(text, OptimizedRekey::Yes, OptimizedRekey::No) };
+
+pub(crate) const SYNCHRONIZATION: Shape<CounterSynchronization> = Shape {
+    words: "yes or no",
+    read: |text| yes_or_no(text, CounterSynchronization::Yes, CounterSynchronization::No),
+};
 
 pub(crate) const UNIQUE: Shape<Unique> = Shape {
     words: "never, no, keep or replace",

@@ -54,9 +54,9 @@ pub use charon::{
 };
 pub use child::{Child, CloseAction, Compress, StartAction, Treatment, Truncation, Volume};
 pub use connection::{
-    Authentication, Childless, ConfigurationMode, Connection, Encap, EncryptionForm, Fragmentation,
-    Lifetimes, Mobike, OptimizedRekey, OwnCredentials, OwnRound, PathProbing, PeerCredentials, PeerRound,
-    Phase1Mode, PpkNeed, PpkTerms, Resumption, Revocation, SplitNetworks, Unique, Versions, Xauth,
+    Authentication, Childless, ConfigurationMode, Connection, CounterSynchronization, Encap, EncryptionForm,
+    Fragmentation, Lifetimes, Mobike, OptimizedRekey, OwnCredentials, OwnRound, PathProbing, PeerCredentials,
+    PeerRound, Phase1Mode, PpkNeed, PpkTerms, Resumption, Revocation, SplitNetworks, Unique, Versions, Xauth,
 };
 pub use fault::{Fault, Place, Severity};
 pub use handling::Handling;

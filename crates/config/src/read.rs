@@ -101,6 +101,7 @@ fn connection(reader: &Reader<'_>) -> Option<Connection> {
         path_mtu_probing: reader.one(&PATH_MTU_PROBING),
         session_resumption: reader.one(&SESSION_RESUMPTION),
         optimized_rekey: reader.one(&OPTIMIZED_REKEY),
+        counter_synchronization: reader.one(&COUNTER_SYNCHRONIZATION),
         unique: reader.one(&UNIQUENESS),
         keying_tries: reader.one(&KEYINGTRIES),
         dpd_delay: reader.one(&DPD_DELAY),

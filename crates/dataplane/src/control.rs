@@ -80,6 +80,7 @@ impl<S: Socket> Control<S> {
             | SaOp::InstallSa(_)
             | SaOp::RemoveSa(_)
             | SaOp::MoveSa { .. }
+            | SaOp::SkipSequence { .. }
             | SaOp::SetPathMtu { .. } => None,
         };
         let remote = sends_to(&op);
@@ -137,6 +138,7 @@ impl<S: Socket> Control<S> {
             | SaOp::InstallPolicy(_)
             | SaOp::RemovePolicy(_)
             | SaOp::UseOutbound { .. }
+            | SaOp::SkipSequence { .. }
             | SaOp::SetPathMtu { .. } => None,
         }
     }
@@ -203,6 +205,7 @@ fn sends_to(op: &SaOp) -> Option<IpAddr> {
         | SaOp::RemovePolicy(_)
         | SaOp::UseOutbound { .. }
         | SaOp::RemoveSa(_)
+        | SaOp::SkipSequence { .. }
         | SaOp::SetPathMtu { .. } => None,
     }
 }

@@ -131,7 +131,9 @@ impl Dataplane {
             }
             // Probes are no business of the tables.
             SaOp::SetPathMtu { remote, octets } => self.shared.paths().set_probed(remote, octets),
-            SaOp::UseOutbound { sa, .. } | SaOp::MoveSa { sa, .. } => self.apply_to_sa(&mut control, sa, op),
+            SaOp::UseOutbound { sa, .. } | SaOp::MoveSa { sa, .. } | SaOp::SkipSequence { sa, .. } => {
+                self.apply_to_sa(&mut control, sa, op)
+            }
             SaOp::RemoveSa(sa) => {
                 self.apply_to_sa(&mut control, sa, op);
                 let now = Instant::now();

@@ -74,6 +74,8 @@ pub struct Connection {
     pub resumption: Resumption,
     /// Whether SAs are replaced without repeating what stays as it is; not in version 1.
     pub optimized_rekey: OptimizedRekey,
+    /// Whether the other end may be a cluster whose members take over from each other; not in version 1.
+    pub counter_synchronization: CounterSynchronization,
     /// What happens to older IKE SAs with the same peer identity.
     pub unique: Unique,
     /// How often an attempt to come up is made; 0 is without end.
@@ -422,6 +424,15 @@ pub enum OptimizedRekey {
     /// All is negotiated again.
     No,
     /// What stays is inherited.
+    Yes,
+}
+
+/// Whether an end that is a cluster may agree on new counters when one of its members has taken over (RFC 6311).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CounterSynchronization {
+    /// Nothing is said of it.
+    No,
+    /// It may, if the peer knows that as well.
     Yes,
 }
 

@@ -209,6 +209,9 @@ impl Endpoint {
             Command::TerminateIke { ike, ticket } => self.command_terminate_ike(ike, ticket),
             Command::ForgetIke { ike, ticket } => self.command_forget_ike(ike, ticket),
             Command::Redirect { ike, gateway, ticket } => self.command_redirect(ike, gateway, ticket),
+            Command::SynchronizeCounters { ike, missed, ticket } => {
+                self.command_synchronize(ike, missed, ticket)
+            }
             Command::TerminateChild { child, ticket } => self.command_terminate_child(child, ticket),
         }
         self.carry_out_intents();

@@ -170,6 +170,15 @@ pub enum Command {
         /// Comes back when the client has taken note, or cannot.
         ticket: Ticket,
     },
+    /// Agrees with the peer on the counters of an IKE SA that another member of our cluster had before (RFC 6311).
+    SynchronizeCounters {
+        /// Which.
+        ike: IkeSaId,
+        /// What we may not know of its packets.
+        missed: MissedPackets,
+        /// Comes back when the peer has agreed, or cannot.
+        ticket: Ticket,
+    },
     /// Deletes a Child SA.
     TerminateChild {
         /// Which.
@@ -177,6 +186,16 @@ pub enum Command {
         /// Comes back when the peer has confirmed.
         ticket: Ticket,
     },
+}
+
+/// How many packets, at most, went through each Child SA of an IKE SA without our knowing it (RFC 6311 §5.2): as many sequence
+/// numbers are skipped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MissedPackets {
+    /// From the peer.
+    pub inbound: u64,
+    /// To the peer.
+    pub outbound: u64,
 }
 
 /// Matches a [`Query`] and its [`Answer`].

@@ -44,10 +44,10 @@ mod v2;
 mod virtual_addresses;
 
 pub use connection::{
-    Authentication, ChildConfig, Childless, CloseAction, Compress, ConfigurationMode, Connection, Encap,
-    EncryptionForm, Fragmentation, Mobike, OptimizedRekey, OwnRound, PathProbing, PeerAddresses, PeerRound,
-    PpkNeed, PpkTerms, Resumption, SecretKind, SelectorTemplate, SharedSecret, SplitNetworks, StartAction,
-    Truncation, Unique, Versions, Xauth,
+    Authentication, ChildConfig, Childless, CloseAction, Compress, ConfigurationMode, Connection,
+    CounterSynchronization, Encap, EncryptionForm, Fragmentation, Mobike, OptimizedRekey, OwnRound,
+    PathProbing, PeerAddresses, PeerRound, PpkNeed, PpkTerms, Resumption, SecretKind, SelectorTemplate,
+    SharedSecret, SplitNetworks, StartAction, Truncation, Unique, Versions, Xauth,
 };
 pub use cookie::StrangerBounds;
 pub use credentials::{
@@ -60,7 +60,8 @@ pub use event::{
     ChildKeyDisclosure, DownReason, Event, IkeKeyDisclosure, MessageTrace, PayloadTrace, TraceDirection,
 };
 pub use io::{
-    Answer, ChildSaId, Command, Datagram, IkeSaId, Output, Path, Query, QueryId, Ticket, TimeoutReason,
+    Answer, ChildSaId, Command, Datagram, IkeSaId, MissedPackets, Output, Path, Query, QueryId, Ticket,
+    TimeoutReason,
 };
 pub use lifetime::Lifetimes;
 pub use negotiation::NoAgreement;

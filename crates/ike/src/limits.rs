@@ -244,6 +244,10 @@ pub const QUICK_MODE_LINGER: Duration = Duration::from_secs(180);
 /// (RFC 7296 §2.25: several minutes).
 pub const PUT_OFF_AT_MOST: Duration = Duration::from_secs(300);
 
+/// Sequence numbers skipped at once after which a Child SA is rekeyed that has no extended ones (RFC 6311 §5.2): a few such
+/// leaps are far from the end.
+pub const LEAP_WORTH_A_REKEYING: u64 = 1 << 24;
+
 /// How long to wait before the way to a peer is looked for again.
 pub const PATH_RETRY: Duration = Duration::from_secs(10);
 

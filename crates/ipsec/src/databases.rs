@@ -114,6 +114,11 @@ impl Databases {
                 Direction::Inbound => self.move_inbound(sa, outer),
                 Direction::Outbound => self.move_outbound(sa, outer),
             },
+            SaOp::SkipSequence { sa, by } => {
+                let (_, sa) = self.find_outbound(sa)?;
+                sa.skip_sequence(by);
+                Ok(())
+            }
             SaOp::SetPathMtu { remote, octets } => {
                 lock(&self.paths).set_probed(remote, octets);
                 Ok(())

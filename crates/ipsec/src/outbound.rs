@@ -142,6 +142,11 @@ impl OutboundSa {
         Ok(OutboundSa { place: Place::new(spec.outer), path, shared: Arc::new(shared) })
     }
 
+    /// Goes on with a higher sequence number, but for those after the one with which a replacement falls due.
+    pub(crate) fn skip_sequence(&self, by: u64) {
+        self.shared.counters.sequence.skip(by);
+    }
+
     /// Turns the inner IP packet in `packet` into what goes out, in place.
     ///
     /// The buffer needs the room around the packet that [`PacketBuf::new`] leaves.

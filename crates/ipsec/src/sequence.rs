@@ -38,11 +38,23 @@ impl SequenceCounter {
         if number > self.last { Err(DropReason::SequenceExhausted) } else { Ok(number) }
     }
 
+    /// Leaves numbers out, but those after the one with which a replacement falls due: a counter that has come so far stays.
+    pub(crate) fn skip(&self, by: u64) {
+        let end = self.soft_limit().saturating_sub(1);
+        let leap = |used: u64| (used < end).then(|| used.saturating_add(by).min(end));
+        // An error says that it stays.
+        let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, leap);
+    }
+
+    fn soft_limit(&self) -> u64 {
+        self.last - self.last / SEQUENCE_RESERVE
+    }
+
     /// Tells whether `number` is the one with which a replacement falls due, or the last.
     pub(crate) fn expiry(&self, number: u64) -> Option<Expiry> {
         let hardness = if number == self.last {
             Hardness::Hard
-        } else if number == self.last - self.last / SEQUENCE_RESERVE {
+        } else if number == self.soft_limit() {
             Hardness::Soft
         } else {
             return None;
@@ -85,6 +97,21 @@ mod tests {
             .collect();
         assert_eq!(due, [start + 5]);
         assert!(LAST_SEQUENCE - due[0] > 500_000_000);
+    }
+
+    #[test]
+    fn a_leap_repeats_no_number_and_passes_no_replacement() {
+        for esn in [Esn::No, Esn::Yes] {
+            let counter = SequenceCounter::new(esn, 5);
+            counter.skip(100);
+            assert_eq!(counter.next(), Ok(106));
+            counter.skip(u64::MAX);
+            let number = counter.next().expect("many numbers are left");
+            assert_eq!(number, counter.soft_limit());
+            assert_eq!(counter.expiry(number).map(|expiry| expiry.hardness), Some(Hardness::Soft));
+            counter.skip(7);
+            assert_eq!(counter.next(), Ok(number + 1));
+        }
     }
 
     #[test]

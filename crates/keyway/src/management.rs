@@ -14,6 +14,7 @@ mod blocks;
 mod commands;
 mod connections;
 mod control;
+mod counters;
 mod credentials;
 mod events;
 mod pools;

@@ -31,6 +31,14 @@ pub enum SaOp {
         /// Its new outer addresses.
         outer: Outer,
     },
+    /// Has an outbound SA go on with a higher sequence number, because others may have been used that nobody told of (RFC 6311
+    /// §5.2). It goes no further than to where its replacement falls due.
+    SkipSequence {
+        /// The SA.
+        sa: SaId,
+        /// How many numbers it leaves out.
+        by: u64,
+    },
     /// Says how long a packet the path to a peer takes, as probes have found out (RFC 8899).
     SetPathMtu {
         /// The peer.

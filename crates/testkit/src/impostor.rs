@@ -84,6 +84,13 @@ impl Impostor {
         self.forger.seal_payloads(fields, payloads).expect("it is short")
     }
 
+    /// Opens a message of the left's; `None` if it is none, or cannot be read.
+    pub fn opens(&self, bytes: &[u8]) -> Option<(HeaderFields, Vec<Payload>)> {
+        let content = self.forger.open(bytes)?;
+        let payloads = decode_payloads(content.first_payload, &content.octets).ok()?;
+        Some((content.fields, payloads))
+    }
+
     /// Gives the last request that the left sent under these keys, its repetitions among them.
     pub fn last_request(&self, pair: &Pair) -> Option<Content> {
         let messages = pair.messages(Side::Left);

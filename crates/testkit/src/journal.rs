@@ -142,6 +142,7 @@ fn order(op: &SaOp) -> String {
         SaOp::RemoveSa(sa) => format!("RemoveSa {}", name(sa)),
         SaOp::RemovePolicy(policy) => format!("RemovePolicy {policy}"),
         SaOp::MoveSa { sa, outer } => format!("MoveSa {} to {} <-> {}", name(sa), outer.local, outer.remote),
+        SaOp::SkipSequence { sa, by } => format!("SkipSequence {} by {by}", name(sa)),
         SaOp::SetPathMtu { remote, octets } => format!("SetPathMtu {remote} {octets:?}"),
     }
 }

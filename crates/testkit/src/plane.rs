@@ -48,6 +48,8 @@ pub struct InstalledSa {
     pub bytes: u64,
     /// Packets carried.
     pub packets: u64,
+    /// How many sequence numbers it was told to leave out.
+    pub skipped: u64,
     /// When its last packet went through.
     pub used_at: Option<Instant>,
     active_at: Option<Instant>,
@@ -161,6 +163,10 @@ impl Plane {
             SaOp::UseOutbound { policy, sa } => self.use_outbound(policy, sa),
             SaOp::RemoveSa(sa) => self.remove_sa(sa),
             SaOp::MoveSa { sa, outer } => self.move_sa(sa, outer),
+            SaOp::SkipSequence { sa, by } => match self.sas.get_mut(&sa) {
+                Some(sa) => sa.skipped = sa.skipped.saturating_add(by),
+                None => self.faults.push(format!("{} is not there to skip numbers", name(&sa))),
+            },
             SaOp::SetPathMtu { remote, octets } => {
                 self.path_mtus.extend(octets.map(|octets| (remote, octets)));
                 if octets.is_none() {
@@ -371,7 +377,15 @@ impl Plane {
         for complaint in self.complaints(&spec) {
             self.fault(format!("InstallSa {}: {complaint}", name(&spec.id())));
         }
-        let sa = InstalledSa { bytes: 0, packets: 0, used_at: None, active_at: None, newest: None, spec };
+        let sa = InstalledSa {
+            bytes: 0,
+            packets: 0,
+            skipped: 0,
+            used_at: None,
+            active_at: None,
+            newest: None,
+            spec,
+        };
         self.sas.insert(sa.spec.id(), sa);
     }
 

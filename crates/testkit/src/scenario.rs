@@ -8,10 +8,10 @@ use std::time::Duration;
 use credentials::Credentials;
 use crypto::Secret;
 use ike::{
-    Authentication, ChildConfig, Childless, CloseAction, Compress, ConfigurationMode, Connection, Encap,
-    Fragmentation, Identity, IdentityPattern, Lifetimes, Mobike, OptimizedRekey, PathProbing, PeerAddresses,
-    Phase1Mode, Pool, Resumption, SecretKind, SelectorTemplate, Settings, SharedSecret, SplitNetworks,
-    StartAction, Truncation, Unique, Versions, Xauth,
+    Authentication, ChildConfig, Childless, CloseAction, Compress, ConfigurationMode, Connection,
+    CounterSynchronization, Encap, Fragmentation, Identity, IdentityPattern, Lifetimes, Mobike,
+    OptimizedRekey, PathProbing, PeerAddresses, Phase1Mode, Pool, Resumption, SecretKind, SelectorTemplate,
+    Settings, SharedSecret, SplitNetworks, StartAction, Truncation, Unique, Versions, Xauth,
 };
 use sa::{
     AddressRange, CertificateExchange, Handling, IpProtocol, Lifetime, Mode, PortRange, Proposal,
@@ -252,6 +252,7 @@ impl Gateway {
                 path_probing: PathProbing::No,
                 resumption: Resumption::No,
                 optimized_rekey: OptimizedRekey::No,
+                counter_synchronization: CounterSynchronization::Yes,
                 unique: Unique::No,
                 keying_tries: 1,
                 liveness_delay: Duration::ZERO,

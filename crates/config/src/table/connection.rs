@@ -10,15 +10,16 @@ use super::child::CHILDREN;
 use crate::address::ADDRESS;
 use crate::connection::{
     ASK, CHILDLESS, ENCAP, FRAGMENTATION, GATEWAY, IN_BAND_OCSP, MOBILITY, OPTIMIZATION, PATH_PROBING,
-    PHASE_1, PPK_NEED, PULL, RESUMPTION, SEND_CERTIFICATE, SPLIT, UNIQUE, VERSION, WEAK, WeakAlgorithms,
+    PHASE_1, PPK_NEED, PULL, RESUMPTION, SEND_CERTIFICATE, SPLIT, SYNCHRONIZATION, UNIQUE, VERSION, WEAK,
+    WeakAlgorithms,
 };
 use crate::identity::PATTERN;
 use crate::pool::IP;
 use crate::schema::{Absent, Key, ListKey, Name, OptionalKey, Row, Status, section};
 use crate::value::{COUNT, NAME, PORT, TIME};
 use crate::{
-    AddressSpec, Childless, ConfigurationMode, Encap, Fragmentation, Mobike, OptimizedRekey, PathProbing,
-    Phase1Mode, PpkNeed, Resumption, SplitNetworks, Unique, Versions,
+    AddressSpec, Childless, ConfigurationMode, CounterSynchronization, Encap, Fragmentation, Mobike,
+    OptimizedRekey, PathProbing, Phase1Mode, PpkNeed, Resumption, SplitNetworks, Unique, Versions,
 };
 
 section! {
@@ -140,6 +141,15 @@ section! {
              negotiated in full, and so is the first rekeying of a Child SA that came with the IKE SA. In IKEv1 there is no such \
              thing. Keyway's own key.",
             "The draft has no assigned numbers yet, so that only Keyways understand each other; the numbers will change.",
+        );
+        COUNTER_SYNCHRONIZATION: Key<CounterSynchronization> = Key::new(
+            "counter_synchronization", SYNCHRONIZATION, "yes",
+            "Whether an end that is a cluster may agree on new message ids and skip sequence numbers when one of its members has \
+             taken over (RFC 6311), if the peer knows that as well. Keyway answers as the peer of a cluster; it is no cluster itself, \
+             but what keeps two of them in step can have it ask, by the vici command synchronize-counters. In IKEv1 there is no such \
+             thing. Keyway's own key.",
+            "Without it a cluster that fails over loses its IKE SAs. The other end can do nothing by it that it could not do by \
+             falling silent.",
         );
         UNIQUENESS: Key<Unique> = Key::new(
             "unique", UNIQUE, "no",

@@ -9,7 +9,8 @@ use crate::context::{ChildRequest, Context, Initiation};
 use crate::established::{Established, Sa};
 use crate::event::DownReason;
 use crate::guard::{GuardKey, GuardKind, GuardWish, Origin};
-use crate::io::{ChildSaId, IkeSaId, Ticket};
+use crate::io::{ChildSaId, IkeSaId, MissedPackets, Ticket};
+use crate::v2::counter_synchronization;
 use crate::{ChildConfig, Connection, Failure, GatewayName, Versions};
 
 impl Endpoint {
@@ -136,6 +137,22 @@ impl Endpoint {
             }
             Some(_) => {
                 self.not_found(ticket, format!("IKE SA {ike} is of IKEv1, which knows no redirection"))
+            }
+            None => self.not_found(ticket, format!("no IKE SA {ike} is up")),
+        }
+    }
+
+    pub(super) fn command_synchronize(&mut self, ike: IkeSaId, missed: MissedPackets, ticket: Ticket) {
+        let current = self.established().find(|sa| sa.id() == ike && sa.is_current());
+        match current.map(Established::our_spi) {
+            Some(our_spi) if matches!(self.sas.get(&our_spi), Some(Sa::V2(_))) => {
+                self.with_established_v2(our_spi, |sa, cx| {
+                    counter_synchronization::begin(sa, cx, missed, ticket);
+                    sa.pump(cx);
+                });
+            }
+            Some(_) => {
+                self.not_found(ticket, format!("IKE SA {ike} is of IKEv1, which has no such counters"))
             }
             None => self.not_found(ticket, format!("no IKE SA {ike} is up")),
         }

@@ -162,11 +162,31 @@ impl Channel {
         message_id: u32,
         payloads: &[Payload],
     ) -> Result<Vec<Vec<u8>>, Error> {
-        let fields = self.header_fields(exchange_type, kind, message_id);
         let fragment_size = match self.fragments {
             Fragments::Whole => None,
             Fragments::Cut => Some(limits::datagram_octets(cx.settings.fragment_size, self.path.remote.ip())),
         };
+        let fields = self.header_fields(exchange_type, kind, message_id);
+        self.seal_in(cx, fields, fragment_size, payloads)
+    }
+
+    /// Seals a message that synchronizes counters: message id 0, and never cut (RFC 6311 §5.1, RFC 7383 §3).
+    pub(crate) fn seal_synchronization(
+        &self,
+        cx: &mut Context,
+        kind: Kind,
+        payloads: &[Payload],
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        self.seal_in(cx, self.header_fields(ExchangeType::INFORMATIONAL, kind, 0), None, payloads)
+    }
+
+    fn seal_in(
+        &self,
+        cx: &mut Context,
+        fields: HeaderFields,
+        fragment_size: Option<usize>,
+        payloads: &[Payload],
+    ) -> Result<Vec<Vec<u8>>, Error> {
         let datagrams = self
             .protection
             .seal(&fields, payloads, fragment_size, &mut *cx.random)
@@ -207,6 +227,13 @@ impl Channel {
     /// Tells whether a datagram was made with the peer's keys, and does nothing else with it.
     pub(crate) fn is_authentic(&self, datagram: &Datagram<'_>) -> bool {
         self.protection.open(datagram).is_ok()
+    }
+
+    /// Reads a message that came in one datagram, and does nothing else with it; `None` if that cannot be done, or if it was
+    /// not made with the peer's keys.
+    pub(crate) fn read_whole(&self, datagram: &Datagram<'_>) -> Option<Vec<Payload>> {
+        let opened = self.protection.open(datagram).ok().filter(|opened| opened.fragment.is_none())?;
+        wire::v2::decode_payloads(opened.first_payload, &opened.plaintext).ok()
     }
 
     /// Opens a datagram, and reads what it says; a fragment is put with those that came before.

@@ -27,6 +27,7 @@ use super::Sa;
 use super::channel::Channel;
 use super::child::Ends;
 use super::closed::Closed;
+use super::counter_synchronization::Counters;
 use super::fragmentation::Reassembly;
 use super::ike_followup_ke::Pending;
 use super::mobike::Mobility;
@@ -65,8 +66,10 @@ pub(crate) struct IkeSa {
     pub following: Following,
     /// Whether both ends know how to replace SAs without repeating what stays as it is.
     pub optimized_rekeys: optimized_rekey::Support,
+    /// What is known of clusters whose members take over from each other.
+    pub counters: Counters,
     pub(super) ours: OurWindow,
-    theirs: TheirWindow,
+    pub(super) theirs: TheirWindow,
     /// What the peer wants, and will have when its additional key exchanges are over.
     pub pending: Vec<Pending>,
     /// How many links to such wishes there have been.
@@ -82,8 +85,8 @@ pub(crate) struct IkeSa {
     pub lineage: Lineage,
     /// The IKE SA whose place it takes with a new proof.
     pub predecessor: Option<IkeSaId>,
-    last_heard: Instant,
-    last_sent: Instant,
+    pub(super) last_heard: Instant,
+    pub(super) last_sent: Instant,
     /// Since when the peer has put off what we ask for.
     put_off_since: Option<Instant>,
     /// What probes found of the path.
@@ -129,6 +132,7 @@ impl IkeSa {
             mobility: None,
             following: Following::Nobody,
             optimized_rekeys: optimized_rekey::Support::None,
+            counters: Counters::default(),
             ours: OurWindow::starting_at(0),
             theirs: TheirWindow::expecting(0),
             pending: Vec::new(),
@@ -196,6 +200,7 @@ impl IkeSa {
         if was_current {
             cx.tell(Event::IkeDown(Box::new(before), reason));
         }
+        cx.finish(&self.counters.abandon(), &Err(Failure::Terminated));
         let waiting = std::mem::take(&mut self.tasks);
         for queued in waiting {
             queued.task.abandon(cx);
@@ -359,6 +364,12 @@ impl IkeSa {
         matches!(&self.active, Some(Active::RekeyIke(initiated)) if initiated.our_spi() == our_spi)
     }
 
+    /// Forgets the fragments of messages that are not waited for any more.
+    pub(super) fn forget_fragments(&mut self) {
+        self.requests = Reassembly::default();
+        self.responses = Reassembly::default();
+    }
+
     /// Gives a link to a wish of the peer that is none of those before.
     pub(crate) fn next_link(&mut self) -> u64 {
         self.links += 1;
@@ -366,8 +377,10 @@ impl IkeSa {
     }
 
     /// Hands over everything that a replacement inherits.
-    pub(crate) fn bequeath(&mut self, cx: &Context) -> Inheritance {
+    pub(crate) fn bequeath(&mut self, cx: &mut Context) -> Inheritance {
         self.pending.clear();
+        // The heir's counters begin anew at both ends.
+        cx.finish(&self.counters.abandon(), &Ok(()));
         self.life = Life::Replaced(cx.now + limits::REPLACED_IKE_SA_LIFE);
         let mut tasks = std::mem::take(&mut self.tasks);
         if let Some(Active::Mobike(sent)) = &self.active {

@@ -24,7 +24,10 @@ use wire::v2::{Delete, Payload};
 use super::configuration;
 use super::contents::Contents;
 use super::ike_sa::{Active, IkeSa, Life, Request, Task};
-use super::{ike_session_resume, mobike, quick_crash_detection, redirect, rekey_child, rekey_ike};
+use super::{
+    counter_synchronization, ike_session_resume, mobike, quick_crash_detection, redirect, rekey_child,
+    rekey_ike,
+};
 use crate::child::Confirmation;
 use crate::context::Context;
 use crate::error::{Error, Failure};
@@ -48,6 +51,13 @@ pub(crate) struct DeletingChild {
     reason: DownReason,
     /// Whether the peer was known to have it when we asked.
     confirmation: Confirmation,
+}
+
+impl DeletingChild {
+    /// Gives the task that it carries out.
+    pub(crate) fn into_task(self) -> Task {
+        Task::DeleteChild(self.id, self.reason, self.tickets)
+    }
 }
 
 /// HDR, SK { D(ESP, our SPI) } -->
@@ -94,6 +104,13 @@ pub(crate) struct DeletingIke {
     reason: DownReason,
 }
 
+impl DeletingIke {
+    /// Gives the task that it carries out.
+    pub(crate) fn into_task(self) -> Task {
+        Task::DeleteIke(self.reason, self.tickets)
+    }
+}
+
 /// HDR, SK { D(IKE) } -->
 pub(crate) fn delete_ike(reason: DownReason, tickets: Vec<Ticket>) -> Request {
     delete(Delete::ike_sa(), Active::DeleteIke(DeletingIke { tickets, reason }))
@@ -134,6 +151,7 @@ pub(crate) fn respond(
     sa.note_authentication_lifetime(cx, request);
     quick_crash_detection::keep_token(sa, request);
     redirect::respond(sa, cx, request);
+    counter_synchronization::skip_as_asked(sa, cx, request);
     let mut answers = mobike::respond(sa, cx, path, request);
     answers.extend(configuration::answer_informational(request)?);
     answers.extend(ike_session_resume::grant(cx, sa, request));

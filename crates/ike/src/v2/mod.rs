@@ -13,6 +13,7 @@ mod closed;
 mod collision;
 mod configuration;
 pub(crate) mod contents;
+pub(crate) mod counter_synchronization;
 mod create_child_sa;
 mod fragmentation;
 pub(crate) mod ike_auth;

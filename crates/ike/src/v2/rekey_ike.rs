@@ -388,6 +388,7 @@ fn replacement(
     let peer = sa.peer.clone();
     let mut new = IkeSa::new(cx, channel, Arc::clone(&sa.connection), peer, Some(sa.lineage));
     new.optimized_rekeys = sa.optimized_rekeys;
+    new.counters = sa.counters.inherited();
     // Until it inherits, it may already hear where the peer has gone.
     new.mobility = sa.mobility.clone();
     Ok(new)

@@ -162,6 +162,11 @@ impl TheirWindow {
         TheirWindow { expected_id, last_response: None }
     }
 
+    /// Gives the message id of the peer's next request.
+    pub(crate) fn expected_id(&self) -> u32 {
+        self.expected_id
+    }
+
     /// Tells what the request with this message id is.
     pub(crate) fn classify(&self, message_id: u32) -> Standing<'_> {
         if message_id == self.expected_id {

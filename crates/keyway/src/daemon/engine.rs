@@ -407,6 +407,7 @@ impl EngineLoop {
             | Command::ReauthenticateIke { .. }
             | Command::RekeyChild { .. }
             | Command::Redirect { .. }
+            | Command::SynchronizeCounters { .. }
             | Command::TerminateIke { .. }
             | Command::ForgetIke { .. }
             | Command::TerminateChild { .. } => None,

@@ -129,6 +129,7 @@ impl Interfaces {
             | SaOp::RemovePolicy(_)
             | SaOp::UseOutbound { .. }
             | SaOp::MoveSa { .. }
+            | SaOp::SkipSequence { .. }
             | SaOp::SetPathMtu { .. } => {}
         }
     }

@@ -190,6 +190,7 @@ fn with_addresses(
         path_probing: path_probing(config.path_mtu_probing),
         resumption: resumption(config.session_resumption),
         optimized_rekey: optimized_rekey(config.optimized_rekey),
+        counter_synchronization: counter_synchronization(config.counter_synchronization),
         unique: unique(config.unique),
         keying_tries: config.keying_tries,
         liveness_delay: config.dpd_delay,
@@ -244,6 +245,13 @@ fn optimized_rekey(config: config::OptimizedRekey) -> ike::OptimizedRekey {
     match config {
         config::OptimizedRekey::No => ike::OptimizedRekey::No,
         config::OptimizedRekey::Yes => ike::OptimizedRekey::Yes,
+    }
+}
+
+fn counter_synchronization(config: config::CounterSynchronization) -> ike::CounterSynchronization {
+    match config {
+        config::CounterSynchronization::No => ike::CounterSynchronization::No,
+        config::CounterSynchronization::Yes => ike::CounterSynchronization::Yes,
     }
 }
 

@@ -5,7 +5,8 @@ use std::fmt::Display;
 use vici::Tree;
 
 use super::{
-    Management, about, blocks, connections, control, credentials, events, pools, redirect, sas, secrets,
+    Management, about, blocks, connections, control, counters, credentials, events, pools, redirect, sas,
+    secrets,
 };
 
 /// The answer to a command.
@@ -72,6 +73,7 @@ pub(crate) async fn perform(name: &str, arguments: &Tree, management: &Managemen
         "initiate" => respond(control::initiate(engine, arguments).await),
         "terminate" => respond(control::terminate(engine, arguments).await),
         "redirect" => respond(redirect::redirect(engine, arguments).await),
+        "synchronize-counters" => respond(counters::synchronize(engine, arguments).await),
         "rekey" => respond(control::rekey(engine, arguments).await),
         "install" => respond(control::install(engine, arguments, sas::Turn::Up).await),
         "list-blocks" => stream("list-block", blocks::list(engine).await),

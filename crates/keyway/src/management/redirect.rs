@@ -27,7 +27,7 @@ pub(crate) async fn redirect(engine: &Engine, arguments: &Tree) -> Result<Tree, 
 }
 
 /// Whom it is about: who fits all that is said.
-struct Wanted {
+pub(super) struct Wanted {
     connection: Option<String>,
     id: Option<IkeSaId>,
     address: Option<AddressRange>,
@@ -35,7 +35,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(arguments: &Tree) -> Result<Wanted, String> {
+    pub(super) fn read(arguments: &Tree) -> Result<Wanted, String> {
         let address = arguments.text("peer-ip").map(|text| {
             text.parse().map_err(|_| format!("peer-ip = {text} is no address, network or range"))
         });
@@ -50,13 +50,13 @@ impl Wanted {
         };
         match wanted {
             Wanted { connection: None, id: None, address: None, identity: None } => {
-                Err("name whom to redirect: ike, ike-id, peer-ip or peer-id".to_owned())
+                Err("name whom it is about: ike, ike-id, peer-ip or peer-id".to_owned())
             }
             wanted => Ok(wanted),
         }
     }
 
-    fn matches(&self, ike: &IkeSaStatus) -> bool {
+    pub(super) fn matches(&self, ike: &IkeSaStatus) -> bool {
         let is_up = ike.state != IkeState::Rekeyed && ike.remote_identity.is_some();
         is_up
             && self.connection.as_ref().is_none_or(|name| *name == ike.connection)

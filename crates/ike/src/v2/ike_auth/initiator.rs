@@ -28,6 +28,7 @@ use crate::v2::channel::{Channel, Kind, Opening};
 use crate::v2::child::ChildOffer;
 use crate::v2::configuration;
 use crate::v2::contents::Contents;
+use crate::v2::counter_synchronization;
 use crate::v2::fragmentation::Reassembly;
 use crate::v2::ike_sa::{IkeSa, Task};
 use crate::v2::ike_session_resume;
@@ -161,6 +162,7 @@ impl Attempt {
             payloads.extend(quick_crash_detection::own_token(cx, self.channel.spis));
             payloads.extend(ike_session_resume::ask(&self.initiation.connection));
             payloads.extend(optimized_rekey::support(&self.initiation.connection));
+            payloads.extend(counter_synchronization::support(&self.initiation.connection));
             payloads.extend(configuration::request(cx, &self.initiation.connection));
             let child = self.initiation.child.as_ref();
             let ends = configuration::ends_before(&self.channel, &self.initiation.connection);
@@ -360,6 +362,7 @@ impl Attempt {
         }
         sa.mobility = mobike::agree(cx, &sa.connection, sa.channel.path, Role::Initiator, contents);
         sa.optimized_rekeys = optimized_rekey::agree(&sa.connection, contents);
+        sa.counters = counter_synchronization::agree(&sa.connection, contents);
         let given = configuration::accept(&mut sa, cx, contents);
         sa.note_authentication_lifetime(cx, contents);
         sa.following = Following::We(self.initiation.redirection.clone());

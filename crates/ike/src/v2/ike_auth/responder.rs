@@ -26,6 +26,7 @@ use crate::v2::channel::{Channel, Kind, Opening};
 use crate::v2::closed::Closed;
 use crate::v2::configuration;
 use crate::v2::contents::Contents;
+use crate::v2::counter_synchronization;
 use crate::v2::fragmentation::Reassembly;
 use crate::v2::ike_intermediate::{self, Awaited};
 use crate::v2::ike_sa::IkeSa;
@@ -308,6 +309,8 @@ impl Admitted {
         if sa.optimized_rekeys == optimized_rekey::Support::Mutual {
             payloads.extend(optimized_rekey::support(&sa.connection));
         }
+        sa.counters = counter_synchronization::agree(&sa.connection, &request);
+        payloads.extend(counter_synchronization::answer(&sa.counters));
         let is_followed = transcript.abilities.follows_redirections;
         sa.following = if is_followed { Following::Peer } else { Following::Nobody };
         let redirection = sa.connection.redirect_to.clone().filter(|_| is_followed);

@@ -16,8 +16,8 @@ use crate::v2::contents::Contents;
 use crate::v2::fragmentation::Reassembly;
 use crate::v2::window::{Completion, Standing};
 use crate::v2::{
-    create_child_sa, ike_followup_ke, ike_session_resume, informational, mobike, quick_crash_detection,
-    rekey_child, rekey_ike,
+    counter_synchronization, create_child_sa, ike_followup_ke, ike_session_resume, informational, mobike,
+    quick_crash_detection, rekey_child, rekey_ike,
 };
 
 impl IkeSa {
@@ -36,6 +36,13 @@ impl IkeSa {
 
     fn handle_request(&mut self, cx: &mut Context, path: Path, datagram: &Datagram<'_>) {
         let message_id = datagram.header.message_id;
+        if message_id == 0 && counter_synchronization::respond(self, cx, path, datagram) {
+            return;
+        }
+        // RFC 6311 §8.1: what is answered before the message ids are agreed on may be asked once more after that.
+        if self.counters.is_under_way() {
+            return;
+        }
         match self.theirs.classify(message_id) {
             Standing::OutOfWindow => return,
             Standing::Repeated(response) => {
@@ -123,6 +130,9 @@ impl IkeSa {
 
     fn handle_response(&mut self, cx: &mut Context, path: Path, datagram: &Datagram<'_>) {
         let message_id = datagram.header.message_id;
+        if message_id == 0 && counter_synchronization::finish(self, cx, path, datagram) {
+            return;
+        }
         if self.ours.in_flight().is_none_or(|request| request.message_id != message_id) {
             return;
         }
@@ -178,7 +188,7 @@ impl IkeSa {
 
     /// Takes note of an authentic message: the peer lives, and if it is behind a NAT, this is where it is now
     /// (RFC 7296 §2.23). With MOBIKE it says itself where it is (RFC 4555 §3.8).
-    fn heard(&mut self, cx: &mut Context, path: Path) {
+    pub(in crate::v2) fn heard(&mut self, cx: &mut Context, path: Path) {
         self.last_heard = cx.now;
         if self.mobility.is_none() {
             self.follow(cx, path);

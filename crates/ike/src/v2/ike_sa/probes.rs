@@ -113,7 +113,9 @@ impl IkeSa {
     /// When there is something to try.
     pub(super) fn probe_at(&self, cx: &Context) -> Option<Instant> {
         match &self.knowledge {
-            Knowledge::Probed(probing) if self.may_probe() && self.active.is_none() => {
+            Knowledge::Probed(probing)
+                if self.may_probe() && self.active.is_none() && !self.counters.is_under_way() =>
+            {
                 Some(probing.next_at().unwrap_or(cx.now))
             }
             Knowledge::None | Knowledge::Asked | Knowledge::Probed(_) => None,

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use sa::{Protocol, Spi};
-use wire::registry::ExchangeType;
-use wire::v2::{GatewayName, Payload};
+use wire::registry::{ExchangeType, NotifyType};
+use wire::v2::{GatewayName, Notify, Payload};
 
 use super::probes::Sent;
 use super::{IkeSa, Life};
@@ -15,6 +15,7 @@ use crate::event::DownReason;
 use crate::io::{ChildSaId, Ticket};
 use crate::limits;
 use crate::v2::channel::Kind;
+use crate::v2::contents::Contents;
 use crate::v2::{
     create_child_sa, ike_session_resume, informational, mobike, quick_crash_detection, redirect, rekey_child,
     rekey_ike,
@@ -200,10 +201,33 @@ impl IkeSa {
         if self.tasks.iter().any(|queued| queued.not_before <= cx.now) {
             self.let_probe_give_way(cx);
         }
-        while self.life != Life::Over && self.active.is_none() {
+        while self.life != Life::Over && self.active.is_none() && !self.counters.is_under_way() {
             let Some(task) = self.next_task(cx.now) else { return self.probe_path(cx) };
             let Some(request) = self.begin(cx, task) else { continue };
             self.send(cx, request);
+        }
+    }
+
+    /// Our request will not be answered any more: what it was for is begun again.
+    pub(crate) fn begin_again(&mut self, cx: &mut Context) {
+        let Some(active) = self.active.take() else { return };
+        match active {
+            // The peer, or the member before it, may have done what we asked. Deletes show what is there.
+            Active::CreateChild(_) | Active::RekeyChild(_) | Active::RekeyIke(_) => {
+                let put_off = Payload::Notify(Notify::new(NotifyType::TEMPORARY_FAILURE, []));
+                if let Ok(contents) = Contents::new(active.name(), vec![put_off]) {
+                    self.finish(cx, active, &contents);
+                }
+            }
+            Active::DeleteChild(deleting) => self.queue_first(cx, deleting.into_task()),
+            Active::DeleteIke(deleting) => self.queue_first(cx, deleting.into_task()),
+            Active::Mobike(sent) => {
+                if let Some(task) = sent.task() {
+                    self.queue_first(cx, Task::Mobike(task));
+                }
+            }
+            Active::Redirect(tickets) => cx.finish(&tickets, &Err(Failure::Terminated)),
+            Active::Liveness | Active::Probe(_) | Active::DeleteUnwanted => {}
         }
     }
 

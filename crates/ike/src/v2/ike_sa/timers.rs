@@ -13,11 +13,12 @@ use crate::io::{ChildSaId, TimeoutReason};
 use crate::nat_detection::Behind;
 use crate::retransmission::Retransmission;
 use crate::status::ChildState;
-use crate::v2::informational;
+use crate::v2::{counter_synchronization, informational};
 
 impl IkeSa {
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, cx: &mut Context) {
+        counter_synchronization::go_on(self, cx);
         match self.ours.retransmit(cx.now) {
             Retransmission::NotDue => {}
             Retransmission::Send { datagrams, attempt } => {
@@ -103,7 +104,8 @@ impl IkeSa {
 
     /// When the peer's silence becomes suspicious; never while something of ours waits for its answer anyway.
     fn liveness_at(&self) -> Option<Instant> {
-        let is_wanted = !self.connection.liveness_delay.is_zero() && self.active.is_none();
+        let is_busy = self.active.is_some() || self.counters.is_under_way();
+        let is_wanted = !self.connection.liveness_delay.is_zero() && !is_busy;
         let is_waiting = self.is_queued(|task| matches!(task, Task::Liveness));
         (is_wanted && !is_waiting).then(|| self.last_heard + self.connection.liveness_delay)
     }
@@ -120,9 +122,11 @@ impl IkeSa {
             Life::Replaced(until) | Life::Redundant(until) => vec![(until, TimeoutReason::Linger)],
             Life::Over => Vec::new(),
         };
-        let waiting = self.active.is_none().then(|| self.tasks.iter().map(|queued| queued.not_before).min());
+        let synchronization = self.counters.deadline().map(|at| (at, TimeoutReason::Retransmission));
+        let is_free = self.active.is_none() && !self.counters.is_under_way();
+        let waiting = is_free.then(|| self.tasks.iter().map(|queued| queued.not_before).min());
         let waiting = waiting.flatten().map(|at| (at, TimeoutReason::Retry));
-        retransmission.into_iter().chain(lifetimes).chain(waiting).min()
+        retransmission.into_iter().chain(synchronization).chain(lifetimes).chain(waiting).min()
     }
 
     fn current_timeouts(&self, cx: &Context) -> Vec<(Instant, TimeoutReason)> {
