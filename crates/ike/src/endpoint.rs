@@ -192,6 +192,7 @@ impl Endpoint {
             Command::LoadPool(pool) => self.cx.leases.load(*pool),
             Command::UnloadPool(name) => self.cx.leases.unload(&name),
             Command::HostChanged(addresses) => self.host_changed(addresses),
+            Command::DiscloseKeys(disclosure) => self.command_disclose_keys(disclosure),
             Command::RestoreLeases { pool, leases } => self.cx.leases.restore(&pool, leases),
             Command::Initiate { connection, child, ticket } => {
                 self.command_initiate(&connection, child, ticket)

@@ -83,6 +83,8 @@ pub enum Command {
     UnloadPool(String),
     /// Says which addresses this host has now, and that its routes may be others than before.
     HostChanged(Vec<IpAddr>),
+    /// Begins or ends the disclosure of keys ([`Event::IkeKeys`](crate::Event::IkeKeys), [`Event::ChildKeys`](crate::Event::ChildKeys)).
+    DiscloseKeys(KeyDisclosure),
     /// Keeps the addresses of a pool for the clients that had them before a restart, the longest unused first.
     RestoreLeases {
         /// The pool's name.
@@ -201,6 +203,15 @@ pub struct MissedPackets {
 /// Matches a [`Query`] and its [`Answer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueryId(pub u64);
+
+/// Whether keys are told, for packet analysers. For debugging only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyDisclosure {
+    /// Those of SAs that come up from now on are.
+    On,
+    /// None are.
+    Off,
+}
 
 /// Something that only the outside can find out.
 #[derive(Clone, Debug)]

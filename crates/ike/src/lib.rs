@@ -60,8 +60,8 @@ pub use event::{
     ChildKeyDisclosure, DownReason, Event, IkeKeyDisclosure, MessageTrace, PayloadTrace, TraceDirection,
 };
 pub use io::{
-    Answer, ChildSaId, Command, Datagram, IkeSaId, MissedPackets, Output, Path, Query, QueryId, Ticket,
-    TimeoutReason,
+    Answer, ChildSaId, Command, Datagram, IkeSaId, KeyDisclosure, MissedPackets, Output, Path, Query,
+    QueryId, Ticket, TimeoutReason,
 };
 pub use lifetime::Lifetimes;
 pub use negotiation::NoAgreement;

@@ -64,6 +64,10 @@ pub(crate) enum Command {
     Reload(Reload),
     /// Show the versions of this program and of the daemon
     Version(Version),
+    /// Turn another program's configuration into one of Keyway's: ipsec.conf, IOS, WireGuard
+    Import(Import),
+    /// Write what other programs need of this daemon: the keys of SAs, for Wireshark
+    Export(Export),
     /// Make and check certificates: a CA of one's own, requests, revocation
     Pki(crate::pki::Pki),
     /// Print a shell's completion script
@@ -182,6 +186,79 @@ Examples:
 
 Signals: SIGHUP reads the configuration again; SIGTERM and SIGINT delete the SAs, undo every change to the host, and end.
 What was protected stays blocked then, until the daemon runs again or `keyway unblock` lets it pass.";
+
+/// `keyway import`.
+#[derive(Args, Debug)]
+#[command(after_help = IMPORT_EXAMPLES)]
+pub(crate) struct Import {
+    /// The files: ipsec.conf with ipsec.secrets, a router's configuration, or those of wg-quick
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Whose they are [default: what they look like]
+    #[arg(long, value_name = "DIALECT", value_enum)]
+    pub(crate) from: Option<Dialect>,
+    /// The file to write, which must not be there yet [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Another program's way to write a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Dialect {
+    /// ipsec.conf and ipsec.secrets of strongSwan's starter (`ipsec up`)
+    Strongswan,
+    /// ipsec.conf and ipsec.secrets of Libreswan
+    Libreswan,
+    /// The `crypto` configuration of a router with IOS
+    Cisco,
+    /// The files of wg-quick
+    Wireguard,
+}
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  keyway import /etc/ipsec.conf /etc/ipsec.secrets --output /etc/keyway/swanctl.conf
+  keyway import router.cfg > site.conf
+
+The report goes to standard error: what was translated, what was changed for safety, what has no equivalent. Read it, and
+see what `keyway check` says of the result, before it is used.";
+
+/// `keyway export`.
+#[derive(Args, Debug)]
+pub(crate) struct Export {
+    /// What to write
+    #[command(subcommand)]
+    pub(crate) what: Exported,
+}
+
+/// What can be exported.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Exported {
+    /// DANGEROUS: write the keys of SAs that come up from now on as Wireshark's decryption tables, until interrupted
+    Wireshark(Wireshark),
+}
+
+/// `keyway export wireshark`.
+#[derive(Args, Debug)]
+#[command(after_help = WIRESHARK_EXAMPLES)]
+pub(crate) struct Wireshark {
+    /// The directory for the tables, which only their owner can read; the daemon must be allowed to write there
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Stop after so many seconds [default: when interrupted]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) seconds: Option<u32>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(crate) daemon: Daemon,
+}
+
+const WIRESHARK_EXAMPLES: &str = "\
+Examples:
+  keyway export wireshark /run/keyway/keys --seconds 60     and meanwhile: keyway rekey headquarters --ike
+  tshark -r capture.pcap -o esp.enable_encryption_decode:TRUE        with the tables in Wireshark's own directory
+
+Whoever reads these files reads the traffic. SAs that are up already are not in them: have them rekeyed.";
 
 /// Reads a number of seconds, or a factor.
 fn positive(text: &str) -> Result<f64, String> {

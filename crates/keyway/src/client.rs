@@ -2,6 +2,7 @@
 
 mod blocks;
 mod control;
+mod export;
 mod log;
 mod pools;
 mod status;
@@ -10,6 +11,7 @@ mod view;
 
 pub(crate) use blocks::unblock;
 pub(crate) use control::{down, rekey, reload, up, version};
+pub(crate) use export::export_wireshark;
 pub(crate) use log::log;
 pub(crate) use pools::pools;
 pub(crate) use status::status;

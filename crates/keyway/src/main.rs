@@ -8,6 +8,7 @@
 //!   keyway up, status, … ─ client          swanctl and others
 //!
 //!   keyway pki ─ files with certificates and keys; needs no daemon
+//!   keyway import ─ other programs' configurations; needs no daemon
 //! ```
 //!
 //! This crate holds the only async runtime and `main`. It refuses to know the rules of any protocol: the IKE engine
@@ -19,6 +20,7 @@ mod check;
 mod cli;
 mod client;
 mod daemon;
+mod import;
 mod management;
 mod manual;
 mod moment;
@@ -44,6 +46,10 @@ fn main() -> ExitCode {
         Command::Log(arguments) => client::log(&arguments),
         Command::Reload(arguments) => client::reload(&arguments),
         Command::Version(arguments) => client::version(&arguments),
+        Command::Import(arguments) => import::run(&arguments).map_err(Failure::Other),
+        Command::Export(arguments) => match &arguments.what {
+            cli::Exported::Wireshark(arguments) => client::export_wireshark(arguments),
+        },
         Command::Pki(arguments) => pki::run(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments).map_err(Failure::from),
         Command::Man(arguments) => manual::man(&arguments).map_err(Failure::from),

@@ -16,6 +16,7 @@ mod connections;
 mod control;
 mod counters;
 mod credentials;
+mod disclosure;
 mod events;
 mod pools;
 mod redirect;

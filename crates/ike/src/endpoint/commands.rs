@@ -9,11 +9,15 @@ use crate::context::{ChildRequest, Context, Initiation};
 use crate::established::{Established, Sa};
 use crate::event::DownReason;
 use crate::guard::{GuardKey, GuardKind, GuardWish, Origin};
-use crate::io::{ChildSaId, IkeSaId, MissedPackets, Ticket};
+use crate::io::{ChildSaId, IkeSaId, KeyDisclosure, MissedPackets, Ticket};
 use crate::v2::counter_synchronization;
 use crate::{ChildConfig, Connection, Failure, GatewayName, Versions};
 
 impl Endpoint {
+    pub(super) fn command_disclose_keys(&mut self, disclosure: KeyDisclosure) {
+        self.cx.settings.disclose_keys = disclosure == KeyDisclosure::On;
+    }
+
     pub(super) fn load(&mut self, connection: Arc<Connection>) {
         self.speaks_v1 |= connection.answers(Version::V1);
         self.cx.tickets.forget_connection(&connection.name);

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::time::{Instant, SystemTime};
 
-use ike::{ChildSaStatus, Counters, DownReason, Error, Event, Failure, IkeSaStatus, MessageTrace};
+use ike::{
+    ChildSaStatus, Counters, DownReason, Error, Event, Failure, IkeSaStatus, KeyDisclosure, MessageTrace,
+};
 use sa::SaId;
 
 use super::limits;
@@ -32,6 +35,33 @@ impl Announcer {
     /// Makes an announcer; the files are those that the command line asked for.
     pub(crate) fn new(notices: Notices, trace: Option<TraceFile>, keys: Option<KeyTables>) -> Announcer {
         Announcer { notices, trace, keys, throttles: BTreeMap::new(), summed_up: None }
+    }
+
+    /// Begins to write keys to a directory, or ends that; gives what the engine is to disclose.
+    ///
+    /// # Errors
+    /// They are written already, or cannot be written there.
+    pub(crate) fn disclose(&mut self, to: Option<&Path>) -> Result<KeyDisclosure, String> {
+        let Some(directory) = to else {
+            if self.keys.take().is_some() {
+                tracing::warn!("the keys of SAs are written no more");
+            }
+            return Ok(KeyDisclosure::Off);
+        };
+        if self.keys.is_some() {
+            return Err(
+                "keys are written already: end the other export, or run the daemon without --disclose-keys"
+                    .to_owned(),
+            );
+        }
+        let tables = KeyTables::create(directory)
+            .map_err(|error| format!("the keys cannot be written to {}: {error}", directory.display()))?;
+        self.keys = Some(tables);
+        tracing::warn!(
+            directory = %directory.display(),
+            "THE KEYS OF ALL SAs THAT COME UP ARE BEING WRITTEN TO DISK: whoever reads them reads the traffic"
+        );
+        Ok(KeyDisclosure::On)
     }
 
     /// Tells one event; `status` gives what the data plane tells of an SA.

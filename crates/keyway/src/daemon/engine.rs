@@ -11,6 +11,7 @@
 //! protocol. Nothing here waits for a socket, a name or a client.
 
 mod questions;
+mod scripts;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,10 +21,7 @@ use config::{AddressUse, ManualSa};
 use credentials::Credentials;
 use crypto::SystemRandom;
 use dataplane::{Dataplane, Delivery, IkeDatagram, PlaneEvent};
-use ike::{
-    Answer, ChildSaStatus, Command, Datagram, Endpoint, Failure, IkeSaStatus, Output, Path, Query, QueryId,
-    SpiSource, Ticket,
-};
+use ike::{Answer, Command, Datagram, Endpoint, Failure, Output, Path, Query, QueryId, SpiSource, Ticket};
 use sa::{PolicyId, SaId, SaOp, Spi};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
@@ -40,7 +38,7 @@ use super::manual_keying::ManualSas;
 use super::proving::LookUp;
 use super::resolve::{self, OwnSockets};
 use super::revocation::{Authorities, Revocation};
-use super::scripts::{Around, Scripts};
+use super::scripts::Scripts;
 use super::shunts::Shunts;
 
 /// What reaches the loop, apart from the clock.
@@ -267,35 +265,6 @@ impl EngineLoop {
         });
     }
 
-    fn run_scripts(&mut self, event: &ike::Event) {
-        match event {
-            ike::Event::ChildUp(ike, child) => {
-                let loaded = self.loaded.connections.get(&ike.connection);
-                let config = loaded.and_then(|loaded| loaded.config.child(&child.name));
-                if let Some(script) = config.and_then(|config| config.script.as_ref()) {
-                    let around = self.around(ike, child);
-                    self.outside.scripts.came_up(ike, child, script, &around);
-                }
-            }
-            ike::Event::ChildRekeyed { ike: _, old, new } => self.outside.scripts.took_over(old.id, new.id),
-            ike::Event::ChildDown(ike, child, _) if self.outside.scripts.is_awaited(child.id) => {
-                let around = self.around(ike, child);
-                self.outside.scripts.went_down(ike, child, &around);
-            }
-            _ => {}
-        }
-    }
-
-    /// Finds out what a script wants to know of the devices of a Child SA.
-    fn around(&self, ike: &IkeSaStatus, child: &ChildSaStatus) -> Around {
-        let last = || self.last_status.get(&child.outbound)?.device.clone();
-        let own = self.interfaces.of(child.outbound).or_else(last);
-        Around {
-            outer_device: self.plane.device_with(ike.path.local.ip()),
-            inner_device: own.map_or_else(|| self.outside.tun_name.clone(), |device| device.name),
-        }
-    }
-
     fn take_order(&mut self, order: Order) {
         match order {
             Order::Pulse(answer) => give(answer, ()),
@@ -334,6 +303,13 @@ impl EngineLoop {
             Order::ChangeKeyring(change, done) => give(done, self.change_keyring(*change)),
             Order::Configure { wanted, done } => give(done, self.configure(*wanted)),
             Order::UnblockLeft(done) => give(done, self.plane.unblock().map_err(|error| error.to_string())),
+            Order::DiscloseKeys(to, done) => {
+                let turned = self.outside.announcer.disclose(to.as_deref());
+                if let Ok(disclosure) = turned {
+                    self.command(Command::DiscloseKeys(disclosure));
+                }
+                give(done, turned.map(drop));
+            }
             Order::Stop => {}
         }
     }
@@ -401,6 +377,7 @@ impl EngineLoop {
             | Command::UnloadSecret(_)
             | Command::TrustAuthorities(_)
             | Command::HostChanged(_)
+            | Command::DiscloseKeys(_)
             | Command::OwnKeys(_)
             | Command::Initiate { .. }
             | Command::RekeyIke { .. }

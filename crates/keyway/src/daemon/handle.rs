@@ -1,6 +1,7 @@
 //! How the rest of the daemon talks to the task that owns the engine: orders in, answers out, nothing shared.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -63,6 +64,8 @@ pub(crate) enum Order {
     },
     /// Take away what an earlier run left blocked.
     UnblockLeft(oneshot::Sender<Outcome>),
+    /// Write the keys of SAs that come up into this directory; `None` writes no more.
+    DiscloseKeys(Option<PathBuf>, oneshot::Sender<Outcome>),
     /// End the task.
     Stop,
 }
@@ -266,6 +269,14 @@ impl Engine {
     /// The kernel refuses, or the daemon is shutting down.
     pub(crate) async fn unblock_left(&self) -> Outcome {
         self.ask(Order::UnblockLeft).await?
+    }
+
+    /// Has the keys of SAs that come up written to a directory; `None` ends that.
+    ///
+    /// # Errors
+    /// They are written already, they cannot be written there, or the daemon is shutting down.
+    pub(crate) async fn disclose_keys(&self, to: Option<PathBuf>) -> Outcome {
+        self.ask(|done| Order::DiscloseKeys(to, done)).await?
     }
 
     /// Ends the engine task after the orders that it already has.

@@ -5,8 +5,8 @@ use std::fmt::Display;
 use vici::Tree;
 
 use super::{
-    Management, about, blocks, connections, control, counters, credentials, events, pools, redirect, sas,
-    secrets,
+    Management, about, blocks, connections, control, counters, credentials, disclosure, events, pools,
+    redirect, sas, secrets,
 };
 
 /// The answer to a command.
@@ -36,6 +36,8 @@ pub(crate) async fn perform(name: &str, arguments: &Tree, management: &Managemen
         "get-algorithms" => Reply::Response(about::algorithms()),
         "get-log" => Reply::Response(events::recent_log(notices)),
         "reload-settings" => respond(connections::reload(engine, daemon).await),
+
+        "disclose-keys" => respond(disclosure::disclose(engine, arguments).await),
 
         "load-conn" => respond(connections::load(engine, daemon, arguments).await),
         "unload-conn" => respond(connections::unload(engine, arguments).await),

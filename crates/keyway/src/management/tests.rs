@@ -262,6 +262,7 @@ fn play(mut orders: mpsc::Receiver<Order>) -> JoinHandle<Heard> {
                 | Order::UnloadPool(_, done)
                 | Order::UnloadSecret(_, done)
                 | Order::UnblockLeft(done)
+                | Order::DiscloseKeys(_, done)
                 | Order::ClearSecrets(done) => drop(done.send(Ok(()))),
                 Order::Pools(answer) => {
                     let _ = answer.send(pools());
