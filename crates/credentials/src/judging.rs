@@ -208,6 +208,7 @@ fn family_of(scheme: SignatureScheme) -> KeyFamily {
         }
         SignatureScheme::Ed25519 => KeyFamily::Ed25519,
         SignatureScheme::Ed448 => KeyFamily::Ed448,
+        SignatureScheme::MlDsa(set) => KeyFamily::MlDsa(set),
     }
 }
 

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crypto::hash;
-use crypto::signature::{SignatureHash, SignatureScheme};
+use crypto::signature::{MlDsa, SignatureHash, SignatureScheme};
 use ike::{Answer, Authority, AuthorityId, Query};
 use pki::ocsp::Response;
 use pki::revocation::{self, Evidence, RevocationRefusal, Strictness};
@@ -187,7 +187,8 @@ pub fn announced_signatures() -> Vec<(SignatureScheme, Vec<u8>)> {
         [SignatureScheme::Ecdsa(hash), pss, SignatureScheme::RsaPkcs1(hash)]
     };
     let hashed = [Sha2_256, Sha2_384, Sha2_512].into_iter().flat_map(of_hash);
-    let all = [SignatureScheme::Ed25519, SignatureScheme::Ed448].into_iter().chain(hashed);
+    let lattice = MlDsa::ALL.into_iter().map(SignatureScheme::MlDsa);
+    let all = [SignatureScheme::Ed25519, SignatureScheme::Ed448].into_iter().chain(hashed).chain(lattice);
     all.filter_map(|scheme| Some((scheme, algorithm::scheme_to_der(scheme)?))).collect()
 }
 

@@ -1,4 +1,4 @@
-//! Signatures: RSA, ECDSA, Ed25519 and Ed448, for IKE's AUTH payload and for certificates.
+//! Signatures: RSA, ECDSA, Ed25519, Ed448 and ML-DSA, for IKE's AUTH payload and for certificates.
 //!
 //! A key is made from the octets that its container holds, whatever the container is:
 //!
@@ -8,6 +8,7 @@
 //! | [`KeyKind::Ecdsa`] | a point (SEC 1 §2.3.3), as a rule `04` x y | the scalar, big-endian |
 //! | [`KeyKind::Ed25519`] | 32 octets (RFC 8032 §5.1.5) | the seed, 32 octets |
 //! | [`KeyKind::Ed448`] | 57 octets (RFC 8032 §5.2.5) | the seed, 57 octets |
+//! | [`KeyKind::MlDsa`] | pkEncode (FIPS 204 §7.2) | the seed, 32 octets, or skEncode, or both, the seed first |
 //!
 //! These public octets are the content of the BIT STRING in a SubjectPublicKeyInfo. How a scheme is named on the wire,
 //! by a method, a hash number or an AlgorithmIdentifier, is for callers to know.
@@ -15,6 +16,7 @@
 mod ecdsa;
 mod ed25519;
 mod ed448;
+mod ml_dsa;
 mod rsa;
 
 pub use ecdsa::der_of_fixed;
@@ -33,7 +35,8 @@ pub trait VerifyingKey: Send + Sync {
     /// Gives the kind of key.
     fn kind(&self) -> KeyKind;
 
-    /// Gives the length of the modulus or of the curve's field in bits, by which people judge strength.
+    /// Gives the length of the modulus or of the curve's field in bits, by which people judge strength; of ML-DSA the
+    /// strength itself.
     fn bits(&self) -> usize;
 
     /// Gives the public key's octets, an elliptic curve's point uncompressed.
@@ -90,6 +93,51 @@ pub enum KeyKind {
     Ed25519,
     /// Ed448 (RFC 8032 §5.2).
     Ed448,
+    /// ML-DSA (FIPS 204) with a parameter set.
+    MlDsa(MlDsa),
+}
+
+/// The parameter sets of ML-DSA (FIPS 204 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MlDsa {
+    /// ML-DSA-44.
+    Set44,
+    /// ML-DSA-65.
+    Set65,
+    /// ML-DSA-87.
+    Set87,
+}
+
+impl MlDsa {
+    /// Every parameter set.
+    pub const ALL: [MlDsa; 3] = [MlDsa::Set44, MlDsa::Set65, MlDsa::Set87];
+
+    /// Gives the length of a public key in octets (FIPS 204, table 2).
+    pub const fn public_octets(self) -> usize {
+        match self {
+            MlDsa::Set44 => 1312,
+            MlDsa::Set65 => 1952,
+            MlDsa::Set87 => 2592,
+        }
+    }
+
+    /// Gives the length of an expanded private key in octets (FIPS 204, table 2).
+    pub const fn expanded_octets(self) -> usize {
+        match self {
+            MlDsa::Set44 => 2560,
+            MlDsa::Set65 => 4032,
+            MlDsa::Set87 => 4896,
+        }
+    }
+
+    /// Gives the strength in bits (FIPS 204, table 1, column λ).
+    pub const fn strength_bits(self) -> usize {
+        match self {
+            MlDsa::Set44 => 128,
+            MlDsa::Set65 => 192,
+            MlDsa::Set87 => 256,
+        }
+    }
 }
 
 /// The curves for ECDSA.
@@ -162,6 +210,8 @@ pub enum SignatureScheme {
     Ed25519,
     /// Ed448 with an empty context (RFC 8032 §5.2).
     Ed448,
+    /// ML-DSA with an empty context, not of a hash (FIPS 204 §5.2).
+    MlDsa(MlDsa),
 }
 
 /// The hash functions of signatures.
@@ -237,6 +287,7 @@ pub fn verifying_key(kind: KeyKind, octets: &[u8]) -> Result<Arc<dyn VerifyingKe
         KeyKind::Ecdsa(curve) => Ok(Arc::new(ecdsa::Public::new(curve, octets)?)),
         KeyKind::Ed25519 => Ok(Arc::new(ed25519::Public::new(octets)?)),
         KeyKind::Ed448 => Ok(Arc::new(ed448::Public::new(octets)?)),
+        KeyKind::MlDsa(set) => Ok(Arc::new(ml_dsa::Public::new(set, octets)?)),
     }
 }
 
@@ -250,6 +301,7 @@ pub fn signing_key(kind: KeyKind, octets: &Secret<Vec<u8>>) -> Result<Arc<dyn Si
         KeyKind::Ecdsa(curve) => Ok(Arc::new(ecdsa::Private::new(curve, octets.as_slice())?)),
         KeyKind::Ed25519 => Ok(Arc::new(ed25519::Private::new(octets.as_slice())?)),
         KeyKind::Ed448 => Ok(Arc::new(ed448::Private::new(octets.as_slice())?)),
+        KeyKind::MlDsa(set) => Ok(Arc::new(ml_dsa::Private::new(set, octets.as_slice())?)),
     }
 }
 
@@ -267,6 +319,8 @@ pub enum NewKey {
     Ed25519,
     /// Ed448.
     Ed448,
+    /// ML-DSA with a parameter set.
+    MlDsa(MlDsa),
 }
 
 impl NewKey {
@@ -277,6 +331,7 @@ impl NewKey {
             NewKey::Ecdsa(curve) => KeyKind::Ecdsa(curve),
             NewKey::Ed25519 => KeyKind::Ed25519,
             NewKey::Ed448 => KeyKind::Ed448,
+            NewKey::MlDsa(set) => KeyKind::MlDsa(set),
         }
     }
 
@@ -290,11 +345,12 @@ impl NewKey {
             NewKey::Ecdsa(curve) => ecdsa::generate(curve),
             NewKey::Ed25519 => Ok(random_seed(ed25519::SEED_LEN)),
             NewKey::Ed448 => Ok(random_seed(ed448::SEED_LEN)),
+            NewKey::MlDsa(_) => Ok(random_seed(ml_dsa::SEED_LEN)),
         }
     }
 }
 
-/// RFC 8032 §5.1.5 and §5.2.5: any octets are a private key.
+/// RFC 8032 §5.1.5 and §5.2.5, FIPS 204 §5.1: any octets are a private key.
 fn random_seed(len: usize) -> Secret<Vec<u8>> {
     use crate::{Random, SystemRandom};
     let mut seed = Secret::new(vec![0; len]);
@@ -309,6 +365,7 @@ impl fmt::Display for KeyKind {
             KeyKind::Ecdsa(curve) => write!(f, "ECDSA {curve}"),
             KeyKind::Ed25519 => f.write_str("Ed25519"),
             KeyKind::Ed448 => f.write_str("Ed448"),
+            KeyKind::MlDsa(set) => write!(f, "{set}"),
         }
     }
 }
@@ -322,6 +379,16 @@ impl fmt::Display for Curve {
             Curve::BrainpoolP256r1 => "brainpoolP256r1",
             Curve::BrainpoolP384r1 => "brainpoolP384r1",
             Curve::BrainpoolP512r1 => "brainpoolP512r1",
+        })
+    }
+}
+
+impl fmt::Display for MlDsa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MlDsa::Set44 => "ML-DSA-44",
+            MlDsa::Set65 => "ML-DSA-65",
+            MlDsa::Set87 => "ML-DSA-87",
         })
     }
 }
@@ -341,6 +408,7 @@ impl fmt::Display for SignatureScheme {
             SignatureScheme::EcdsaBare => f.write_str("ECDSA without a hash"),
             SignatureScheme::Ed25519 => f.write_str("Ed25519"),
             SignatureScheme::Ed448 => f.write_str("Ed448"),
+            SignatureScheme::MlDsa(set) => write!(f, "{set}"),
         }
     }
 }

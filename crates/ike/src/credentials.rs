@@ -256,7 +256,7 @@ fn named_schemes(kind: KeyKind, bits: usize, hashes: &[HashAlgorithm]) -> Vec<Si
     taken.sort_by_key(|hash| {
         (strength(*hash) < strength(fitting), strength(*hash).abs_diff(strength(fitting)))
     });
-    // RFC 8420 §2: these hash by themselves, which a peer announces as "Identity".
+    // RFC 8420 §2, draft-ietf-ipsecme-ikev2-pqc-auth §3.2.1: these hash by themselves, which a peer announces as "Identity".
     let intrinsic =
         |scheme| if hashes.contains(&HashAlgorithm::IDENTITY) { vec![scheme] } else { Vec::new() };
     match kind {
@@ -267,6 +267,7 @@ fn named_schemes(kind: KeyKind, bits: usize, hashes: &[HashAlgorithm]) -> Vec<Si
         KeyKind::Ecdsa(_) => taken.into_iter().map(SignatureScheme::Ecdsa).collect(),
         KeyKind::Ed25519 => intrinsic(SignatureScheme::Ed25519),
         KeyKind::Ed448 => intrinsic(SignatureScheme::Ed448),
+        KeyKind::MlDsa(set) => intrinsic(SignatureScheme::MlDsa(set)),
     }
 }
 
@@ -279,7 +280,8 @@ fn numbered_schemes(kind: KeyKind) -> Vec<SignatureScheme> {
         KeyKind::Ecdsa(Curve::P521) => vec![SignatureScheme::EcdsaFixed(SignatureHash::Sha2_512)],
         KeyKind::Ecdsa(Curve::BrainpoolP256r1 | Curve::BrainpoolP384r1 | Curve::BrainpoolP512r1)
         | KeyKind::Ed25519
-        | KeyKind::Ed448 => Vec::new(),
+        | KeyKind::Ed448
+        | KeyKind::MlDsa(_) => Vec::new(),
     }
 }
 
@@ -294,7 +296,7 @@ fn fitting_hash(kind: KeyKind, bits: usize) -> SignatureHash {
         KeyKind::Rsa if bits > 7680 => 512,
         KeyKind::Rsa if bits > 3072 => 384,
         KeyKind::Rsa => 256,
-        KeyKind::Ecdsa(_) | KeyKind::Ed25519 | KeyKind::Ed448 => bits,
+        KeyKind::Ecdsa(_) | KeyKind::Ed25519 | KeyKind::Ed448 | KeyKind::MlDsa(_) => bits,
     };
     match curve_bits {
         0..=256 => SignatureHash::Sha2_256,
@@ -327,6 +329,8 @@ pub(crate) fn authorities_of(content: &[u8]) -> impl Iterator<Item = AuthorityId
 
 #[cfg(test)]
 mod tests {
+    use crypto::signature::MlDsa;
+
     use super::*;
 
     #[test]
@@ -349,6 +353,18 @@ mod tests {
         let announced = named_schemes(KeyKind::Ed448, 448, &ANNOUNCED_HASHES);
         assert_eq!(announced, [SignatureScheme::Ed448]);
         assert!(numbered_schemes(KeyKind::Ed25519).is_empty());
+    }
+
+    #[test]
+    fn ml_dsa_needs_the_identity_hash_and_has_no_number() {
+        for set in MlDsa::ALL {
+            let kind = KeyKind::MlDsa(set);
+            let hashes = [HashAlgorithm::SHA2_256, HashAlgorithm::SHA2_512];
+            assert!(named_schemes(kind, set.strength_bits(), &hashes).is_empty(), "{set}");
+            let announced = named_schemes(kind, set.strength_bits(), &ANNOUNCED_HASHES);
+            assert_eq!(announced, [SignatureScheme::MlDsa(set)]);
+            assert!(numbered_schemes(kind).is_empty());
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use credentials::Wishes;
-use crypto::signature::{Curve, NewKey};
+use crypto::signature::{Curve, MlDsa, NewKey};
 use ike::{Authentication, Failure, Identity};
 use pki::issue::Draft;
 use pki::{Certificate, PrivateKey, Time};
@@ -71,10 +71,9 @@ fn fails(scenario: Scenario) -> (String, String) {
     (failure.to_string(), told.unwrap_or_default())
 }
 
-fn keys() -> [NewKey; 9] {
-    let curves = Curve::ALL.map(NewKey::Ecdsa);
-    let [a, b, c, d, e, f] = curves;
-    [NewKey::Rsa { bits: 2048 }, NewKey::Ed25519, NewKey::Ed448, a, b, c, d, e, f]
+fn keys() -> Vec<NewKey> {
+    let (curves, lattice) = (Curve::ALL.map(NewKey::Ecdsa), MlDsa::ALL.map(NewKey::MlDsa));
+    [[NewKey::Rsa { bits: 2048 }, NewKey::Ed25519, NewKey::Ed448].as_slice(), &curves, &lattice].concat()
 }
 
 #[test]
@@ -99,6 +98,47 @@ fn certificates_cross_a_network_that_loses_and_shuffles_their_fragments() {
             gateway.connection.keying_tries = 0;
         }));
     });
+}
+
+/// draft-ietf-ipsecme-ikev2-pqc-auth: the message is longer than any datagram, and so is each of the chain's certificates.
+#[test]
+fn chains_of_ml_dsa_cross_a_network_that_loses_and_shuffles_their_fragments() {
+    let root = Authority::root("C=CH, CN=lattice root", NewKey::MlDsa(MlDsa::Set87));
+    let sub = root.subordinate("C=CH, CN=lattice sub", NewKey::MlDsa(MlDsa::Set65));
+    for_seeds(0..100, |seed| {
+        let mut scenario = certified(seed, NewKey::Ed25519, NewKey::Ed25519).weather(Weather::lossy(30));
+        let set = MlDsa::ALL[usize::try_from(seed % 3).expect("it is small")];
+        for side in Side::BOTH {
+            let gateway = scenario.gateway_mut(side);
+            give(gateway, sub.certify(&name(side), NewKey::MlDsa(set)));
+            gateway.credentials.certificates.push(sub.certificate.clone());
+            gateway.credentials.anchors = vec![root.certificate.clone()];
+            let any = "mldsa44-mldsa65-mldsa87";
+            gateway.connection.local_authentication = terms(any);
+            gateway.connection.remote_authentication = terms(any);
+        }
+        comes_up(scenario.patient().both(|gateway| {
+            gateway.settings.fragment_size = 1280;
+            gateway.connection.keying_tries = 0;
+        }));
+    });
+}
+
+#[test]
+fn ml_dsa_is_refused_where_another_parameter_set_is_wanted() {
+    let mut scenario = certified(16, NewKey::MlDsa(MlDsa::Set44), NewKey::Ed25519);
+    scenario.right.connection.remote_authentication = terms("mldsa65-mldsa87");
+    let (_, right) = fails(scenario);
+    assert!(
+        right.contains(
+            "left.example signs by ML-DSA-44 with a key of ML-DSA-44 and 128 bits; allowed is mldsa65-mldsa87"
+        ),
+        "{right}"
+    );
+    let mut scenario = certified(17, NewKey::MlDsa(MlDsa::Set44), NewKey::Ed25519);
+    scenario.left.connection.local_authentication = terms("mldsa87");
+    let (left, _) = fails(scenario);
+    assert!(left.contains("the peer takes, mldsa87 allows none"), "{left}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Signature schemes as AlgorithmIdentifiers, in certificates and in IKE's signature authentication (RFC 7427 §3).
 
-use crypto::signature::{SignatureHash, SignatureScheme};
+use crypto::signature::{MlDsa, SignatureHash, SignatureScheme};
 use der::asn1::{AnyRef, ObjectIdentifier};
 use der::{Decode, Encode, Sequence};
 use thiserror::Error;
@@ -69,6 +69,9 @@ const FIXED: &[(ObjectIdentifier, SignatureScheme)] = &[
     (oid::ECDSA_WITH_SHA512, SignatureScheme::Ecdsa(SignatureHash::Sha2_512)),
     (oid::ED25519, SignatureScheme::Ed25519),
     (oid::ED448, SignatureScheme::Ed448),
+    (oid::ML_DSA_44, SignatureScheme::MlDsa(MlDsa::Set44)),
+    (oid::ML_DSA_65, SignatureScheme::MlDsa(MlDsa::Set65)),
+    (oid::ML_DSA_87, SignatureScheme::MlDsa(MlDsa::Set87)),
 ];
 
 const HASHES: &[(ObjectIdentifier, SignatureHash)] = &[
@@ -137,4 +140,23 @@ fn pss_identifier(
     };
     let parameters = Some(der::Any::encode_from(&parameters)?);
     Ok(AlgorithmIdentifierOwned { oid: oid::RSA_PSS, parameters })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// draft-ietf-ipsecme-ikev2-pqc-auth, appendix B.
+    #[test]
+    fn ml_dsa_is_named_as_the_draft_names_it() {
+        for (last, set) in [(0x11, MlDsa::Set44), (0x12, MlDsa::Set65), (0x13, MlDsa::Set87)] {
+            let named = [0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, last];
+            let scheme = SignatureScheme::MlDsa(set);
+            assert_eq!(scheme_to_der(scheme).as_deref(), Some(named.as_slice()), "{set}");
+            assert_eq!(scheme_from_der(&named), Ok(scheme), "{set}");
+            // Parameters are absent.
+            let with_null = [&[0x30, 0x0d], &named[2..], &[0x05, 0x00]].concat();
+            assert!(scheme_from_der(&with_null).is_err(), "{set}");
+        }
+    }
 }

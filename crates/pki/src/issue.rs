@@ -317,6 +317,7 @@ fn usual_algorithm(kind: KeyKind) -> Result<(SignatureScheme, AlgorithmIdentifie
         }
         KeyKind::Ed25519 => SignatureScheme::Ed25519,
         KeyKind::Ed448 => SignatureScheme::Ed448,
+        KeyKind::MlDsa(set) => SignatureScheme::MlDsa(set),
     };
     let algorithm = identifier_of(scheme).ok_or_else(|| CannotIssue::Encoding(scheme.to_string()))?;
     Ok((scheme, algorithm))

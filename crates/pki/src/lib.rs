@@ -25,6 +25,7 @@ mod extensions;
 mod identity;
 pub mod issue;
 pub mod limits;
+mod ml_dsa_key;
 mod name_constraints;
 pub mod ocsp;
 mod oid;

@@ -6,7 +6,7 @@ const fn oid(text: &str) -> Oid {
     Oid::new_unwrap(text)
 }
 
-// Keys and signatures: RFC 8017, RFC 5480, RFC 5639, RFC 8410, RFC 5758, RFC 4055.
+// Keys and signatures: RFC 8017, RFC 5480, RFC 5639, RFC 8410, RFC 5758, RFC 4055, RFC 9881.
 pub(crate) const RSA: Oid = oid("1.2.840.113549.1.1.1");
 pub(crate) const RSA_PSS: Oid = oid("1.2.840.113549.1.1.10");
 pub(crate) const MGF1: Oid = oid("1.2.840.113549.1.1.8");
@@ -27,6 +27,9 @@ pub(crate) const BRAINPOOL_P384R1: Oid = oid("1.3.36.3.3.2.8.1.1.11");
 pub(crate) const BRAINPOOL_P512R1: Oid = oid("1.3.36.3.3.2.8.1.1.13");
 pub(crate) const ED25519: Oid = oid("1.3.101.112");
 pub(crate) const ED448: Oid = oid("1.3.101.113");
+pub(crate) const ML_DSA_44: Oid = oid("2.16.840.1.101.3.4.3.17");
+pub(crate) const ML_DSA_65: Oid = oid("2.16.840.1.101.3.4.3.18");
+pub(crate) const ML_DSA_87: Oid = oid("2.16.840.1.101.3.4.3.19");
 pub(crate) const SHA1: Oid = oid("1.3.14.3.2.26");
 pub(crate) const SHA256: Oid = oid("2.16.840.1.101.3.4.2.1");
 pub(crate) const SHA384: Oid = oid("2.16.840.1.101.3.4.2.2");

@@ -24,8 +24,8 @@ use x509_cert::spki::AlgorithmIdentifierRef;
 
 use crate::encryption::{CannotDecrypt, Password, decrypt_key, decrypt_pem, is_encrypted};
 use crate::pem::Block;
-use crate::public_key::{InvalidPublicKey, PublicKey, curve_name, curve_of, kind_of};
-use crate::{Certificate, limits, oid, pem};
+use crate::public_key::{InvalidPublicKey, PublicKey, curve_name, curve_of, kind_of, ml_dsa_name};
+use crate::{Certificate, limits, ml_dsa_key, oid, pem};
 
 /// A private key.
 #[derive(Clone)]
@@ -211,6 +211,10 @@ pub(crate) fn read_pkcs8(octets: &[u8]) -> Result<PrivateKey, InvalidPrivateKey>
             let seed = <&OctetStringRef>::from_der(content).map_err(|_| InvalidPrivateKey::Invalid(kind))?;
             PrivateKey::new(kind, seed.as_bytes().into())
         }
+        KeyKind::MlDsa(_) => {
+            let octets = ml_dsa_key::decode(content).ok_or(InvalidPrivateKey::Invalid(kind))?;
+            PrivateKey::new(kind, octets)
+        }
     }
 }
 
@@ -254,13 +258,14 @@ fn encode_pkcs8(key: &PrivateKey) -> der::Result<Secret<Vec<u8>>> {
     let octets = key.octets.as_slice();
     let curve = match key.kind {
         KeyKind::Ecdsa(curve) => curve_name(curve).to_der()?,
-        KeyKind::Rsa | KeyKind::Ed25519 | KeyKind::Ed448 => Vec::new(),
+        KeyKind::Rsa | KeyKind::Ed25519 | KeyKind::Ed448 | KeyKind::MlDsa(_) => Vec::new(),
     };
     let (oid, parameters) = match key.kind {
         KeyKind::Rsa => (oid::RSA, Some(AnyRef::NULL)),
         KeyKind::Ecdsa(_) => (oid::EC_PUBLIC_KEY, Some(AnyRef::from_der(&curve)?)),
         KeyKind::Ed25519 => (oid::ED25519, None),
         KeyKind::Ed448 => (oid::ED448, None),
+        KeyKind::MlDsa(set) => (ml_dsa_name(set), None),
     };
     let inner = Secret::from(match key.kind {
         KeyKind::Rsa => octets.to_vec(),
@@ -272,6 +277,7 @@ fn encode_pkcs8(key: &PrivateKey) -> der::Result<Secret<Vec<u8>>> {
         }
         .to_der()?,
         KeyKind::Ed25519 | KeyKind::Ed448 => OctetStringRef::new(octets)?.to_der()?,
+        KeyKind::MlDsa(set) => ml_dsa_key::encode(set, octets)?,
     });
     let algorithm = AlgorithmIdentifierRef { oid, parameters };
     let info = PrivateKeyInfoRef::new(algorithm, OctetStringRef::new(inner.as_slice())?);

