@@ -93,6 +93,10 @@ fn check_password(config: &Config, connection: &Connection, faults: &Faults<'_>)
     }
 }
 
+fn is_anybody(connection: &Connection) -> bool {
+    connection.remote_authentication == Authentication::Null
+}
+
 fn check_duplicate(earlier: &[Connection], connection: &Connection, faults: &Faults<'_>) {
     let is_same = |other: &&Connection| {
         other.local_addresses == connection.local_addresses
@@ -100,6 +104,7 @@ fn check_duplicate(earlier: &[Connection], connection: &Connection, faults: &Fau
             && other.local_identity == connection.local_identity
             && other.remote_identity == connection.remote_identity
             && other.xauth == connection.xauth
+            && is_anybody(other) == is_anybody(connection)
     };
     if let Some(other) = earlier.iter().find(is_same) {
         let message = format!(

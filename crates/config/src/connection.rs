@@ -141,6 +141,8 @@ pub enum Authentication {
     PreSharedKey,
     /// By a signature with a key that is known to be its own.
     Signature(SignatureTerms),
+    /// By nothing: it may be anybody (RFC 7619).
+    Null,
     /// By nothing but its user's password (hybrid authentication of IKEv1).
     User,
     /// By decrypting what is encrypted to its RSA key (IKEv1).
@@ -378,6 +380,7 @@ pub(crate) enum WeakAlgorithms {
 pub(crate) enum Method {
     PreSharedKey,
     Signature(SignatureTerms),
+    Null,
     Eap,
     Xauth,
     Encryption(EncryptionForm),
@@ -529,7 +532,7 @@ pub(crate) const POLICY: Shape<String> = Shape {
 };
 
 pub(crate) const METHOD: Shape<Method> = Shape {
-    words: "psk, pubkey, kinds of signatures, xauth, pubkey-encryption, or revised-encryption",
+    words: "psk, pubkey, kinds of signatures, null, xauth, pubkey-encryption, or revised-encryption",
     read: method,
 };
 
@@ -542,6 +545,7 @@ fn method(text: &str) -> Result<Method, Unreadable> {
     }
     match text.split(['-', ':']).next().unwrap_or_default() {
         "psk" => return Ok(Method::PreSharedKey),
+        "null" => return Ok(Method::Null),
         "eap" => return Ok(Method::Eap),
         "xauth" => return Ok(Method::Xauth),
         _ => {}

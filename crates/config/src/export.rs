@@ -78,6 +78,7 @@ fn round(authentication: &Authentication, identity: String) -> Tree {
     let class = match authentication {
         Authentication::PreSharedKey => "pre-shared key",
         Authentication::Signature(_) => "public key",
+        Authentication::Null => "NULL",
         Authentication::User => "XAuth",
         Authentication::Encryption(_) => "public key encryption",
     };

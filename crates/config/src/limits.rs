@@ -20,5 +20,9 @@ pub const MAX_MATERIAL_LEN: u64 = 32 * 1024 * 1024;
 /// Files of one folder that are read.
 pub const MAX_MATERIAL_FILES: usize = 10_000;
 
+/// The priority of policies whose peer may be anybody: behind all that sizes of selectors make, and all that people write
+/// by hand (RFC 7619 §3.3). The engine doubles it and adds one for the guard.
+pub const PRIORITY_OF_ANYBODY: u32 = u32::MAX / 2 - 1;
+
 /// Dummy packets of one SA in a second: what hides a megabit a second.
 pub const DUMMIES_A_SECOND: u16 = 1000;

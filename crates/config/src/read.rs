@@ -1,5 +1,6 @@
 //! From a tree to connections, secrets and manually keyed SAs: what the values mean together.
 
+mod anonymous;
 mod authentication;
 mod interface;
 mod manual_keying;
@@ -66,7 +67,7 @@ fn connection(reader: &Reader<'_>) -> Option<Connection> {
     let weak = reader.one(&ALLOW_WEAK);
     let (local, further_own) = authentication::local(reader, weak);
     let (remote, further_peer) = authentication::remote(reader, weak);
-    let connection = Connection {
+    let mut connection = Connection {
         name: reader.name().to_owned(),
         versions,
         phase_1: version_1::phase_1(reader, versions, weak, &local.authentication),
@@ -113,6 +114,7 @@ fn connection(reader: &Reader<'_>) -> Option<Connection> {
     check_reach(reader, &connection);
     version_1::check(reader, &connection);
     version_1::check_encryption(reader, &connection, weak);
+    anonymous::check(reader, &mut connection);
     (!reader.faults.has_error_in(&reader.path)).then_some(connection)
 }
 

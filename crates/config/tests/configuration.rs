@@ -1040,3 +1040,62 @@ proptest! {
         prop_assert!(!format!("{}{loaded:?}", rendered(&loaded)).contains("Swordfish"), "{}", rendered(&loaded));
     }
 }
+
+/// RFC 7619: a connection of its own, and nothing in it that another peer has had to prove itself for.
+#[test]
+fn who_proves_nothing_gets_little() {
+    let text = |local: &str, remote: &str, lines: &str, child: &str| {
+        format!(
+            "connections {{ c {{\n remote_addrs = 192.0.2.1\n dpd_delay = 60s\n local {{ {local} }}\n remote {{ {remote} }}\n{lines}\n \
+             children {{ net {{ {child} }} }} }} }}\nsecrets {{ ike {{ secret = correct-horse-battery-staple }} }}"
+        )
+    };
+    let null = "auth = null";
+    let client = sound(&text(null, "auth = psk", "", "remote_ts = 10.2.0.0/16"), Syntax::Swanctl);
+    assert_eq!(client.connections[0].local_authentication, config::Authentication::Null);
+    assert_eq!(client.connections[0].children[0].priority, 0);
+    let both = text(null, null, "", "mode = transport")
+        .replace("secrets { ike { secret = correct-horse-battery-staple } }", "");
+    let both = sound(&both, Syntax::Swanctl);
+    assert_eq!(both.connections[0].remote_authentication, config::Authentication::Null);
+    // Behind every policy of a peer that has proven itself.
+    assert_eq!(both.connections[0].children[0].priority, config::limits::PRIORITY_OF_ANYBODY);
+    for (text, sentence) in [
+        (
+            text("auth = psk", null, "", "remote_ts = 10.2.0.0/16"),
+            "could have the traffic of others in `10.2.0.0/16`",
+        ),
+        (text("auth = psk", null, "", "priority = 7"), "comes after all other"),
+        (
+            text("auth = psk", "auth = null\n id = b.example", "", ""),
+            "a peer that proves nothing is who it says",
+        ),
+        (
+            text("auth = psk", "auth = null\n certs = b.crt", "", ""),
+            "`certs` has no effect on a peer that proves nothing",
+        ),
+        (
+            text(null, "auth = psk", "version = 1", "remote_ts = 10.2.0.0/16"),
+            "NULL authentication belongs to IKEv2",
+        ),
+        (
+            text(null, "auth = psk", "version = 0", "remote_ts = 10.2.0.0/16"),
+            "NULL authentication belongs to IKEv2",
+        ),
+        (
+            text(null, "auth = psk", "local-2 { auth = psk }", "remote_ts = 10.2.0.0/16"),
+            "one round of authentication",
+        ),
+        (
+            text(null, "auth = psk", "session_resumption = yes", "remote_ts = 10.2.0.0/16"),
+            "cannot be had again by a ticket",
+        ),
+        (text(null, null, "ppk_id = p", ""), "must be mandatory for ends that prove nothing else"),
+        (
+            text("auth = psk", null, "", "").replace("dpd_delay = 60s", "dpd_delay = 0s"),
+            "stays for ever when that is gone",
+        ),
+    ] {
+        assert!(faults(&text).contains(sentence), "{sentence}: {}", faults(&text));
+    }
+}

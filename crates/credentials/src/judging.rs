@@ -62,7 +62,7 @@ impl Credentials {
         let need = match request.connection.peer_authentication(request.round) {
             Some(Authentication::Signature(terms)) => Need::Signature(terms),
             Some(Authentication::Encryption(_)) => Need::Encryption,
-            Some(Authentication::PreSharedKey | Authentication::User) | None => {
+            Some(Authentication::PreSharedKey | Authentication::Null | Authentication::User) | None => {
                 return Err(format!("{} is not to prove itself by a key", request.remote));
             }
         };

@@ -170,6 +170,11 @@ impl Connection {
         self.peer_round(round).map(|(_, authentication)| authentication)
     }
 
+    /// Tells whether the peer may be anybody: it is then known by no name (RFC 7619).
+    pub(crate) fn takes_anybody(&self) -> bool {
+        self.remote_authentication == Authentication::Null
+    }
+
     /// Gives all the ways in which the peer must prove who it is.
     pub(crate) fn peer_authentications(&self) -> impl Iterator<Item = &Authentication> {
         let further = self.further_peer.iter().map(|round| &round.authentication);
@@ -243,6 +248,8 @@ pub enum Authentication {
     PreSharedKey,
     /// By a signature with a key that a certificate, or the configuration, says is its own.
     Signature(SignatureTerms),
+    /// By nothing: it may be anybody (RFC 7619; version 2 only).
+    Null,
     /// By nothing but its user's password, which is given once the other end has proven who it is (hybrid
     /// authentication; version 1 only).
     User,
@@ -264,6 +271,7 @@ impl fmt::Display for Authentication {
         match self {
             Authentication::PreSharedKey => f.write_str("a pre-shared key"),
             Authentication::Signature(terms) => write!(f, "a signature ({terms})"),
+            Authentication::Null => f.write_str("nothing (NULL authentication)"),
             Authentication::User => f.write_str("its user's password"),
             Authentication::Encryption(EncryptionForm::Plain) => f.write_str("public key encryption"),
             Authentication::Encryption(EncryptionForm::Revised) => {

@@ -1,13 +1,15 @@
 //! What every exchange may reach besides its own IKE SA: the clock's reading, randomness, the configuration, and the
 //! one output queue.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+mod intent;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crypto::{Random, Secret};
-use sa::{AcquiredFlow, Cpi, PolicyId, Protocol, SaId, SaOp, Spi};
+use sa::{AcquiredFlow, Cpi, PolicyId, SaId, SaOp, Spi};
 use wire::isakmp::{Header, IkeSpi, Version};
 
 use crate::cookie::CookieJar;
@@ -17,11 +19,11 @@ use crate::event::{Event, MessageTrace, PayloadTrace, TraceDirection};
 use crate::guard::{GuardWish, Guards, Unguarded};
 use crate::io::{ChildSaId, IkeSaId, Output, Path, Query, QueryId, Ticket};
 use crate::retransmission::{Repeating, Retransmission};
-use crate::v2::ike_sa::{IkeSa, Inheritance};
 use crate::v2::ike_session_resume::Tickets;
 use crate::v2::redirect::Redirection;
 use crate::virtual_addresses::{Assumed, Inside, Leases, NameServers};
-use crate::{ChildConfig, Connection, Failure, Identity, IkeSaStatus, SecretKind, SharedSecret, limits};
+use crate::{ChildConfig, Connection, Failure, Identity, SecretKind, SharedSecret, limits};
+pub(crate) use intent::Intent;
 
 /// The surroundings of an exchange.
 pub(crate) struct Context {
@@ -52,7 +54,7 @@ pub(crate) struct Context {
     /// Which IKE SA, by our SPI, an SA belongs to.
     pub owners: BTreeMap<SaId, IkeSpi>,
     /// Whom we are connected to: our identity, the peer's, our SPI.
-    pub established: BTreeSet<(Identity, Identity, IkeSpi)>,
+    pub established: BTreeMap<(Identity, Identity, IkeSpi), SocketAddr>,
     /// What an exchange wants done that concerns other IKE SAs than its own.
     pub intents: VecDeque<Intent>,
     /// SAs that were replaced and still open late packets, until then.
@@ -73,74 +75,6 @@ struct LastId {
     query: u64,
     errand: u64,
     fragments: u16,
-}
-
-/// Something for the endpoint to do once the IKE SA at hand has been put back.
-pub(crate) enum Intent {
-    /// Bring a connection up, or one of its children.
-    Initiate(Initiation),
-    /// End the IKE SA of this name: another has taken its place with a new proof.
-    Retire(IkeSaId),
-    /// Take in an IKE SA that a rekeying made.
-    Insert(Box<IkeSa>),
-    /// Hand what a replaced IKE SA had to its replacement.
-    Inherit {
-        /// The replacement, by our SPI.
-        heir: IkeSpi,
-        /// What it inherits.
-        inheritance: Box<Inheritance>,
-        /// The replaced IKE SA as it was.
-        old: Box<IkeSaStatus>,
-    },
-    /// A superseded ISAKMP SA of version 1 passes on what it could not do without before.
-    PassOn {
-        /// That one, by our SPI.
-        from: IkeSpi,
-        /// The one that takes over.
-        heir: IkeSpi,
-    },
-    /// An ISAKMP SA of version 1 takes over what others with the same peer have.
-    Supersede {
-        /// The one that takes over, by our SPI.
-        heir: IkeSpi,
-        /// Who we are.
-        local: Identity,
-        /// Who the peer is.
-        remote: Identity,
-        /// The one that it takes the place of, by our SPI, if that was our wish.
-        replaced: Option<IkeSpi>,
-    },
-    /// The peer deleted Child SAs that an ISAKMP SA of version 1 does not have; another one may.
-    DeleteElsewhere {
-        /// The one that does not, by our SPI.
-        not_here: IkeSpi,
-        /// Who we are.
-        local: Identity,
-        /// Who the peer is.
-        remote: Identity,
-        /// Their protocol.
-        protocol: Protocol,
-        /// The SAs, by the peer's SPIs.
-        spis: Vec<Spi>,
-    },
-    /// The older IKE SAs between these two identities end (RFC 7296 §2.4).
-    EndOthers {
-        /// The one that stays, by our SPI.
-        survivor: IkeSpi,
-        /// Who we are.
-        local: Identity,
-        /// Who the peer is.
-        remote: Identity,
-        /// Only those that were up at this moment.
-        up_at: Instant,
-    },
-    /// End an IKE SA of version 2 without a word: it is there again under another SPI.
-    Forget {
-        /// The old one.
-        ike: IkeSaId,
-        /// The new one, by our SPI.
-        survivor: IkeSpi,
-    },
 }
 
 /// What the answer to a question is for.
@@ -213,7 +147,7 @@ impl Context {
             cookies: CookieJar::new(now, &mut *random),
             tickets: Tickets::default(),
             owners: BTreeMap::new(),
-            established: BTreeSet::new(),
+            established: BTreeMap::new(),
             now,
             settings,
             random,
@@ -458,7 +392,18 @@ impl Context {
         remote: &Identity,
     ) -> impl Iterator<Item = IkeSpi> + use<'_> {
         let bound = |spi| (local.clone(), remote.clone(), IkeSpi(spi));
-        self.established.range(bound(0)..=bound(u64::MAX)).map(|(_, _, spi)| *spi)
+        self.established.range(bound(0)..=bound(u64::MAX)).map(|((_, _, spi), _)| *spi)
+    }
+
+    /// Tells whether two identities already have an IKE SA with a peer that is elsewhere.
+    pub(crate) fn is_established_elsewhere(
+        &self,
+        local: &Identity,
+        remote: &Identity,
+        here: SocketAddr,
+    ) -> bool {
+        let bound = |spi| (local.clone(), remote.clone(), IkeSpi(spi));
+        self.established.range(bound(0)..=bound(u64::MAX)).any(|(_, there)| *there != here)
     }
 
     /// Tries again what failed, as often as the connection wants; then tells who waits for it.

@@ -519,7 +519,7 @@ impl Endpoint {
         }
         if let Some(ike) = sa.established().filter(|ike| ike.is_lasting()) {
             let (local, remote) = (ike.peer().local().clone(), ike.peer().remote().clone());
-            self.cx.established.insert((local, remote, our_spi));
+            self.cx.established.insert((local, remote, our_spi), ike.path().remote);
         }
         if let Some(address) = sa.stranger() {
             self.half_open.opened(address);
@@ -559,11 +559,10 @@ impl Endpoint {
                 Intent::DeleteElsewhere { not_here, local, remote, protocol, spis } => {
                     self.delete_elsewhere(not_here, (&local, &remote), protocol, &spis);
                 }
-                Intent::Retire(old) => {
-                    let named = self.established().filter(|sa| sa.id() == old);
-                    for our_spi in named.map(Established::our_spi).collect::<Vec<_>>() {
-                        self.with_established_v2(our_spi, |sa, cx| sa.yield_to_successor(cx));
-                    }
+                Intent::Retire { old, heir, until } => self.retire(old, heir, until),
+                Intent::CompareOthers { local, remote, until } => self.compare_others(&local, &remote, until),
+                Intent::DoubtOthers { newcomer, local, address } => {
+                    self.doubt_others(newcomer, &local, address)
                 }
                 Intent::Forget { ike, survivor } => {
                     let old = self.established().find(|sa| sa.id() == ike && sa.our_spi() != survivor);

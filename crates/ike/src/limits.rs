@@ -122,8 +122,15 @@ pub const REDIRECTIONS: usize = 5;
 /// That while (RFC 5685 §7: REDIRECT_LOOP_DETECT_PERIOD).
 pub const REDIRECTION_PERIOD: Duration = Duration::from_secs(300);
 
+/// IKE SAs whose peers are asked whether they live because another is there from their address, of whom none has proven
+/// anything (RFC 7619 §2.3).
+pub const DOUBTED_AT_ONCE: usize = 8;
+
 /// Octets of a nonce of ours: at least half the key of every PRF, and at least 16 (RFC 7296 §2.10).
 pub const NONCE_OCTETS: usize = 32;
+
+/// Octets that every nonce has at least (RFC 7296 §2.10).
+pub const LEAST_NONCE_OCTETS: usize = 16;
 
 /// How often an IKE_SA_INIT request is made anew because the peer wants a cookie or another group: both once, and each
 /// once more where a forger got in between (RFC 7296 §2.6).

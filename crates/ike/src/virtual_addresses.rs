@@ -236,10 +236,11 @@ impl Shelf {
     }
 
     /// The address that the client had. One that is in use is another device's of the same client, unless it is asked
-    /// for.
+    /// for; and another client's, if nobody knows who they are (RFC 7619 §2.5).
     fn own_of(&self, client: &Identity, wanted: Option<IpAddr>) -> Option<IpAddr> {
         let is_own = |(address, lease): &(&IpAddr, &Lease)| {
-            lease.client == *client && (lease.holders.is_empty() || wanted == Some(**address))
+            let is_same = !client.is_null() && wanted == Some(**address);
+            lease.client == *client && (lease.holders.is_empty() || is_same)
         };
         self.leases.iter().find(is_own).map(|(address, _)| *address)
     }

@@ -73,6 +73,7 @@ impl Libreswan {
              whack --rereadsecrets && addconn --config /run/share/ipsec.conf {CONNECTION}"
         ))
         .map(drop)
+        .map_err(|failure| Failure::new(format!("{failure}; its log:\n{}", tail(&self.log()))))
     }
 
     /// Puts a CA's certificate into the database, and a certificate of its own with its key, which is `leftcert=own` then, in

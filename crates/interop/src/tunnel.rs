@@ -170,9 +170,9 @@ secrets {{
             self.ike_proposals,
             indented(&self.connection_lines, 6),
             indented(&self.proof(end).own, 9),
-            identity(end),
+            named(&self.proof(end).own, identity(end), "%null"),
             indented(&self.proof(end.other()).peer, 9),
-            identity(end.other()),
+            named(&self.proof(end.other()).peer, identity(end.other()), "%any"),
             selectors(&self.local_selectors, here),
             selectors(&self.remote_selectors, there),
             self.esp_proposals,
@@ -204,6 +204,11 @@ impl Proof {
         Proof::of(&["auth = pubkey", &format!("certs = {file}")], &["auth = pubkey"])
     }
 
+    /// By nothing at all (RFC 7619).
+    pub fn nothing() -> Proof {
+        Proof::of(&[UNPROVEN], &[UNPROVEN])
+    }
+
     /// By nothing but the password of its user (hybrid authentication of IKEv1).
     pub fn user() -> Proof {
         Proof::of(&["auth = xauth", &format!("xauth_id = {USER}")], &["auth = xauth"])
@@ -214,6 +219,14 @@ impl Proof {
         let lines = |lines: &[&str]| lines.iter().map(|&line| line.to_owned()).collect();
         Proof { own: lines(own), peer: lines(peer) }
     }
+}
+
+/// How an end that proves nothing says so.
+const UNPROVEN: &str = "auth = null";
+
+/// Who it is who proves itself by these lines: nobody, if they prove nothing.
+fn named(lines: &[String], identity: String, nobody: &str) -> String {
+    if lines.iter().any(|line| line == UNPROVEN) { nobody.to_owned() } else { identity }
 }
 
 /// Who a gateway says that it is.

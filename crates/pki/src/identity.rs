@@ -42,7 +42,7 @@ pub fn certifies(certificate: &Certificate, identity: &Identity) -> Result<(), I
         Identity::Email(address) => has(certificate, &GeneralName::Email(address.clone())),
         Identity::DistinguishedName(der) => is_subject(certificate, der),
         Identity::KeyId(id) => is_key_id(certificate, id),
-        Identity::Other { .. } => false,
+        Identity::Null | Identity::Other { .. } => false,
     };
     if is_named {
         return Ok(());

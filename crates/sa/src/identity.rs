@@ -10,6 +10,7 @@
 //! | `keyid:text`, `keyid:#0a0b`, `@#0a0b` | octets without a meaning of their own |
 //! | `C=CH, O=Example, CN=gw` | a distinguished name; in a pattern, a value `*` stands for any |
 //! | `asn1dn:#3014…` | the same in DER |
+//! | `%null` | nobody in particular (RFC 7619) |
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -37,6 +38,8 @@ pub enum Identity {
     KeyId(Vec<u8>),
     /// ID_DER_ASN1_DN: a distinguished name in DER.
     DistinguishedName(Vec<u8>),
+    /// ID_NULL: nobody in particular (RFC 7619 §2.2).
+    Null,
     /// Any other type, or data that its type does not allow.
     Other {
         /// The type.
@@ -72,6 +75,9 @@ impl Identity {
         let text = text.trim();
         if is_anybody(text) {
             return Err(InvalidIdentity::Anybody(text.to_owned()));
+        }
+        if text == NOBODY {
+            return Ok(Identity::Null);
         }
         if let Some((prefix, value)) = text.split_once(':')
             && let Some(make) = constructor(prefix)
@@ -109,6 +115,8 @@ impl Identity {
             IdType::RFC822_ADDR => printable(data).map(Identity::Email),
             IdType::KEY_ID => Some(Identity::KeyId(data.clone())),
             IdType::DER_ASN1_DN => Some(Identity::DistinguishedName(data.clone())),
+            // RFC 7619 §2.2: the data must be empty.
+            IdType::NULL if data.is_empty() => Some(Identity::Null),
             _ => None,
         };
         read.unwrap_or_else(|| Identity::Other { id_type: *id_type, data: data.clone() })
@@ -123,6 +131,7 @@ impl Identity {
             Identity::KeyId(data) | Identity::DistinguishedName(data) | Identity::Other { data, .. } => {
                 data.clone()
             }
+            Identity::Null => Vec::new(),
         };
         Identification { id_type: self.id_type(), data }
     }
@@ -136,8 +145,14 @@ impl Identity {
             Identity::Email(_) => IdType::RFC822_ADDR,
             Identity::KeyId(_) => IdType::KEY_ID,
             Identity::DistinguishedName(_) => IdType::DER_ASN1_DN,
+            Identity::Null => IdType::NULL,
             Identity::Other { id_type, .. } => *id_type,
         }
+    }
+
+    /// Tells whether this names nobody, so that two of these need not be the same peer (RFC 7619 §2.3).
+    pub fn is_null(&self) -> bool {
+        matches!(self, Identity::Null)
     }
 
     fn address(&self) -> Option<IpAddr> {
@@ -148,6 +163,7 @@ impl Identity {
             | Identity::Email(_)
             | Identity::KeyId(_)
             | Identity::DistinguishedName(_)
+            | Identity::Null
             | Identity::Other { .. } => None,
         }
     }
@@ -166,6 +182,9 @@ impl Identity {
         (id_type, data)
     }
 }
+
+/// As Libreswan's configuration writes it.
+const NOBODY: &str = "%null";
 
 fn is_anybody(text: &str) -> bool {
     matches!(text, "" | "%any" | "%any6" | "*" | "0.0.0.0" | "::")
@@ -240,6 +259,7 @@ impl fmt::Display for Identity {
                     write_hexadecimal(f, data)
                 }
             },
+            Identity::Null => f.write_str(NOBODY),
             Identity::Other { id_type, data } => {
                 write!(f, "{id_type}:#")?;
                 write_hexadecimal(f, data)
@@ -418,6 +438,7 @@ mod tests {
         let types = [
             ("192.0.2.1", IdType::IPV4_ADDR, "192.0.2.1"),
             ("2001:db8::1", IdType::IPV6_ADDR, "2001:db8::1"),
+            ("%null", IdType::NULL, "%null"),
             ("gw.example", IdType::FQDN, "gw.example"),
             ("@gw.example", IdType::FQDN, "gw.example"),
             ("fqdn:gw.example", IdType::FQDN, "gw.example"),
@@ -461,7 +482,7 @@ mod tests {
             (IdType::IPV4_ADDR, vec![1, 2, 3]),
             (IdType::FQDN, b"gw\n.example".to_vec()),
             (IdType::RFC822_ADDR, vec![0xff, 0xfe]),
-            (IdType::NULL, Vec::new()),
+            (IdType::NULL, vec![7]),
             (IdType(201), vec![7]),
         ];
         for (id_type, data) in faulty {

@@ -63,17 +63,24 @@ fn peer_round(round: &Reader<'_>, weak: WeakAlgorithms) -> PeerRound {
         policies: round.many(&CERT_POLICY),
         revocation: round.one(&REVOCATION),
     };
-    if authentication == Authentication::PreSharedKey {
-        check_constraints(round);
+    match authentication {
+        Authentication::PreSharedKey => check_constraints(round, "proves itself by a secret"),
+        Authentication::Null => check_constraints(round, "proves nothing"),
+        Authentication::Signature(_) | Authentication::User | Authentication::Encryption(_) => {}
     }
-    PeerRound { identity: round.one(&REMOTE_ID), authentication, peer }
+    let identity = round.one(&REMOTE_ID);
+    if authentication == Authentication::Null && identity != IdentityPattern::Any {
+        let message = "nobody knows whether a peer that proves nothing is who it says (RFC 7619 §2.2)";
+        round.error(&REMOTE_ID.row, message, "leave `id` out");
+    }
+    PeerRound { identity, authentication, peer }
 }
 
-/// Whoever wants a certificate of the peer must not be content with a secret.
-fn check_constraints(round: &Reader<'_>) {
+/// Whoever wants a certificate of the peer must not be content with less.
+fn check_constraints(round: &Reader<'_>, how: &str) {
     let constraints = [&REMOTE_CERTS.row, &REMOTE_CACERTS.row, &REMOTE_PUBKEYS.row, &CERT_POLICY.row];
     for row in constraints.into_iter().filter(|row| round.has(row)) {
-        let message = format!("`{}` has no effect on a peer that proves itself by a secret", row.name);
+        let message = format!("`{}` has no effect on a peer that {how}", row.name);
         round.error(row, message, "write `auth = pubkey`, or leave it out");
     }
 }
@@ -160,6 +167,7 @@ fn authentication(round: &Reader<'_>, row: &Row, method: Method, weak: WeakAlgor
             };
             return Authentication::Signature(SignatureTerms { weak, ..terms });
         }
+        Method::Null => return Authentication::Null,
         Method::Xauth => return Authentication::User,
         Method::Encryption(form) => return Authentication::Encryption(form),
         Method::Eap => "EAP is",

@@ -38,7 +38,7 @@ pub(super) fn phase_1(
         AggressiveSecrets::Consented => WeakAlgorithms::Allowed,
     };
     match (proof, weak) {
-        (Authentication::Signature(_) | Authentication::User, _) => {
+        (Authentication::Signature(_) | Authentication::User | Authentication::Null, _) => {
             warn(OPEN_TO_EYES, "main mode hides them");
         }
         // Both identities are encrypted.
@@ -114,7 +114,12 @@ pub(super) fn check(reader: &Reader<'_>, connection: &Connection) {
     }
 }
 
-fn for_children(reader: &Reader<'_>, connection: &Connection, check: impl Fn(&Reader<'_>, &Child)) {
+/// Looks at each child beside its section.
+pub(super) fn for_children(
+    reader: &Reader<'_>,
+    connection: &Connection,
+    check: impl Fn(&Reader<'_>, &Child),
+) {
     let sections = reader.sections("children");
     for section in sections.iter().flat_map(|section| section.sections("")) {
         if let Some(child) = connection.child(section.name()) {
@@ -146,6 +151,8 @@ fn check_version_1(reader: &Reader<'_>, connection: &Connection) {
 fn check_methods(reader: &Reader<'_>, connection: &Connection) {
     match (&connection.local_authentication, &connection.remote_authentication) {
         (Authentication::PreSharedKey, Authentication::PreSharedKey) => {}
+        // That is another's complaint.
+        (Authentication::Null, _) | (_, Authentication::Null) => {}
         (Authentication::Signature(ours), Authentication::Signature(theirs)) => {
             let is_common = |scheme: &SignatureScheme| ours.allows(*scheme) && theirs.allows(*scheme);
             if !VERSION_1_SIGNATURES.iter().any(is_common) {

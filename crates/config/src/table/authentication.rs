@@ -13,8 +13,10 @@ section! {
         LOCAL_AUTH: Key<Method> = Key::new(
             "auth", METHOD, "pubkey",
             "How we prove who we are: psk is by a pre-shared key; pubkey by a signature. Instead of pubkey, \
-             rsa, rsa/pss, ecdsa, ed25519 or ed448 say with what, and may be followed by bits and hashes, as in \
-             rsa/pss-3072-sha384, and by each other; rsa with a hash is PKCS #1 v1.5. In \
+             rsa, rsa/pss, ecdsa, ed25519, ed448, mldsa44, mldsa65 or mldsa87 say with what, and may be followed by bits \
+             and hashes, as in rsa/pss-3072-sha384, and by each other; rsa with a hash is PKCS #1 v1.5. ML-DSA is \
+             a draft's (draft-ietf-ipsecme-ikev2-pqc-auth), which may still change. null proves nothing and names nobody \
+             (RFC 7619): the peer must take that. In \
              IKEv1 a second section with xauth has our user give a name and a password besides; where the \
              peer has pubkey, it may stand alone (hybrid authentication). For a peer of IKEv1 that knows nothing else, \
              pubkey-encryption (RFC 2409 §5.2) and revised-encryption (§5.3) prove both ends by decrypting with keys of \
@@ -60,7 +62,8 @@ section! {
         REMOTE_AUTH: Key<Method> = Key::new(
             "auth", METHOD, "pubkey",
             "How the peer must prove who it is, in the words of local's auth; bits, key types and hashes are the least that \
-             is accepted. In IKEv1 a second section with xauth wants the name and the password of its user besides; where \
+             is accepted. null takes anybody (RFC 7619), whoever it says it is: such a peer has only traffic of its own \
+             address, after that of all others, and ends no other's IKE SA. In IKEv1 a second section with xauth wants the name and the password of its user besides; where \
              we have pubkey, it may stand alone (hybrid authentication).",
             "What swanctl.conf means by leaving it out.",
         );

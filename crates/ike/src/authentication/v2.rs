@@ -6,6 +6,8 @@
 //!   agree on less than they might have (draft-ietf-ipsecme-ikev2-downgrade-prevention §6)
 //!
 //!   2        prf(prf(secret, "Key Pad for IKEv2"), signed octets)
+//!   13       the same with the end's own SK_p in place of the secret: it proves nothing but that its IKE_SA_INIT message is
+//!            the one that the keys are of (RFC 7619 §2.1)
 //!   14       a signature over them whose kind is named in front of it (RFC 7427)
 //!   1        RSA with PKCS #1 v1.5                                         for peers that know no 14
 //!   9 to 11  ECDSA on P-256, P-384 or P-521 (RFC 4754)                     for peers that know no 14
@@ -27,7 +29,7 @@ use crate::credentials::{
 use crate::error::Error;
 use crate::v2::contents::Contents;
 use crate::v2::ike_session_resume::Resumed;
-use crate::v2::keys::{IkeKeys, MixableKeys, Nonces, SignedOctets, psk_auth, resumed_auth};
+use crate::v2::keys::{IkeKeys, MixableKeys, Nonces, SignedOctets, null_auth, psk_auth, resumed_auth};
 use crate::{Connection, Identity, Role};
 
 /// What an IKE_SA_INIT exchange leaves for the AUTH payloads to sign.
@@ -255,6 +257,11 @@ pub(crate) fn prove(
             let authentication = Authentication { method: AuthMethod::SHARED_KEY, data };
             Ok(Proving::Ready(Proof { certificates: Vec::new(), authentication }))
         }
+        crate::Authentication::Null => {
+            let data = null_auth(suite.prf.prf, &signed).as_slice().to_vec();
+            let authentication = Authentication { method: AuthMethod::NULL, data };
+            Ok(Proving::Ready(Proof { certificates: Vec::new(), authentication }))
+        }
         crate::Authentication::User => {
             Err(Error::Local("IKEv2 knows no end that only its user's password proves".to_owned()))
         }
@@ -360,6 +367,7 @@ impl Claim<'_> {
             (crate::Authentication::PreSharedKey, AuthMethod::SHARED_KEY) => {
                 self.verify_secret(cx).map(Belief::Proven)
             }
+            (crate::Authentication::Null, AuthMethod::NULL) => self.verify_null().map(Belief::Proven),
             (
                 crate::Authentication::Signature(_),
                 AuthMethod::RSA_SIGNATURE
@@ -404,6 +412,23 @@ impl Claim<'_> {
         }
         let sentence = format!("{} does not have the keys of the IKE SA that it wants back", self.remote());
         Err(Error::AuthenticationFailed(sentence))
+    }
+
+    /// RFC 7619 §2.4: whoever it is, what it says of itself is not proven, so that it is nobody to us.
+    fn verify_null(&self) -> Result<PeerAuthenticated, Error> {
+        let body = self.identification.to_body();
+        let signed = self.transcript.signed_by(self.our_role.opposite(), &body);
+        if !null_auth(self.suite.prf.prf, &signed).ct_eq(&self.proof.data) {
+            let sentence = "what came of a peer that proves nothing is not what it sent".to_owned();
+            return Err(Error::AuthenticationFailed(sentence));
+        }
+        Ok(PeerAuthenticated {
+            local: self.local.clone(),
+            remote: Identity::Null,
+            own_user: None,
+            user: None,
+            addresses: None,
+        })
     }
 
     fn verify_secret(&self, cx: &Context) -> Result<PeerAuthenticated, Error> {

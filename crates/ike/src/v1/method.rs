@@ -182,7 +182,8 @@ impl Means {
             (Authentication::Signature(terms), Means::Signature(kind)) => {
                 scheme_of(kind).is_some_and(|scheme| terms.allows(scheme))
             }
-            (Authentication::PreSharedKey, Means::Signature(_) | Means::Decryption(_) | Means::User)
+            (Authentication::Null, _)
+            | (Authentication::PreSharedKey, Means::Signature(_) | Means::Decryption(_) | Means::User)
             | (Authentication::Signature(_), Means::Secret | Means::Decryption(_) | Means::User)
             | (Authentication::User, Means::Secret | Means::Signature(_) | Means::Decryption(_))
             | (Authentication::Encryption(_), Means::Secret | Means::Signature(_) | Means::User) => false,

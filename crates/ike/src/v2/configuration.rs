@@ -113,7 +113,7 @@ pub(crate) fn respond(
         Unique::Never => false,
         Unique::No | Unique::Keep => is_new_start,
         Unique::Replace => true,
-    };
+    } && !sa.peer.remote().is_null();
     let holder = sa.our_spi();
     let lessor = Lessor { connection: &connection, client: sa.peer.remote(), holder, succeeds };
     let leased = configuration::lease(cx, &lessor, &mut sa.inside, &addresses);

@@ -50,7 +50,7 @@ use crate::io::{IkeSaId, Path, TimeoutReason};
 use crate::nat_detection::NatFinding;
 use crate::retransmission::Retransmission;
 use crate::status::IkeSaStatus;
-use crate::{Connection, Identity, Resumption, Role, limits};
+use crate::{Authentication, Connection, Identity, Resumption, Role, limits};
 
 const NAME: &str = "IKE_SESSION_RESUME";
 
@@ -163,7 +163,13 @@ pub(crate) fn ask(connection: &Connection) -> Option<Payload> {
 
 /// Who proves several identities proves them each time.
 fn is_wanted(connection: &Connection) -> bool {
-    connection.resumption == Resumption::Yes && connection.own_rounds() == 1 && connection.peer_rounds() == 1
+    let is_proven = [&connection.local_authentication, &connection.remote_authentication]
+        .into_iter()
+        .all(|authentication| *authentication != Authentication::Null);
+    connection.resumption == Resumption::Yes
+        && is_proven
+        && connection.own_rounds() == 1
+        && connection.peer_rounds() == 1
 }
 
 /// Answers the wish for a ticket, in the response of IKE_AUTH or of INFORMATIONAL.

@@ -229,6 +229,11 @@ pub(crate) fn psk_auth(prf: &dyn Prf, secret: &[u8], signed: &SignedOctets<'_>) 
     prf.compute(padded.as_slice(), &[&signed.to_vec(prf)])
 }
 
+/// Computes the AUTH value of an end that proves nothing: the secret is its own SK_p (RFC 7619 §2.1).
+pub(crate) fn null_auth(prf: &dyn Prf, signed: &SignedOctets<'_>) -> Secret<Vec<u8>> {
+    psk_auth(prf, signed.sk_p.as_slice(), signed)
+}
+
 /// Computes the AUTH value of an IKE SA that is had again, for which the new keys are the proof (RFC 5723 §4.3.3).
 pub(crate) fn resumed_auth(prf: &dyn Prf, signed: &SignedOctets<'_>) -> Secret<Vec<u8>> {
     prf.compute(signed.sk_p.as_slice(), &[&signed.to_vec(prf)])

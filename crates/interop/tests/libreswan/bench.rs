@@ -32,6 +32,8 @@ pub(crate) struct Row {
     /// `esp_proposals` and `esp`, or with AH `ah_proposals` and `ah`.
     pub(crate) child: [&'static str; 2],
     pub(crate) protocol: &'static str,
+    /// The ends that prove nothing (RFC 7619).
+    pub(crate) unproven: &'static [End],
     /// The kind of key by which both prove themselves; without, it is a secret that they share.
     pub(crate) key: Option<&'static str>,
     /// The end whose user gives his password after phase 1 of version 1.
@@ -69,6 +71,11 @@ impl Bench {
         let tunnel = row.tunnel();
         self.ours.configure(&tunnel.text(&self.lab, End::A))?;
         self.theirs.configure(&row.section(&self.lab), &tunnel.secret)
+    }
+
+    /// Configures our end alone.
+    pub(crate) fn configure_ours(&self, row: &Row) -> Result<()> {
+        self.ours.configure(&row.tunnel().text(&self.lab, End::A))
     }
 
     /// Certifies a fresh key of each end, by a CA that both trust.
@@ -227,9 +234,15 @@ impl Row {
         if let Some(end) = self.user {
             tunnel = tunnel.user_of(end);
         }
-        let Some(key) = self.key else { return tunnel };
-        let [a, b] = ["a", "b"].map(|end| Proof::certificate(&format!("{end}-{key}.crt")));
-        tunnel.proven(a, b)
+        let proof = |end: End| match self.key {
+            _ if self.unproven.contains(&end) => Proof::nothing(),
+            Some(key) => Proof::certificate(&format!("{end}-{key}.crt")),
+            None => Proof::secret(),
+        };
+        if self.key.is_none() && self.unproven.is_empty() {
+            return tunnel;
+        }
+        tunnel.proven(proof(End::A), proof(End::B))
     }
 
     /// Theirs, as a `conn` section; what is left is b.
@@ -244,9 +257,9 @@ impl Row {
         };
         format!(
             "left={}
-             leftid=@b.example.org
+             leftid={}
              right={}
-             rightid=@a.example.org
+             rightid={}
              {subnets}type={}
              {}
              ikev2={}
@@ -259,7 +272,9 @@ impl Row {
              {}
              {}",
             lab.b.outside(self.outside),
+            self.their_name(End::B),
             lab.seen_address(End::A, self.outside),
+            self.their_name(End::A),
             self.mode,
             self.their_proof(),
             word(self.version == 2),
@@ -278,7 +293,26 @@ impl Row {
         }
     }
 
+    /// How they name an end.
+    fn their_name(&self, end: End) -> String {
+        if self.unproven.contains(&end) { "%null".to_owned() } else { format!("@{end}.example.org") }
+    }
+
     fn their_proof(&self) -> String {
+        if !self.unproven.is_empty() {
+            // It does not go with a secret of the other end.
+            let word = |end: End| if self.unproven.contains(&end) { "null" } else { "rsasig" };
+            let certificate = match self.unproven.contains(&End::B) {
+                true => "",
+                false => "leftcert=own\nleftsendcert=always",
+            };
+            let authority = if self.unproven.contains(&End::A) { "" } else { "rightca=%any" };
+            return format!(
+                "leftauth={}\nrightauth={}\n{certificate}\n{authority}",
+                word(End::B),
+                word(End::A)
+            );
+        }
         match self.key {
             None => "authby=secret".to_owned(),
             Some(key) => {

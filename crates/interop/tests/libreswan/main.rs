@@ -63,6 +63,7 @@ const MAIN_MODE: Row = Row {
     child: ["aes128-sha256", "aes128-sha2_256"],
     protocol: "esp",
     key: None,
+    unproven: &[],
     user: None,
     our_lines: &[],
     our_child_lines: &[],
@@ -160,6 +161,32 @@ fn libreswan_and_we_prove_ourselves_by_certificates() -> Result<()> {
             with_rsa_in_version_1(&bench)?;
         }
     }
+    bench.dismantle();
+    Ok(())
+}
+
+/// RFC 7619: either end proves nothing, or both, and from either end.
+#[test]
+fn libreswan_and_we_take_ends_that_prove_nothing() -> Result<()> {
+    let bench = Bench::new(Wire::Plain)?;
+    bench.certify("rsa2048")?;
+    // Who proves nothing asks for no certificate there.
+    let row = Row { mode: "transport", our_lines: &["send_cert = always"], ..IKEV2 };
+    for unproven in [&[End::A] as &[End], &[End::B], &[End::A, End::B]] {
+        let key = if unproven.len() == 1 { Some("rsa2048") } else { None };
+        for from in [End::A, End::B] {
+            let name = format!("{unproven:?} prove nothing, {from} initiates");
+            carries(&bench, &Row { unproven, key, ..row.clone() }, from).map_err(Failure::at(&name))?;
+            println!("ok      {name}");
+        }
+    }
+    // It does not go where something is to be proven.
+    bench.configure(&Row { unproven: &[End::A, End::B], ..row.clone() })?;
+    bench.configure_ours(&row)?;
+    let answer = bench.theirs.initiate()?;
+    assert!(bench.ours.sas()?.is_empty(), "a peer that proves nothing is refused: {answer:?}");
+    let log = bench.ours.log();
+    assert!(log.contains("the peer does not say who it is (NULL authentication)"), "{log}");
     bench.dismantle();
     Ok(())
 }

@@ -147,7 +147,7 @@ fn with_addresses(
         local_addresses: local,
         remote_addresses: remote,
         // Who has a certificate is whom it names.
-        local_identity: config.local_identity.clone().or_else(|| subject(wishes.own.first()?)),
+        local_identity: config.local_identity.clone().or_else(|| unnamed(config, wishes)),
         remote_identity: config.remote_identity.clone(),
         local_authentication: authentication(&config.local_authentication),
         remote_authentication: authentication(&config.remote_authentication),
@@ -208,6 +208,15 @@ fn versions(config: config::Versions) -> ike::Versions {
     }
 }
 
+/// Gives who we are where the configuration does not say.
+fn unnamed(config: &config::Connection, wishes: &Wishes) -> Option<Identity> {
+    match config.local_authentication {
+        // RFC 7619 §2.2: who proves nothing need not make a name up.
+        config::Authentication::Null => Some(Identity::Null),
+        _ => subject(wishes.own.first()?),
+    }
+}
+
 /// Gives the name that a certificate is for, first of all.
 fn subject(certificate: &Certificate) -> Option<Identity> {
     pki::identities(certificate).into_iter().next()
@@ -217,6 +226,7 @@ fn authentication(config: &config::Authentication) -> ike::Authentication {
     match config {
         config::Authentication::PreSharedKey => ike::Authentication::PreSharedKey,
         config::Authentication::Signature(terms) => ike::Authentication::Signature(terms.clone()),
+        config::Authentication::Null => ike::Authentication::Null,
         config::Authentication::User => ike::Authentication::User,
         config::Authentication::Encryption(form) => ike::Authentication::Encryption(match form {
             config::EncryptionForm::Plain => ike::EncryptionForm::Plain,

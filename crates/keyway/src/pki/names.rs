@@ -48,7 +48,7 @@ fn read_one(text: &str) -> Result<GeneralName, Failure> {
         Identity::DistinguishedName(der) => DistinguishedName::from_der(&der)
             .map(GeneralName::Directory)
             .map_err(|fault| Failure::Other(fault.to_string())),
-        Identity::KeyId(_) | Identity::Other { .. } => {
+        Identity::KeyId(_) | Identity::Null | Identity::Other { .. } => {
             Err(Failure::Other(format!("{text} is a name that no certificate holds")))
         }
     }

@@ -22,7 +22,10 @@ pub(in crate::v2) fn certificate_request<'a>(
 ) -> Vec<Payload> {
     let is_signature = |authentication: &Authentication| match authentication {
         Authentication::Signature(_) => true,
-        Authentication::PreSharedKey | Authentication::User | Authentication::Encryption(_) => false,
+        Authentication::PreSharedKey
+        | Authentication::Null
+        | Authentication::User
+        | Authentication::Encryption(_) => false,
     };
     let signs = |connection: &&Connection| {
         connection.certificates.asks && connection.peer_authentications().any(is_signature)
@@ -55,13 +58,22 @@ fn announcement(cx: &Context, connections: &[&Connection]) -> Option<Payload> {
     };
     let by_secret = |authentication: &Authentication| match authentication {
         Authentication::PreSharedKey => true,
-        Authentication::Signature(_) | Authentication::User | Authentication::Encryption(_) => false,
+        Authentication::Signature(_)
+        | Authentication::Null
+        | Authentication::User
+        | Authentication::Encryption(_) => false,
     };
-    let secret = AnnouncedMethod { method: AuthMethod::SHARED_KEY, link: None, algorithm: Vec::new() };
+    let by_nothing = |authentication: &Authentication| *authentication == Authentication::Null;
+    let plain = |method| AnnouncedMethod { method, link: None, algorithm: Vec::new() };
+    let secret = is_taken(&by_secret).then(|| plain(AuthMethod::SHARED_KEY));
+    let nothing = is_taken(&by_nothing).then(|| plain(AuthMethod::NULL));
     let signatures = cx.settings.announced_signatures.iter().filter(|(scheme, _)| {
         is_taken(&|authentication| match authentication {
             Authentication::Signature(terms) => terms.rank(*scheme, usize::MAX).is_some(),
-            Authentication::PreSharedKey | Authentication::User | Authentication::Encryption(_) => false,
+            Authentication::PreSharedKey
+            | Authentication::Null
+            | Authentication::User
+            | Authentication::Encryption(_) => false,
         })
     });
     let signatures = signatures.map(|(_, algorithm)| AnnouncedMethod {
@@ -69,8 +81,7 @@ fn announcement(cx: &Context, connections: &[&Connection]) -> Option<Payload> {
         link: Some(0),
         algorithm: algorithm.clone(),
     });
-    let methods: Vec<AnnouncedMethod> =
-        is_taken(&by_secret).then_some(secret).into_iter().chain(signatures).collect();
+    let methods: Vec<AnnouncedMethod> = secret.into_iter().chain(signatures).chain(nothing).collect();
     // One that is empty would say that the list comes in IKE_INTERMEDIATE.
     (!methods.is_empty()).then(|| Payload::Notify(Notify::auth_methods(&methods)))
 }

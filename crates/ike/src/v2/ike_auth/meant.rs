@@ -1,9 +1,10 @@
 //! Which connection an initiator means: the one whose identities it names.
 
+use std::fmt;
 use std::sync::Arc;
 
 use wire::isakmp::Version;
-use wire::registry::NotifyType;
+use wire::registry::{AuthMethod, NotifyType};
 
 use super::HalfOpen;
 use crate::context::Context;
@@ -11,6 +12,34 @@ use crate::error::Error;
 use crate::v2::contents::Contents;
 use crate::v2::ike_sa_init::allows;
 use crate::{Connection, Identity};
+
+/// What an initiator says of itself.
+enum Claimed<'a> {
+    /// Who it is.
+    Identity(&'a Identity),
+    /// Nothing that it would prove (RFC 7619 §2.4): only a connection that takes anybody is for it, and no other.
+    Nothing,
+}
+
+impl Claimed<'_> {
+    fn fits(&self, connection: &Connection) -> bool {
+        match self {
+            Claimed::Identity(remote) => {
+                !connection.takes_anybody() && connection.remote_identity.matches(remote)
+            }
+            Claimed::Nothing => connection.takes_anybody(),
+        }
+    }
+}
+
+impl fmt::Display for Claimed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Claimed::Identity(remote) => write!(f, "is {remote}"),
+            Claimed::Nothing => f.write_str("does not say who it is (NULL authentication)"),
+        }
+    }
+}
 
 impl HalfOpen {
     /// Finds the connection for the identities that the request names.
@@ -22,13 +51,18 @@ impl HalfOpen {
         let remote = Identity::from_wire(request.identification_initiator()?);
         let wanted = request.optional_identification_responder()?.map(Identity::from_wire);
         let follows = request.notify(NotifyType::ANOTHER_AUTH_FOLLOWS).is_some();
-        self.find_connection(cx, &remote, wanted.as_ref(), follows)
+        let proof = request.optional_authentication()?;
+        let claim = match proof.is_some_and(|proof| proof.method == AuthMethod::NULL) {
+            true => Claimed::Nothing,
+            false => Claimed::Identity(&remote),
+        };
+        self.find_connection(cx, &claim, wanted.as_ref(), follows)
     }
 
     fn find_connection(
         &self,
         cx: &Context,
-        remote: &Identity,
+        claim: &Claimed<'_>,
         wanted: Option<&Identity>,
         another_follows: bool,
     ) -> Result<Arc<Connection>, Error> {
@@ -38,7 +72,7 @@ impl HalfOpen {
             is_wanted && allows(&connection.proposals, &self.channel.suite)
         });
         // connections_for gives the best path first: of equal identities the first wins.
-        let matching = fitting.filter(|connection| connection.remote_identity.matches(remote)).enumerate();
+        let matching = fitting.filter(|connection| claim.fits(connection)).enumerate();
         let best = matching.max_by_key(|(order, connection)| {
             let has_rounds = (connection.peer_rounds() > 1) == another_follows;
             (has_rounds, connection.remote_identity.specificity(), std::cmp::Reverse(*order))
@@ -58,7 +92,7 @@ impl HalfOpen {
                 })
                 .collect();
             Error::AuthenticationFailed(format!(
-                "the peer is {remote} and asks for {wanted}; configured is {}",
+                "the peer {claim} and asks for {wanted}; configured is {}",
                 known.join(", ")
             ))
         })

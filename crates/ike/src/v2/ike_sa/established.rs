@@ -20,6 +20,14 @@ impl IkeSa {
         self.queue(cx, Task::Redirect(gateway, vec![ticket]));
         self.pump(cx);
     }
+
+    /// Asks whether the peer lives, unless something of ours waits for its answer anyway.
+    pub(crate) fn doubt(&mut self, cx: &mut Context) {
+        if self.active.is_none() && !self.is_queued(|task| matches!(task, Task::Liveness)) {
+            self.queue(cx, Task::Liveness);
+            self.pump(cx);
+        }
+    }
 }
 
 impl Established for IkeSa {
