@@ -2,9 +2,12 @@
 //! certificate is not good.
 
 use std::fs;
+use std::process::Command;
 
 use interop::Implementation::{self, Keyway, StrongSwan};
-use interop::{CHILD, CONNECTION, Certificates, End, Gateway, Lab, Pair, Proof, Result, Tunnel, Wire};
+use interop::{
+    Answer, CHILD, CONNECTION, Certificates, End, Gateway, Lab, Pair, Proof, Result, Tunnel, Wire,
+};
 
 /// Two gateways without a configuration, and a CA that both trust.
 struct Bench {
@@ -81,6 +84,31 @@ fn every_kind_of_key_with_strongswan_in_both_roles() -> Result<()> {
         bench.holds(&Tunnel::default().proven(a, b))?;
         let log = bench.pair.b.log();
         assert!(log.contains("authentication of 'a.example.org' with"), "{key}: {log}");
+    }
+    bench.pair.lab.dismantle();
+    Ok(())
+}
+
+/// Curves that strongSwan has of its OpenSSL (RFC 5639), in certificates and in IKE.
+#[test]
+fn brainpool_keys_with_strongswan_in_both_roles() -> Result<()> {
+    let bench = Bench::new(Keyway, StrongSwan)?;
+    for key in ["brainpool256", "brainpool384", "brainpool512"] {
+        bench.certificates.make(&["ca", key, "C=CH, CN=Brainpool CA", "--key", key])?;
+        bench.begin()?;
+        for end in [End::A, End::B] {
+            bench.certificates.give(bench.gateway(end), "x509ca", &format!("{key}/ca.crt"))?;
+        }
+        let (a, b) = (bench.certify(End::A, key, key)?, bench.certify(End::B, key, key)?);
+        bench.holds(&Tunnel::default().proven(a, b))?;
+    }
+    let log = bench.pair.b.log();
+    for end in ["a", "b"] {
+        let line = format!("authentication of '{end}.example.org' ");
+        for named in ["ECDSA_WITH_SHA256_DER", "ECDSA_WITH_SHA384_DER", "ECDSA_WITH_SHA512_DER"] {
+            let says = log.lines().any(|said| said.contains(&line) && said.contains(named));
+            assert!(says, "{end} {named}: {log}");
+        }
     }
     bench.pair.lab.dismantle();
     Ok(())
@@ -169,6 +197,55 @@ fn intermediate_cas_are_sent_by_both() -> Result<()> {
     let log = bench.pair.b.log();
     assert!(log.contains("received issuer cert \"C=CH, CN=Sub CA\""), "{log}");
     bench.pair.lab.dismantle();
+    Ok(())
+}
+
+/// Keyway has the CAs above its certificate, and the one that it trusts, in PKCS #7 bundles that OpenSSL has made; strongSwan
+/// gets all of the chain from it.
+#[test]
+fn intermediate_cas_come_in_pkcs7_bundles() -> Result<()> {
+    let lab = Lab::new(Wire::Plain)?;
+    let certificates = Certificates::new(&lab)?;
+    certificates.make(&["ca", "root", "C=CH, CN=Root CA"])?;
+    certificates.make(&["ca", "sub", "C=CH, CN=Sub CA", "--parent", "root", "--key", "p384"])?;
+    certificates.make(&["ca", "branch", "C=CH, CN=Branch CA", "--parent", "sub", "--key", "rsa2048"])?;
+    for (end, ca) in [("a", "branch"), ("b", "root")] {
+        certificates.make(&["issue", ca, &format!("{end}.example.org"), "--out", end])?;
+    }
+    let (a, b) = (interop::Keyway::start(&lab, End::A)?, StrongSwan.start(&lab, End::B)?);
+    for (gateway, end) in [(&a as &dyn Gateway, "a"), (&*b, "b")] {
+        certificates.give(gateway, "x509", &format!("{end}.crt"))?;
+        certificates.give(gateway, "private", &format!("{end}.key"))?;
+    }
+    certificates.give(&*b, "x509ca", "root/ca.crt")?;
+    let tunnel = Tunnel::default().proven(Proof::certificate("a.crt"), Proof::certificate("b.crt"));
+    b.configure(&tunnel.text(&lab, End::B))?;
+    let path = |file: &str| lab.directory().join("pki").join(file);
+    for form in ["DER", "PEM"] {
+        for (bundle, folder, inside) in [
+            ("chain.p7b", "x509", &["sub/ca.crt", "branch/ca.crt"][..]),
+            ("trusted.p7b", "x509ca", &["root/ca.crt"]),
+        ] {
+            let mut openssl = Command::new("openssl");
+            openssl.args(["crl2pkcs7", "-nocrl", "-outform", form, "-out"]).arg(path(bundle));
+            for file in inside {
+                openssl.arg("-certfile").arg(path(file));
+            }
+            Answer::of(&mut openssl)?.success()?;
+            certificates.give(&a, folder, bundle)?;
+        }
+        // swanctl knows no bundles: Keyway reads the folders itself.
+        fs::write(a.directory().join("swanctl.conf"), tunnel.text(&lab, End::A))?;
+        a.command(&["reload"])?.success()?;
+        a.initiate(CHILD)?.success()?;
+        a.terminate(CONNECTION)?;
+    }
+    let log = b.log();
+    for ca in ["Sub CA", "Branch CA"] {
+        assert!(log.contains(&format!("received issuer cert \"C=CH, CN={ca}\"")), "{ca}: {log}");
+    }
+    drop((a, b));
+    lab.dismantle();
     Ok(())
 }
 
