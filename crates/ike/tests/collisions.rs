@@ -263,3 +263,22 @@ fn an_error_of_an_unknown_type_is_a_refusal() {
     assert!(fault.to_string().contains("8192"), "{fault}");
     assert_eq!(pair.ike_sas(Side::Left).len(), 1, "the IKE SA lives on");
 }
+
+/// RFC 7296 §4: the peer replaces no SAs, so a whole new IKE SA is made, and takes the place of this one.
+#[test]
+fn a_peer_that_replaces_no_sas_gets_a_new_ike_sa() {
+    for doing in [Doing::RekeyingChild, Doing::RekeyingIke] {
+        let (mut pair, impostor) = left_is(doing);
+        let before = pair.ike_sas(Side::Left)[0].initiator_spi;
+        pair.switch_on(Side::Right);
+        // <-- CREATE_CHILD_SA { N(NO_ADDITIONAL_SAS) }
+        impostor.answers(&mut pair, &[notify(NotifyType::NO_ADDITIONAL_SAS)]);
+        pair.run_until("both ends have a new one", 10 * SECOND, |pair| {
+            pair.is_up("net") && pair.ike_sas(Side::Left).iter().any(|ike| ike.initiator_spi != before)
+        });
+        // The old one ends, with or without the peer's word.
+        pair.run_until("the old one is gone", 600 * SECOND, |pair| pair.ike_sas(Side::Left).len() == 1);
+        assert_ne!(pair.ike_sas(Side::Left)[0].initiator_spi, before, "{doing:?}");
+        pair.settle_and_check();
+    }
+}

@@ -56,7 +56,8 @@ impl Endpoint {
             _ => None,
         };
         let mut others = self.cx.established_between(&local, &remote).filter_map(of_version_2);
-        let is_uncertain = self.cx.now < until && others.any(|other| sa.waits_for(other));
+        let is_uncertain =
+            self.cx.now < until && others.any(|other| other.id() != old && sa.waits_for(other));
         drop(others);
         if is_uncertain {
             return self.with_established_v2(heir, |sa, cx| {

@@ -162,6 +162,10 @@ pub(crate) fn finish(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, res
             if !matches!(fault, Error::Refused(_)) {
                 sa.delete_unwanted_child(cx, unwanted);
             }
+            if sa.predecessor.is_some() {
+                // The IKE SA whose place this one takes had it: it is not forgotten.
+                sa.queue_after_refusal(cx, Task::CreateChild(request, Vec::new()));
+            }
             cx.fail(&tickets, Some(&sa.connection.name), Some(sa.channel.path), Failure::from(fault));
         }
     }

@@ -13,6 +13,7 @@ mod established;
 mod messages;
 mod probes;
 mod reauthentication;
+mod rivals;
 mod tasks;
 mod timers;
 

@@ -398,6 +398,9 @@ fn finish_refused(sa: &mut IkeSa, cx: &mut Context, initiated: Initiated, respon
     if is_coming {
         return sa.queue_later(cx, Task::RekeyChild(old, tickets));
     }
+    if response.notify(NotifyType::NO_ADDITIONAL_SAS).is_some() {
+        return sa.replace_whole(cx, tickets);
+    }
     if let Some(refusal) = response.refusal(&offer.in_words()) {
         cx.fail(&tickets, Some(&sa.connection.name), Some(sa.channel.path), Error::Refused(refusal).into());
     }

@@ -263,6 +263,9 @@ fn finish_refused(
     if response.notify(NotifyType::TEMPORARY_FAILURE).is_some() || ike_followup_ke::is_forgotten(response) {
         return sa.put_off(cx, Task::RekeyIke(tickets));
     }
+    if response.notify(NotifyType::NO_ADDITIONAL_SAS).is_some() {
+        return sa.replace_whole(cx, tickets);
+    }
     cx.fail(&tickets, Some(&sa.connection.name), Some(sa.channel.path), fault.into());
     sa.queue_after_refusal(cx, Task::RekeyIke(Vec::new()));
 }

@@ -355,6 +355,7 @@ impl Attempt {
         let message_id = self.message_id();
         let mut sa = IkeSa::new(cx, self.channel, Arc::clone(&self.initiation.connection), peer, None);
         sa.windows_after_ike_auth(message_id);
+        sa.note_birth(self.transcript.nonces());
         quick_crash_detection::keep_token(&mut sa, contents);
         ike_session_resume::keep(cx, &sa, contents);
         if let Some(resumed) = &self.transcript.resumed {
@@ -376,7 +377,10 @@ impl Attempt {
         }
         match self.initiation.predecessor {
             // It goes when all its children have others in their place.
-            Some(old) => sa.predecessor = Some(old),
+            Some(old) => {
+                sa.predecessor = Some(old);
+                sa.note_succession();
+            }
             None => uniqueness::end_others_of_ours(cx, &sa, self.begun_at),
         }
         for (request, tickets) in self.initiation.further {

@@ -202,7 +202,10 @@ impl Claimed {
             let request = first.unwrap_or(request);
             if progress.is_over_after_ours(&connection) {
                 match &half_open.transcript.resumed {
-                    None => uniqueness::check(cx, &connection, &peer, &request)?,
+                    None => {
+                        let came = (half_open.channel.path, &request);
+                        uniqueness::check(cx, &connection, &peer, came)?;
+                    }
                     Some(resumed) => ike_session_resume::use_up(cx, resumed)?,
                 }
             }
@@ -299,6 +302,7 @@ impl Admitted {
         let SoFar { connection, request, peer, .. } = *so_far;
         payloads.extend(quick_crash_detection::own_token(cx, channel.spis));
         let mut sa = IkeSa::new(cx, channel, connection, peer, None);
+        sa.note_birth(transcript.nonces());
         quick_crash_detection::keep_token(&mut sa, &request);
         payloads.extend(ike_session_resume::grant(cx, &sa, &request));
         if let Some(resumed) = &transcript.resumed {
@@ -353,6 +357,7 @@ impl Admitted {
             sa.adopt(cx, child);
         }
         uniqueness::end_others_of_theirs(cx, &sa, &request);
+        sa.compare_with_others(cx);
         Sa::Established(Box::new(sa))
     }
 }

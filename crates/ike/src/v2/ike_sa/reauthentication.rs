@@ -14,6 +14,7 @@ use sa::SaOp;
 use wire::registry::NotifyType;
 use wire::v2::{Notify, Payload};
 
+use super::rivals::Birth;
 use super::{IkeSa, Life, Task};
 use crate::child::{self, ChildSa, Sending, Tenure};
 use crate::context::{ChildRequest, Contact, Context, Initiation, Intent};
@@ -30,12 +31,15 @@ pub(crate) struct Lineage {
     pub role: Role,
     /// When they are to do it again, and when it ends if they have not.
     pub schedule: Schedule,
+    /// How the first of them came about.
+    pub(super) birth: Birth,
 }
 
 impl Lineage {
     /// Both ends have proven who they are, just now.
     pub(crate) fn begin(cx: &mut Context, role: Role, connection: &Connection) -> Lineage {
-        Lineage { role, schedule: connection.reauthentication.schedule(cx.now, &mut *cx.random) }
+        let schedule = connection.reauthentication.schedule(cx.now, &mut *cx.random);
+        Lineage { role, schedule, birth: Birth::UNKNOWN }
     }
 
     /// The responder says within which time it wants to see a new proof.
@@ -94,19 +98,25 @@ impl IkeSa {
         }));
     }
 
+    /// The peer replaces no SAs: a whole new IKE SA takes the place of this one (RFC 7296 §4).
+    pub(crate) fn replace_whole(&mut self, cx: &mut Context, tickets: Vec<Ticket>) {
+        self.reauthenticate(cx, tickets);
+    }
+
     /// Ends the IKE SA whose place this one takes, when no child is to be made any more.
     pub(super) fn retire_predecessor(&mut self, cx: &mut Context) {
-        let is_creating = matches!(self.active, Some(super::Active::CreateChild(_)))
-            || self.is_queued(|task| matches!(task, Task::CreateChild(..)));
+        let is_creating =
+            matches!(self.active, Some(super::Active::CreateChild(_))) || self.is_to_create(cx.now);
         if !is_creating && let Some(old) = self.predecessor.take() {
-            cx.intents.push_back(Intent::Retire(old));
+            let (heir, until) = (self.channel.our_spi(), cx.now + limits::PUT_OFF_AT_MOST);
+            cx.intents.push_back(Intent::Retire { old, heir, until });
         }
     }
 
     /// Tells whether there is another IKE SA with the same peer, so that packets of a Child SA may be late rather than lost.
     pub(super) fn has_successor(&self, cx: &Context) -> bool {
         let mut all = cx.established_between(self.peer.local(), self.peer.remote());
-        all.any(|our_spi| our_spi != self.channel.our_spi())
+        !self.peer.remote().is_null() && all.any(|our_spi| our_spi != self.channel.our_spi())
     }
 
     /// Another IKE SA has all that this one has. From now on our packets go there; the peer's come here until it knows.

@@ -9,10 +9,10 @@ use wire::v2::{GatewayName, Notify, Payload};
 use super::probes::Sent;
 use super::{IkeSa, Life};
 use crate::child::Confirmation;
-use crate::context::{ChildRequest, Context};
+use crate::context::{ChildRequest, Context, Intent};
 use crate::error::{Error, Failure};
 use crate::event::DownReason;
-use crate::io::{ChildSaId, Ticket};
+use crate::io::{ChildSaId, IkeSaId, Ticket};
 use crate::limits;
 use crate::v2::channel::Kind;
 use crate::v2::contents::Contents;
@@ -42,6 +42,10 @@ pub(crate) enum Task {
     Redirect(GatewayName, Vec<Ticket>),
     /// Settle which addresses are used.
     Mobike(mobike::Task),
+    /// End the IKE SA whose place this one takes, when the peer is known to have what it has made in the same place, or then.
+    Retire(IkeSaId, Instant),
+    /// See whether the peer has made another IKE SA in the same place, until then at the latest.
+    Compare(Instant),
 }
 
 impl Task {
@@ -55,6 +59,8 @@ impl Task {
             Task::DeleteIke(..) => "IKE_DELETE",
             Task::Redirect(..) => "IKE_REDIRECT",
             Task::Mobike(task) => task.name(),
+            Task::Retire(..) => "IKE_RETIRE",
+            Task::Compare(_) => "IKE_COMPARE",
         }
     }
 
@@ -68,6 +74,8 @@ impl Task {
             | Task::RekeyIke(_)
             | Task::DeleteUnwanted(_)
             | Task::Redirect(..)
+            | Task::Retire(..)
+            | Task::Compare(_)
             | Task::Mobike(_) => Err(Failure::Terminated),
         };
         cx.finish(&self.into_tickets(), &result);
@@ -75,7 +83,11 @@ impl Task {
 
     pub(super) fn into_tickets(self) -> Vec<Ticket> {
         match self {
-            Task::Liveness | Task::DeleteUnwanted(_) | Task::Mobike(_) => Vec::new(),
+            Task::Liveness
+            | Task::DeleteUnwanted(_)
+            | Task::Mobike(_)
+            | Task::Retire(..)
+            | Task::Compare(_) => Vec::new(),
             Task::CreateChild(_, tickets)
             | Task::RekeyChild(_, tickets)
             | Task::RekeyIke(tickets)
@@ -260,6 +272,14 @@ impl IkeSa {
             Task::DeleteIke(reason, tickets) => Some(informational::delete_ike(reason, tickets)),
             Task::Redirect(gateway, tickets) => redirect::initiate(self, cx, &gateway, tickets),
             Task::Mobike(task) => mobike::initiate(self, cx, task),
+            Task::Retire(old, until) => {
+                cx.intents.push_back(Intent::Retire { old, heir: self.channel.our_spi(), until });
+                None
+            }
+            Task::Compare(until) => {
+                self.compare_again(cx, until);
+                None
+            }
         }
     }
 
@@ -295,6 +315,8 @@ impl IkeSa {
             | Task::DeleteUnwanted(_)
             | Task::DeleteIke(..)
             | Task::Redirect(..)
+            | Task::Retire(..)
+            | Task::Compare(_)
             | Task::Mobike(_) => false,
         }
     }
@@ -336,6 +358,13 @@ impl IkeSa {
 
     pub(crate) fn is_queued(&self, is_it: impl Fn(&Task) -> bool) -> bool {
         self.tasks.iter().any(|queued| is_it(&queued.task))
+    }
+
+    /// Tells whether a child is to be made soon. One that the peer has refused is asked for again much later.
+    pub(super) fn is_to_create(&self, now: Instant) -> bool {
+        let soon = now + limits::RETRY_AT_LEAST + limits::RETRY_SPREAD;
+        let is_soon = |queued: &Queued| queued.not_before <= soon;
+        self.tasks.iter().any(|queued| matches!(queued.task, Task::CreateChild(..)) && is_soon(queued))
     }
 
     /// Tells whether a packet's flow is already on its way to an SA here.
