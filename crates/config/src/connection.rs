@@ -80,6 +80,8 @@ pub struct Connection {
     pub optimized_rekey: OptimizedRekey,
     /// Whether the peer may be a cluster whose members take over from each other.
     pub counter_synchronization: CounterSynchronization,
+    /// Whether a new proof of both ends comes before the old IKE SA goes.
+    pub reauthentication_order: ReauthenticationOrder,
     /// What happens to older IKE SAs with the same peer identity.
     pub unique: Unique,
     /// How often an attempt to come up is made; 0 is without end.
@@ -307,6 +309,15 @@ pub enum Mobike {
     Yes,
 }
 
+/// What comes first when both ends prove anew who they are (RFC 4478).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReauthenticationOrder {
+    /// The new IKE SA.
+    MakeBeforeBreak,
+    /// The end of the old one.
+    BreakBeforeMake,
+}
+
 /// Whether an IKE SA that was lost may be had again with a ticket of its gateway (RFC 5723).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumption {
@@ -456,6 +467,13 @@ pub(crate) const GATEWAY: Shape<String> = Shape {
 
 pub(crate) const PATH_PROBING: Shape<PathProbing> =
     Shape { words: "yes or no", read: |text| yes_or_no(text, PathProbing::Yes, PathProbing::No) };
+
+pub(crate) const ORDER: Shape<ReauthenticationOrder> = Shape {
+    words: "yes or no",
+    read: |text| {
+        yes_or_no(text, ReauthenticationOrder::MakeBeforeBreak, ReauthenticationOrder::BreakBeforeMake)
+    },
+};
 
 pub(crate) const RESUMPTION: Shape<Resumption> =
     Shape { words: "yes or no", read: |text| yes_or_no(text, Resumption::Yes, Resumption::No) };

@@ -56,7 +56,8 @@ pub use child::{Child, CloseAction, Compress, StartAction, Treatment, Truncation
 pub use connection::{
     Authentication, Childless, ConfigurationMode, Connection, CounterSynchronization, Encap, EncryptionForm,
     Fragmentation, Lifetimes, Mobike, OptimizedRekey, OwnCredentials, OwnRound, PathProbing, PeerCredentials,
-    PeerRound, Phase1Mode, PpkNeed, PpkTerms, Resumption, Revocation, SplitNetworks, Unique, Versions, Xauth,
+    PeerRound, Phase1Mode, PpkNeed, PpkTerms, ReauthenticationOrder, Resumption, Revocation, SplitNetworks,
+    Unique, Versions, Xauth,
 };
 pub use fault::{Fault, Place, Severity};
 pub use handling::Handling;

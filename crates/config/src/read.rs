@@ -103,6 +103,7 @@ fn connection(reader: &Reader<'_>) -> Option<Connection> {
         session_resumption: reader.one(&SESSION_RESUMPTION),
         optimized_rekey: reader.one(&OPTIMIZED_REKEY),
         counter_synchronization: reader.one(&COUNTER_SYNCHRONIZATION),
+        reauthentication_order: reader.one(&MAKE_BEFORE_BREAK),
         unique: reader.one(&UNIQUENESS),
         keying_tries: reader.one(&KEYINGTRIES),
         dpd_delay: reader.one(&DPD_DELAY),

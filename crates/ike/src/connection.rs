@@ -76,6 +76,8 @@ pub struct Connection {
     pub optimized_rekey: OptimizedRekey,
     /// Whether the other end may be a cluster whose members take over from each other; not in version 1.
     pub counter_synchronization: CounterSynchronization,
+    /// Whether a new proof of both ends comes before the old IKE SA goes; not in version 1.
+    pub reauthentication_order: ReauthenticationOrder,
     /// What happens to older IKE SAs with the same peer identity.
     pub unique: Unique,
     /// How often an attempt to come up is made; 0 is without end.
@@ -414,6 +416,15 @@ pub enum Mobike {
     No,
     /// They may, if the peer knows that as well.
     Yes,
+}
+
+/// What comes first when both ends prove anew who they are (RFC 4478).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReauthenticationOrder {
+    /// The new IKE SA.
+    MakeBeforeBreak,
+    /// The end of the old one.
+    BreakBeforeMake,
 }
 
 /// Whether an IKE SA that was lost may be had again with a ticket of its gateway (RFC 5723).

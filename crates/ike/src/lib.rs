@@ -46,8 +46,8 @@ mod virtual_addresses;
 pub use connection::{
     Authentication, ChildConfig, Childless, CloseAction, Compress, ConfigurationMode, Connection,
     CounterSynchronization, Encap, EncryptionForm, Fragmentation, Mobike, OptimizedRekey, OwnRound,
-    PathProbing, PeerAddresses, PeerRound, PpkNeed, PpkTerms, Resumption, SecretKind, SelectorTemplate,
-    SharedSecret, SplitNetworks, StartAction, Truncation, Unique, Versions, Xauth,
+    PathProbing, PeerAddresses, PeerRound, PpkNeed, PpkTerms, ReauthenticationOrder, Resumption, SecretKind,
+    SelectorTemplate, SharedSecret, SplitNetworks, StartAction, Truncation, Unique, Versions, Xauth,
 };
 pub use cookie::StrangerBounds;
 pub use credentials::{

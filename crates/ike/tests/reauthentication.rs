@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ike::{Command, Event, Lifetimes, Ticket, Unique};
+use ike::{Command, Event, Lifetimes, ReauthenticationOrder, Ticket, Unique};
 use testkit::{Pair, Scenario, Side, Weather, child, for_seeds};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -218,4 +218,47 @@ fn a_child_that_is_refused_then_is_asked_for_again() {
     assert_eq!(refusals(&pair), 1);
     pair.run_until("it is asked for again", 10 * MINUTE, |pair| refusals(pair) == 2);
     assert_eq!(pair.ike_sas(Side::Left).len(), 1);
+}
+
+/// For peers that bear no two IKE SAs at once.
+#[test]
+fn the_old_one_goes_first_where_that_is_wanted() {
+    for_seeds(0..300, |seed| {
+        let weather = if seed == 0 { Weather::CLEAR } else { Weather::lossy(30) };
+        let mut scenario = Scenario::site_to_site(seed).patient().weather(weather).both(|gateway| {
+            gateway.connection.reauthentication_order = ReauthenticationOrder::BreakBeforeMake;
+            gateway.connection.keying_tries = 0;
+            gateway.settings.retransmission.tries = 25;
+            gateway.settings.retransmission.limit = 10 * SECOND;
+            gateway.settings.half_open_timeout = 10 * MINUTE;
+        });
+        for side in Side::BOTH {
+            let connection = &mut scenario.gateway_mut(side).connection;
+            connection.children.push(Arc::new(child("second", side, 1)));
+        }
+        let mut pair = Pair::new(scenario);
+        pair.connect();
+        let second = pair.up(Side::Left, "second");
+        pair.finish(second).expect("it comes up");
+        pair.settle();
+        let before = pair.ike_sas(Side::Left)[0].initiator_spi;
+        let side = if seed % 2 == 0 { Side::Left } else { Side::Right };
+        let ticket = reauthenticate(&mut pair, side);
+        pair.finish(ticket).expect("it succeeds");
+        pair.run_until("both children are there", 10 * MINUTE, |pair| {
+            pair.is_up("net") && pair.is_up("second")
+        });
+        pair.settle_and_check();
+        assert_ne!(pair.ike_sas(Side::Left)[0].initiator_spi, before, "seed {seed}");
+        // Never were there two.
+        let events = pair.events(side).iter();
+        let order: Vec<&str> = events
+            .filter_map(|event| match event {
+                Event::IkeUp(_) => Some("up"),
+                Event::IkeDown(..) => Some("down"),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(order[..3], ["up", "down", "up"], "seed {seed}");
+    });
 }

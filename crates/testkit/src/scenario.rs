@@ -10,8 +10,9 @@ use crypto::Secret;
 use ike::{
     Authentication, ChildConfig, Childless, CloseAction, Compress, ConfigurationMode, Connection,
     CounterSynchronization, Encap, Fragmentation, Identity, IdentityPattern, Lifetimes, Mobike,
-    OptimizedRekey, PathProbing, PeerAddresses, Phase1Mode, Pool, Resumption, SecretKind, SelectorTemplate,
-    Settings, SharedSecret, SplitNetworks, StartAction, Truncation, Unique, Versions, Xauth,
+    OptimizedRekey, PathProbing, PeerAddresses, Phase1Mode, Pool, ReauthenticationOrder, Resumption,
+    SecretKind, SelectorTemplate, Settings, SharedSecret, SplitNetworks, StartAction, Truncation, Unique,
+    Versions, Xauth,
 };
 use sa::{
     AddressRange, CertificateExchange, Handling, IpProtocol, Lifetime, Mode, PortRange, Proposal,
@@ -253,6 +254,7 @@ impl Gateway {
                 resumption: Resumption::No,
                 optimized_rekey: OptimizedRekey::No,
                 counter_synchronization: CounterSynchronization::Yes,
+                reauthentication_order: ReauthenticationOrder::MakeBeforeBreak,
                 unique: Unique::No,
                 keying_tries: 1,
                 liveness_delay: Duration::ZERO,

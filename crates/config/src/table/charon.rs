@@ -139,7 +139,7 @@ section! {
     }
     others [
         Row::ignored("make_before_break", "yes or no", &["yes"],
-            "re-authentication always makes the new IKE SA before the old one goes"),
+            "each connection has it as a key of its own, make_before_break"),
         Row::ignored("multiple_authentication", "yes or no", &["yes"],
             "several rounds of authentication (RFC 4739) are offered where a connection has them"),
         Row::ignored("install_routes", "yes or no", &["yes"],

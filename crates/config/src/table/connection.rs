@@ -9,7 +9,7 @@ use super::authentication::{LOCAL, REMOTE};
 use super::child::CHILDREN;
 use crate::address::ADDRESS;
 use crate::connection::{
-    ASK, CHILDLESS, ENCAP, FRAGMENTATION, GATEWAY, IN_BAND_OCSP, MOBILITY, OPTIMIZATION, PATH_PROBING,
+    ASK, CHILDLESS, ENCAP, FRAGMENTATION, GATEWAY, IN_BAND_OCSP, MOBILITY, OPTIMIZATION, ORDER, PATH_PROBING,
     PHASE_1, PPK_NEED, PULL, RESUMPTION, SEND_CERTIFICATE, SPLIT, SYNCHRONIZATION, UNIQUE, VERSION, WEAK,
     WeakAlgorithms,
 };
@@ -19,7 +19,8 @@ use crate::schema::{Absent, Key, ListKey, Name, OptionalKey, Row, Status, sectio
 use crate::value::{COUNT, NAME, PORT, TIME};
 use crate::{
     AddressSpec, Childless, ConfigurationMode, CounterSynchronization, Encap, Fragmentation, Mobike,
-    OptimizedRekey, PathProbing, Phase1Mode, PpkNeed, Resumption, SplitNetworks, Unique, Versions,
+    OptimizedRekey, PathProbing, Phase1Mode, PpkNeed, ReauthenticationOrder, Resumption, SplitNetworks,
+    Unique, Versions,
 };
 
 section! {
@@ -151,6 +152,13 @@ section! {
             "Without it a cluster that fails over loses its IKE SAs. The other end can do nothing by it that it could not do by \
              falling silent.",
         );
+        MAKE_BEFORE_BREAK: Key<ReauthenticationOrder> = Key::new(
+            "make_before_break", ORDER, "yes",
+            "Whether re-authentication makes the new IKE SA with all its children before the old one goes; no deletes the old \
+             one first, for peers that bear no two at once. Keyway's own key: strongSwan has it in strongswan.conf, for all \
+             connections.",
+            "No packet is lost. With no, traffic stands still until the new IKE SA is there.",
+        );
         UNIQUENESS: Key<Unique> = Key::new(
             "unique", UNIQUE, "no",
             "What happens to older IKE SAs with the same peer identity: never ends none, no ends them if the peer says that \
@@ -170,8 +178,7 @@ section! {
         REAUTH_TIME: Key<Duration> = Key::new(
             "reauth_time", TIME, "0",
             "How long after both ends proved who they are they do it again, with a whole new IKE SA; 0 is never. Who began the \
-             IKE SA makes the new one with all its children before the old one goes (what strongswan.conf calls \
-             make_before_break). Who answered says so to the peer (AUTH_LIFETIME, RFC 4478), and ends the IKE SA over_time \
+             IKE SA makes the new one with all its children before the old one goes (make_before_break). Who answered says so to the peer (AUTH_LIFETIME, RFC 4478), and ends the IKE SA over_time \
              later. In IKEv1 rekeying is always that.",
             "Rekeying renews keys without it; what it is for are certificates that are revoked and passwords that change.",
         );

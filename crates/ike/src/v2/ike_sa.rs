@@ -84,6 +84,8 @@ pub(crate) struct IkeSa {
     schedule: Schedule,
     /// What it has in common with those before it that it replaced.
     pub lineage: Lineage,
+    /// What is brought up once it is gone.
+    afterwards: Option<Box<Initiation>>,
     /// The IKE SA whose place it takes with a new proof.
     pub predecessor: Option<IkeSaId>,
     pub(super) last_heard: Instant,
@@ -144,6 +146,7 @@ impl IkeSa {
             established_at: cx.now,
             schedule,
             lineage,
+            afterwards: None,
             predecessor: None,
             last_heard: cx.now,
             last_sent: cx.now,
@@ -202,6 +205,9 @@ impl IkeSa {
             cx.tell(Event::IkeDown(Box::new(before), reason));
         }
         cx.finish(&self.counters.abandon(), &Err(Failure::Terminated));
+        if let Some(initiation) = self.afterwards.take() {
+            cx.intents.push_back(Intent::Initiate(*initiation));
+        }
         let waiting = std::mem::take(&mut self.tasks);
         for queued in waiting {
             queued.task.abandon(cx);

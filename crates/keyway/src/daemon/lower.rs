@@ -140,10 +140,7 @@ fn with_addresses(
     ike::Connection {
         name: config.name.clone(),
         versions: versions(config.versions),
-        phase_1: match config.phase_1 {
-            config::Phase1Mode::Main => ike::Phase1Mode::Main,
-            config::Phase1Mode::Aggressive => ike::Phase1Mode::Aggressive,
-        },
+        phase_1: phase_1(config.phase_1),
         local_addresses: local,
         remote_addresses: remote,
         // Who has a certificate is whom it names.
@@ -191,6 +188,7 @@ fn with_addresses(
         resumption: resumption(config.session_resumption),
         optimized_rekey: optimized_rekey(config.optimized_rekey),
         counter_synchronization: counter_synchronization(config.counter_synchronization),
+        reauthentication_order: reauthentication_order(config.reauthentication_order),
         unique: unique(config.unique),
         keying_tries: config.keying_tries,
         liveness_delay: config.dpd_delay,
@@ -241,6 +239,20 @@ fn fragmentation(config: config::Fragmentation) -> ike::Fragmentation {
         config::Fragmentation::Yes => ike::Fragmentation::Yes,
         config::Fragmentation::Accept => ike::Fragmentation::Accept,
         config::Fragmentation::Force => ike::Fragmentation::Force,
+    }
+}
+
+fn phase_1(config: config::Phase1Mode) -> ike::Phase1Mode {
+    match config {
+        config::Phase1Mode::Main => ike::Phase1Mode::Main,
+        config::Phase1Mode::Aggressive => ike::Phase1Mode::Aggressive,
+    }
+}
+
+fn reauthentication_order(config: config::ReauthenticationOrder) -> ike::ReauthenticationOrder {
+    match config {
+        config::ReauthenticationOrder::MakeBeforeBreak => ike::ReauthenticationOrder::MakeBeforeBreak,
+        config::ReauthenticationOrder::BreakBeforeMake => ike::ReauthenticationOrder::BreakBeforeMake,
     }
 }
 

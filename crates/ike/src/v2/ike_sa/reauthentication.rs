@@ -6,6 +6,8 @@
 //!   new  IKE_SA_INIT, IKE_AUTH with the first child, CREATE_CHILD_SA for each other     make before break
 //!   old  D(IKE) -->
 //! ```
+//!
+//! Where the connection wants it so, the old one is deleted first, for peers that bear no two at once.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -22,7 +24,7 @@ use crate::event::{DownReason, Event};
 use crate::io::{ChildSaId, Ticket};
 use crate::lifetime::Schedule;
 use crate::v2::contents::Contents;
-use crate::{Connection, Role, limits};
+use crate::{Connection, ReauthenticationOrder, Role, limits};
 
 /// What an IKE SA has in common with those that replace it without a new proof.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +87,7 @@ impl IkeSa {
     pub(crate) fn reauthenticate(&mut self, cx: &mut Context, tickets: Vec<Ticket>) {
         let in_use = self.children.values().filter(|child| child.is_in_use());
         let mut requests = in_use.map(|child| ChildRequest { config: child.config.clone(), flow: None });
-        cx.intents.push_back(Intent::Initiate(Initiation {
+        let initiation = Initiation {
             connection: self.connection.clone(),
             child: requests.next(),
             further: requests.map(|request| (request, Vec::new())).collect(),
@@ -95,7 +97,16 @@ impl IkeSa {
             replaces: Some(self.channel.our_spi()),
             predecessor: Some(self.channel.id),
             redirection: None,
-        }));
+        };
+        match self.connection.reauthentication_order {
+            ReauthenticationOrder::MakeBeforeBreak => cx.intents.push_back(Intent::Initiate(initiation)),
+            ReauthenticationOrder::BreakBeforeMake => {
+                let anew = Initiation { replaces: None, predecessor: None, ..initiation };
+                self.afterwards = Some(Box::new(anew));
+                self.queue_first(cx, Task::DeleteIke(DownReason::Replaced, Vec::new()));
+                self.pump(cx);
+            }
+        }
     }
 
     /// The peer replaces no SAs: a whole new IKE SA takes the place of this one (RFC 7296 §4).
