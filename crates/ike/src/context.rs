@@ -14,7 +14,7 @@ use wire::isakmp::{Header, IkeSpi, Version};
 
 use crate::cookie::CookieJar;
 use crate::credentials::{Authority, OwnKeys};
-use crate::endpoint::{Settings, SpiSource};
+use crate::endpoint::SpiSource;
 use crate::event::{Event, MessageTrace, PayloadTrace, TraceDirection};
 use crate::guard::{GuardWish, Guards, Unguarded};
 use crate::io::{ChildSaId, IkeSaId, Output, Path, Query, QueryId, Ticket};
@@ -22,7 +22,7 @@ use crate::retransmission::{Repeating, Retransmission};
 use crate::v2::ike_session_resume::Tickets;
 use crate::v2::redirect::Redirection;
 use crate::virtual_addresses::{Assumed, Inside, Leases, NameServers};
-use crate::{ChildConfig, Connection, Failure, Identity, SecretKind, SharedSecret, limits};
+use crate::{ChildConfig, Connection, Failure, Identity, SecretKind, Settings, SharedSecret, limits};
 pub(crate) use intent::Intent;
 
 /// The surroundings of an exchange.

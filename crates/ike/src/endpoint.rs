@@ -11,72 +11,27 @@ mod version_1;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crypto::signature::SignatureScheme;
-use crypto::{Random, Secret};
+use crypto::Random;
 use sa::{PolicyId, SaEvent, SaId, SaOp, Spi};
 use wire::isakmp::{Flags, IkeSpi, Version};
 use wire::registry::{ExchangeType, NotifyType};
 use wire::v2::{HeaderFields, Notify, Payload};
 
 use crate::context::{Context, Errand, Initiation, Intent, Question};
-use crate::cookie::{Admission, HalfOpen, StrangerBounds};
+use crate::cookie::{Admission, HalfOpen};
 use crate::established::{Established, Sa};
 use crate::event::{DownReason, Event};
 use crate::guard::GuardKind;
 use crate::io::{Answer, Command, Datagram, Output, Path, QueryId, TimeoutReason};
-use crate::retransmission::RetransmissionPolicy;
 use crate::status::IkeSaStatus;
 use crate::v1::fragmentation::Collection;
 use crate::v2::ike_sa::Inheritance;
 use crate::v2::ike_sa_init::{self, Demand};
 use crate::v2::ike_session_resume;
 use crate::v2::quick_crash_detection;
-use crate::{Connection, Failure, PoolStatus, v1, v2};
-
-/// What holds for every connection.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// How requests are repeated.
-    pub retransmission: RetransmissionPolicy,
-    /// How long a stranger may take from IKE_SA_INIT to IKE_AUTH.
-    pub half_open_timeout: Duration,
-    /// How many of them there may be.
-    pub strangers: StrangerBounds,
-    /// The largest IP packet that an IKE message may make before it is cut into fragments, in octets.
-    pub fragment_size: usize,
-    /// How long we may be silent before a NAT might forget us (RFC 3948 §4).
-    pub nat_keepalive: Duration,
-    /// The signatures that are announced (RFC 9593) where a connection takes them, each with its AlgorithmIdentifier in DER.
-    pub announced_signatures: Vec<(SignatureScheme, Vec<u8>)>,
-    /// Whether peers may say where their certificates are to be fetched (RFC 7296 §3.6). The outside then does so.
-    pub certificate_lookup: bool,
-    /// Whether every message is told in words ([`Event::Message`]).
-    pub trace_messages: bool,
-    /// The secret, kept across restarts, of the tokens by which peers learn that we have lost an IKE SA (RFC 6290); without
-    /// one there are none.
-    pub crash_secret: Option<Secret<Vec<u8>>>,
-    /// Whether keys are told, for packet analysers ([`Event::IkeKeys`], [`Event::ChildKeys`]). For debugging only.
-    pub disclose_keys: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            retransmission: RetransmissionPolicy::default(),
-            half_open_timeout: Duration::from_secs(30),
-            strangers: StrangerBounds::default(),
-            fragment_size: 1280,
-            nat_keepalive: Duration::from_secs(20),
-            announced_signatures: Vec::new(),
-            certificate_lookup: false,
-            trace_messages: false,
-            crash_secret: None,
-            disclose_keys: false,
-        }
-    }
-}
+use crate::{Connection, Failure, PoolStatus, Settings, v1, v2};
 
 /// Gives SPIs for inbound SAs: the data plane's, whose look-up they index.
 pub trait SpiSource: Send {

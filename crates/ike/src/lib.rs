@@ -38,6 +38,7 @@ mod negotiation;
 mod probing;
 mod retransmission;
 mod selectors;
+mod settings;
 mod status;
 mod v1;
 mod v2;
@@ -54,7 +55,7 @@ pub use credentials::{
     Authority, AuthorityId, AuthorityName, CertificateHash, Ciphertext, DecryptRequest, Decrypted, NoScheme,
     OwnKeys, Recipient, SignRequest, SignatureForm, Signed, TrustRequest, TrustedKey,
 };
-pub use endpoint::{Counters, Endpoint, Settings, SpiSource};
+pub use endpoint::{Counters, Endpoint, SpiSource};
 pub use error::{Error, Failure, Misbehaviour};
 pub use event::{
     ChildKeyDisclosure, DownReason, Event, IkeKeyDisclosure, MessageTrace, PayloadTrace, TraceDirection,
@@ -67,6 +68,7 @@ pub use lifetime::Lifetimes;
 pub use negotiation::NoAgreement;
 pub use retransmission::RetransmissionPolicy;
 pub use sa::{Identity, IdentityPattern, InvalidIdentity};
+pub use settings::Settings;
 pub use status::{
     ChildSaStatus, ChildState, IkeSaStatus, IkeState, IkeVersion, Nat, Phase1Mode, WrapperStatus,
 };
