@@ -170,6 +170,49 @@ fn each_pair_of_selectors() -> Result<()> {
     Ok(())
 }
 
+/// A packet filter that was opened for a tunnel is closed again when the daemon ends; a script that hangs keeps nobody from that.
+#[test]
+fn the_end_of_the_daemon_is_an_end_for_each_child() -> Result<()> {
+    let script = Script::new("end")?;
+    let tunnel = Tunnel::default().child_line(&format!("updown = {}", script.command()));
+    let mut pair = Pair::new(Wire::Plain, Keyway, StrongSwan, &tunnel)?;
+    pair.initiate(End::A)?;
+    script.told("192.0.2.1", "up-client", "0-0")?;
+    pair.a.stop()?;
+    // The daemon has waited for its scripts: what they leave is there.
+    let down = read(&script.folder.join(format!("192.0.2.1-down-client-{CHILD}-0-0")));
+    assert_eq!(down.and_then(|told| told.get("PLUTO_VERB").cloned()).as_deref(), Some("down-client"));
+    pair.lab.dismantle();
+    Ok(())
+}
+
+/// Whatever a peer calls itself, no shell takes it for a command.
+#[test]
+fn the_name_of_a_peer_is_no_command() -> Result<()> {
+    let script = Script::new("name")?;
+    let tunnel = Tunnel::default().child_line(&format!("updown = {}", script.command()));
+    let lab = interop::Lab::new(Wire::Plain)?;
+    let a = Keyway.start(&lab, End::A)?;
+    let b = StrongSwan.start(&lab, End::B)?;
+    let evil = "$(touch${IFS}evil)`touch${IFS}evil`;touch${IFS}evil@b.example.org";
+    let anybody = |text: String| text.replace("         id = b.example.org\n", "         id = %any\n");
+    let named = |text: String| {
+        text.replace("         id = b.example.org\n", &format!("         id = \"email:{evil}\"\n"))
+    };
+    let without_owners =
+        |text: String| text.replace("      id-a = a.example.org\n      id-b = b.example.org\n", "");
+    a.configure(&without_owners(anybody(tunnel.text(&lab, End::A))))?;
+    let plain = Tunnel { child_lines: Vec::new(), ..tunnel };
+    b.configure(&without_owners(named(plain.text(&lab, End::B))))?;
+    let pair = Pair { a, b, lab };
+    pair.initiate(End::A)?;
+    let told = script.told("192.0.2.1", "up-client", "0-0")?;
+    assert_eq!(told.get("PLUTO_PEER_ID").map(String::as_str), Some(evil));
+    assert!(!script.folder.join("evil").exists() && !Path::new("evil").exists());
+    pair.lab.dismantle();
+    Ok(())
+}
+
 /// IPv6 inside and outside.
 #[test]
 fn ipv6() -> Result<()> {

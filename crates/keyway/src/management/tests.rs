@@ -627,6 +627,28 @@ async fn what_happens_reaches_those_who_registered_and_only_them() {
 }
 
 #[tokio::test]
+async fn keys_go_to_a_whole_path_only_and_for_as_long_as_is_said() {
+    with_client(None, |client, _| {
+        let refused = |message: Tree, client: &mut Client| {
+            let answer = ask(client, "disclose-keys", &message);
+            assert_eq!(answer.text("success"), Some("no"));
+            answer.text("errmsg").expect("a reason").to_owned()
+        };
+        assert_eq!(refused(Tree::new(), client), "disclose-keys needs the key `directory`");
+        let somewhere = Tree::new().with_value("directory", "keys");
+        assert_eq!(refused(somewhere, client), "`directory = keys` is not a whole path");
+        let message = Tree::new().with_value("directory", "/run/keys");
+        assert_eq!(
+            refused(message.clone().with_value("seconds", "soon"), client),
+            "`seconds = soon` is not a number of seconds"
+        );
+        let answer = ask(client, "disclose-keys", &message.with_value("seconds", "0"));
+        assert_eq!(answer.text("success"), Some("yes"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_faulty_configuration_is_refused_with_its_place() {
     let path = std::env::temp_dir().join(format!("keyway-reload-{}.conf", std::process::id()));
     let faulty = CONFIGURATION.replace("remote_addrs", "remote_adrs");
