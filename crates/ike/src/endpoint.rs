@@ -9,7 +9,7 @@ mod succession;
 mod version_1;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -435,15 +435,6 @@ impl Endpoint {
             }
             sa.alive()
         });
-    }
-
-    /// A router says what the path to an address takes.
-    fn hear_of_path(&mut self, remote: IpAddr, octets: usize) {
-        let theirs = self.established().filter(|ike| ike.path().remote.ip() == remote);
-        let theirs: Vec<_> = theirs.map(Established::our_spi).collect();
-        for our_spi in theirs {
-            self.with_established_v2(our_spi, |ike, cx| ike.handle_narrowing(cx, octets));
-        }
     }
 
     fn with_established_v1(

@@ -110,6 +110,15 @@ impl Endpoint {
         }
     }
 
+    /// A router says what the path to an address takes.
+    pub(super) fn hear_of_path(&mut self, remote: IpAddr, octets: usize) {
+        let theirs = self.established().filter(|ike| ike.path().remote.ip() == remote);
+        let theirs: Vec<_> = theirs.map(Established::our_spi).collect();
+        for our_spi in theirs {
+            self.with_established_v2(our_spi, |ike, cx| ike.handle_narrowing(cx, octets));
+        }
+    }
+
     /// Looks for the way to the peer again after a while, as often as the connection wants.
     fn try_later(&mut self, mut initiation: Initiation, failure: Failure) {
         let name = initiation.connection.name.clone();
