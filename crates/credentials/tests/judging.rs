@@ -121,6 +121,71 @@ fn what_is_no_certificate_is_said_to_be_none() {
     assert!(verdict(&credentials, &request).unwrap_err().contains("signs with"));
 }
 
+/// RFC 4945 §3.3.10, §3.3.11.3: in whatever order and however often certificates come, and whatever comes beside them.
+#[test]
+fn what_comes_beside_a_certificate_does_no_harm() {
+    let root = Authority::root("CN=root", NewKey::Ed25519);
+    let (sub, stranger) =
+        (root.subordinate("CN=sub", NewKey::Ed25519), Authority::root("CN=stranger", NewKey::Ed25519));
+    let issuing = sub.subordinate("CN=issuing", NewKey::Ed25519);
+    let (end, _) = issuing.certify(&name("b.example"), NewKey::Ed25519);
+    let (irrelevant, _) = stranger.certify(&name("c.example"), NewKey::Ed25519);
+    let credentials = trusting(&root, Wishes::default());
+    let [sub, issuing, root, stranger] =
+        [&sub.certificate, &issuing.certificate, &root.certificate, &stranger.certificate];
+    for shown in [
+        vec![&end, issuing, sub],
+        vec![&end, sub, issuing],
+        vec![&end, sub, sub, issuing, &end, sub, issuing],
+        vec![&end, stranger, &irrelevant, root, sub, issuing],
+    ] {
+        let mut request = claim("b.example", &shown);
+        assert_eq!(verdict(&credentials, &request), Ok(()), "{shown:?}");
+        for encoding in [
+            CertificateEncoding::CRL,
+            CertificateEncoding(2),
+            CertificateEncoding(9),
+            CertificateEncoding(200),
+        ] {
+            request.certificates.insert(1, ike::Certificate { encoding, data: vec![1, 2, 3] });
+        }
+        assert_eq!(verdict(&credentials, &request), Ok(()), "{shown:?}");
+    }
+}
+
+/// RFC 4945 §3.3.4: a PKCS #7 bundle in a CERT payload.
+#[test]
+fn a_bundle_is_as_good_as_its_certificates() {
+    let root = Authority::root("CN=root", NewKey::Ed25519);
+    let sub = root.subordinate("CN=sub", NewKey::Ed25519);
+    let (end, _) = sub.certify(&name("b.example"), NewKey::Ed25519);
+    let credentials = trusting(&root, Wishes::default());
+    let mut request = claim("b.example", &[]);
+    let bundle = |certificates: &[&Certificate]| ike::Certificate {
+        encoding: CertificateEncoding::PKCS7_WRAPPED_X509,
+        data: certificates_only(certificates),
+    };
+    request.certificates = vec![bundle(&[&end, &sub.certificate])];
+    assert_eq!(verdict(&credentials, &request), Ok(()));
+    request.certificates = vec![bundle(&[&end])];
+    assert!(verdict(&credentials, &request).unwrap_err().contains("issued by CN=sub"));
+    request.certificates[0].data.truncate(40);
+    assert!(verdict(&credentials, &request).unwrap_err().contains("certificates cannot be read"));
+}
+
+/// SignedData of nothing, signed by nobody (RFC 2315 §9).
+fn certificates_only(certificates: &[&Certificate]) -> Vec<u8> {
+    let der = |tag: u8, content: &[u8]| {
+        let [high, low] = u16::try_from(content.len()).expect("it is short").to_be_bytes();
+        [&[tag, 0x82, high, low], content].concat()
+    };
+    let all: Vec<u8> = certificates.iter().flat_map(|certificate| certificate.to_der()).copied().collect();
+    let data = [0x30, 11, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1];
+    let signed = [&[2, 1, 1, 0x31, 0][..], &data, &der(0xa0, &all), &[0x31, 0]].concat();
+    let signed = der(0xa0, &der(0x30, &signed));
+    der(0x30, &[&[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2][..], &signed].concat())
+}
+
 #[test]
 fn time_is_the_caller_s() {
     let root = Authority::root("CN=root", NewKey::Ed25519);

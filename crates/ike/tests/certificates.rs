@@ -264,6 +264,56 @@ fn hashes_and_authorities_are_announced() {
     }
 }
 
+/// RFC 4945 §3.2: one CERTREQ, for X.509 certificates, with every CA by the hash of its key; no lists and no bundles are asked for.
+#[test]
+fn every_ca_is_named_in_one_request_by_the_hash_of_its_key() {
+    let other = Authority::root("CN=other", NewKey::Ed25519);
+    let mut scenario = certified(16, NewKey::Ed25519, NewKey::Ed25519);
+    scenario.right.credentials.anchors.push(other.certificate.clone());
+    let pair = comes_up(scenario);
+    let first = pair.messages(Side::Right).into_iter().next().expect("it answered IKE_SA_INIT");
+    let payloads = wire::v2::decode(&first).expect("it can be read").payloads;
+    let requests: Vec<_> = payloads
+        .iter()
+        .filter_map(|payload| match payload {
+            Payload::CertificateRequest(request) => Some(request),
+            _ => None,
+        })
+        .collect();
+    let [request] = requests.as_slice() else { panic!("one request: {requests:?}") };
+    assert_eq!(request.encoding, CertificateEncoding::X509_SIGNATURE);
+    let hash = |ca: &Authority| crypto::hash::SHA1.digest(&[ca.certificate.key_info()]).as_slice().to_vec();
+    let mut named: Vec<_> = request.authorities.chunks(20).map(<[u8]>::to_vec).collect();
+    let mut expected = vec![hash(&ROOT), hash(&other)];
+    named.sort();
+    expected.sort();
+    assert_eq!(named, expected);
+}
+
+/// RFC 4945 §3.3: of all that an end has, the certificate below a CA that the peer trusts goes, and what is between them, each
+/// once; no CA that is trusted, and no second certificate of its own.
+#[test]
+fn a_chain_is_sent_once_and_without_its_root() {
+    let (sub, other) =
+        (ROOT.subordinate("C=CH, CN=sub", NewKey::Ed25519), Authority::root("CN=other", NewKey::Ed25519));
+    let mut scenario = certified(17, NewKey::Ed25519, NewKey::Ed25519).both(|gateway| {
+        gateway.settings.trace_messages = true;
+    });
+    give(&mut scenario.left, sub.certify(&name(Side::Left), NewKey::Ed25519));
+    let (second, key) = other.certify(&name(Side::Left), NewKey::Ed25519);
+    let beside = [second, sub.certificate.clone(), sub.certificate.clone(), ROOT.certificate.clone()];
+    scenario.left.credentials.certificates.extend(beside);
+    scenario.left.credentials.keys.push(key);
+    let pair = comes_up(scenario);
+    let sent = |side: Side| {
+        let mut traces = pair.traces(side).iter();
+        let proof = traces.find(|trace| trace.payloads.iter().any(|payload| payload.name == "AUTH"));
+        let payloads = &proof.expect("it proved itself").payloads;
+        payloads.iter().filter(|payload| payload.name == "CERT").count()
+    };
+    assert_eq!(sent(Side::Left), 2, "its own, and that of the CA between");
+}
+
 /// RFC 9593: the peer would refuse what comes first, and has said so.
 #[test]
 fn a_key_is_chosen_that_makes_a_signature_which_the_peer_announces() {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crypto::signature::NewKey;
 use ike::{Authentication, IdentityPattern, PpkNeed, PpkTerms};
-use testkit::{Authority, Pair, Scenario, Side, Weather, for_seeds};
+use testkit::{Authority, Forger, Pair, Scenario, Side, Weather, for_seeds};
 use wire::registry::NotifyType;
+use wire::v2::{Notify, Payload, decode_payloads};
 
 const NAME: &str = "winter-key";
 const KEY: &[u8] = b"two hundred and fifty-six bits that nobody recorded";
@@ -180,6 +181,30 @@ fn another_name_than_ours_is_refused_with_both() {
     let sentence = "authentication failed: the peer names the post-quantum pre-shared key summer-key, which the peer cannot \
                     do without; configured is winter-key";
     assert_eq!(told, [sentence]);
+}
+
+/// RFC 8784 §3: an initiator that says USE_PPK and then names no key, as none of ours does.
+#[test]
+fn whoever_says_that_it_uses_one_and_does_not_say_which_is_refused() {
+    let second = Duration::from_secs(1);
+    let scenario = scenario(9, [End::Wants(PpkNeed::Optional); 2]);
+    let mut pair = Pair::new(scenario.both(|gateway| gateway.settings.disclose_keys = true));
+    pair.up(Side::Left, "net");
+    pair.run_until("the right answers", second, |pair| !pair.messages(Side::Right).is_empty());
+    pair.network.weather = [Weather::DEAD, Weather::DEAD];
+    pair.run_until("the left goes on", second, |pair| pair.messages(Side::Left).len() == 2);
+    let forger = Forger::new(pair.disclosed_keys(Side::Left).expect("it is told")).expect("an AEAD");
+    let request = forger.open(&pair.messages(Side::Left)[1]).expect("IKE_AUTH");
+    let mut payloads = decode_payloads(request.first_payload, &request.octets).expect("it can be read");
+    let names_it = |payload: &Payload| matches!(payload, Payload::Notify(notify) if notify.notify_type == NotifyType::PPK_IDENTITY);
+    assert!(payloads.iter().any(names_it));
+    payloads.retain(|payload| !names_it(payload));
+    let answers =
+        pair.answers(Side::Right, forger.seal_payloads(request.fields, &payloads).expect("it is short"));
+    let answer = forger.open(answers.first().expect("it answers")).expect("an AEAD");
+    let payloads = decode_payloads(answer.first_payload, &answer.octets).expect("it can be read");
+    assert_eq!(payloads, [Payload::Notify(Notify::new(NotifyType::AUTHENTICATION_FAILED, []))]);
+    assert!(pair.ike_sas(Side::Right).is_empty());
 }
 
 #[test]
