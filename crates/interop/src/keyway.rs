@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const IMPATIENT: &[&str] =
     &["--retransmit-timeout=0.25", "--retransmit-base=1.2", "--retransmit-tries=12", "--fragment-size=256"];
 
-/// A `keyway run` on a gateway, with a `/run` of its own, in which there are the namespaces of this machine.
+/// A `keyway run` on a gateway, with a `/run` of its own, in which there are the namespaces of this machine. What its
+/// [directory](Self::directory) has in `etc` when it starts, it sees in the place of the files of that name in `/etc`.
 pub struct Keyway {
     end: End,
     namespace: String,
@@ -40,6 +41,16 @@ impl Keyway {
     /// When there is no program to start or it does not come up.
     pub fn start(lab: &Lab, end: End) -> Result<Keyway> {
         Keyway::start_with(lab, end, "", IMPATIENT)
+    }
+
+    /// Starts a daemon that keeps a secret across its crashes, by which its peers know that it has had one (RFC 6290).
+    ///
+    /// # Errors
+    ///
+    /// When there is no program to start or it does not come up.
+    pub fn start_with_crash_secret(lab: &Lab, end: End) -> Result<Keyway> {
+        let secret = lab.directory().join(format!("crash-secret-{end}")).display().to_string();
+        Keyway::start_with(lab, end, "", &[IMPATIENT, &["--crash-secret", &secret]].concat())
     }
 
     /// Starts a daemon on the host of a site instead of its gateway, with nothing configured.
@@ -180,6 +191,7 @@ impl Gateway for Keyway {
         let _ = fs::remove_file(&socket);
         let script = format!(
             "mkdir -p {0}/run/netns && mount --rbind /run/netns {0}/run/netns && mount --rbind {0}/run /run && \
+             for file in {0}/etc/*; do [ ! -e \"$file\" ] || mount --bind \"$file\" /etc/\"${{file##*/}}\" || exit; done && \
              exec {1} run --config {0}/swanctl.conf --socket {0}/vici --resolv-conf {0}/resolv.conf \"$@\"",
             self.directory.display(),
             self.program.display()
