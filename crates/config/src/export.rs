@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use sa::IdentityPattern;
 use vici::Tree;
 
-use crate::connection::{Authentication, Versions, Xauth};
-use crate::{Child, Connection, PpkNeed};
+use crate::connection::{Authentication, OwnCredentials, PeerCredentials, Revocation, Versions, Xauth};
+use crate::{Child, Connection, Material, PpkNeed};
 
 impl Connection {
-    /// Gives the message of a `list-conn` event for this connection: its name, and in it what is configured.
-    pub fn to_list_conn(&self) -> Tree {
+    /// Gives the message of a `list-conn` event for this connection: its name, and in it what is configured. Whom a certificate
+    /// is for, `subject` says.
+    pub fn to_list_conn(&self, subject: impl Fn(&Material) -> String) -> Tree {
         let mut tree = Tree::new()
             .with_list("local_addrs", self.local_addresses.iter().map(ToString::to_string))
             .with_list("remote_addrs", self.remote_addresses.iter().map(ToString::to_string))
@@ -26,22 +28,37 @@ impl Connection {
                 tree.push_value("ppk_required", "yes");
             }
         }
-        let local = self.local_identity.as_ref().map_or_else(|| "%any".to_owned(), ToString::to_string);
-        tree.push_section("local-1", round(&self.local_authentication, local));
-        tree.push_section("remote-1", round(&self.remote_authentication, self.remote_identity.to_string()));
+        let local = self.local_identity.as_ref().map(ToString::to_string);
+        let ours = |authentication, identity, own: &OwnCredentials| {
+            with_certificates(round(authentication, identity), &[], &own.certificates, &[], &subject)
+        };
+        let theirs = |authentication, identity, peer: &PeerCredentials| {
+            let round = with_revocation(round(authentication, identity), peer.revocation);
+            with_certificates(round, &peer.policies, &peer.certificates, &peer.authorities, &subject)
+        };
+        tree.push_section("local-1", ours(&self.local_authentication, local, &self.own));
+        let remote = named(&self.remote_identity);
+        tree.push_section("remote-1", theirs(&self.remote_authentication, remote, &self.peer));
         match &self.xauth {
             Xauth::None => {}
-            Xauth::Ours(user) => tree.push_section("local-2", user_round().with_value("xauth_id", user)),
-            Xauth::Theirs => tree.push_section("remote-2", user_round()),
+            Xauth::Ours(user) => {
+                let round = user_round().with_value("xauth_id", user);
+                tree.push_section("local-2", with_certificates(round, &[], &[], &[], &subject));
+            }
+            Xauth::Theirs => {
+                tree.push_section("remote-2", with_certificates(user_round(), &[], &[], &[], &subject));
+            }
         }
         for (n, further) in self.further_own.iter().enumerate() {
             let identity = further.identity.as_ref().or(self.local_identity.as_ref());
-            let identity = identity.map_or_else(|| "%any".to_owned(), ToString::to_string);
-            tree.push_section(format!("local-{}", n + 2), round(&further.authentication, identity));
+            let identity = identity.map(ToString::to_string);
+            let round = ours(&further.authentication, identity, &further.own);
+            tree.push_section(format!("local-{}", n + 2), round);
         }
         for (n, further) in self.further_peer.iter().enumerate() {
-            let identity = further.identity.to_string();
-            tree.push_section(format!("remote-{}", n + 2), round(&further.authentication, identity));
+            let identity = named(&further.identity);
+            let round = theirs(&further.authentication, identity, &further.peer);
+            tree.push_section(format!("remote-{}", n + 2), round);
         }
         let children = self
             .children
@@ -74,7 +91,12 @@ fn version(versions: Versions) -> &'static str {
     }
 }
 
-fn round(authentication: &Authentication, identity: String) -> Tree {
+/// Gives whom a peer must be, where that is not just anybody.
+fn named(pattern: &IdentityPattern) -> Option<String> {
+    Some(pattern).filter(|pattern| **pattern != IdentityPattern::Any).map(ToString::to_string)
+}
+
+fn round(authentication: &Authentication, identity: Option<String>) -> Tree {
     let class = match authentication {
         Authentication::PreSharedKey => "pre-shared key",
         Authentication::Signature(_) => "public key",
@@ -82,7 +104,32 @@ fn round(authentication: &Authentication, identity: String) -> Tree {
         Authentication::User => "XAuth",
         Authentication::Encryption(_) => "public key encryption",
     };
-    Tree::new().with_value("class", class).with_value("id", identity)
+    let named = identity.map_or_else(Tree::new, |identity| Tree::new().with_value("id", identity));
+    named.with_value("class", class)
+}
+
+/// charon names the worst answer that it accepts, where it does not accept every one.
+fn with_revocation(round: Tree, revocation: Revocation) -> Tree {
+    match revocation {
+        Revocation::Strict => round.with_value("revocation", "GOOD"),
+        Revocation::IfUri => round.with_value("revocation", "SKIPPED"),
+        Revocation::Relaxed => round,
+    }
+}
+
+/// Lists what a round demands; charon lists it also where that is nothing.
+fn with_certificates(
+    round: Tree,
+    policies: &[String],
+    certificates: &[Material],
+    authorities: &[Material],
+    subject: &impl Fn(&Material) -> String,
+) -> Tree {
+    round
+        .with_list("groups", Vec::<String>::new())
+        .with_list("cert_policy", policies)
+        .with_list("certs", certificates.iter().map(subject))
+        .with_list("cacerts", authorities.iter().map(subject))
 }
 
 /// A user gives a name and a password after phase 1 of IKEv1.

@@ -880,7 +880,7 @@ fn a_load_conn_message_is_a_connection() {
     assert_eq!(gw.name, "gw");
     assert_eq!(gw.children[0].local_selectors.len(), 2);
 
-    let listed = gw.to_list_conn();
+    let listed = gw.to_list_conn(|certificate| certificate.name.clone());
     assert_eq!(
         vici::text::print(&listed),
         "\
@@ -893,12 +893,20 @@ gw {
     unique = UNIQUE_NO
     dpd_delay = 30
     local-1 {
-        class = pre-shared key
         id = west
+        class = pre-shared key
+        groups = \"\"
+        cert_policy = \"\"
+        certs = \"\"
+        cacerts = \"\"
     }
     remote-1 {
-        class = pre-shared key
         id = east
+        class = pre-shared key
+        groups = \"\"
+        cert_policy = \"\"
+        certs = \"\"
+        cacerts = \"\"
     }
     children {
         net {

@@ -10,15 +10,16 @@ use std::time::{Duration, Instant};
 
 use crypto::{Random, Secret};
 use sa::{AcquiredFlow, Cpi, PolicyId, SaId, SaOp, Spi};
-use wire::isakmp::{Header, IkeSpi, Version};
+use wire::isakmp::{IkeSpi, Version};
 
 use crate::cookie::CookieJar;
 use crate::credentials::{Authority, OwnKeys};
 use crate::endpoint::SpiSource;
-use crate::event::{Event, MessageTrace, PayloadTrace, TraceDirection};
+use crate::event::Event;
 use crate::guard::{GuardWish, Guards, Unguarded};
 use crate::io::{ChildSaId, IkeSaId, Output, Path, Query, QueryId, Ticket};
 use crate::retransmission::{Repeating, Retransmission};
+use crate::tally::Tally;
 use crate::v2::ike_session_resume::Tickets;
 use crate::v2::redirect::Redirection;
 use crate::virtual_addresses::{Assumed, Inside, Leases, NameServers};
@@ -61,6 +62,7 @@ pub(crate) struct Context {
     pub lingering: VecDeque<(Instant, SaId)>,
     /// Messages for an IKE SA that did not authenticate.
     pub(crate) forged: u64,
+    pub tally: Tally,
     output: VecDeque<Output>,
     spis: Box<dyn SpiSource>,
     last_id: LastId,
@@ -164,6 +166,7 @@ impl Context {
             intents: VecDeque::new(),
             lingering: VecDeque::new(),
             forged: 0,
+            tally: Tally::default(),
             output: VecDeque::new(),
             spis,
             last_id: LastId::default(),
@@ -237,6 +240,7 @@ impl Context {
     }
 
     pub(crate) fn tell(&mut self, event: Event) {
+        self.tally.note_event(&event);
         self.output.push_back(Output::Event(event));
     }
 
@@ -481,62 +485,4 @@ impl Context {
         self.last_id.errand += 1;
         self.later.insert((self.now + after, self.last_id.errand), errand);
     }
-
-    /// Tells what a message says, if anybody listens.
-    pub(crate) fn trace(
-        &mut self,
-        direction: TraceDirection,
-        path: Path,
-        header: &Header,
-        datagrams: (usize, usize),
-        payloads: &[impl Explain],
-    ) {
-        if !self.settings.trace_messages {
-            return;
-        }
-        let (fragments, octets) = datagrams;
-        let payloads = payloads.iter().map(explain).collect();
-        self.tell(Event::Message(MessageTrace {
-            at: self.now,
-            direction,
-            path,
-            version: header.version,
-            exchange: header
-                .exchange_type
-                .name()
-                .map_or_else(|| header.exchange_type.to_string(), str::to_owned),
-            is_response: header.flags.is_response(),
-            message_id: header.message_id,
-            initiator_spi: header.initiator_spi,
-            responder_spi: header.responder_spi,
-            octets,
-            fragments,
-            payloads,
-        }));
-    }
-}
-
-/// A payload of either version, which can say what it is for.
-pub(crate) trait Explain {
-    /// Gives its notation in the RFC, a colon, and one sentence.
-    fn explain(&self) -> String;
-}
-
-impl Explain for wire::v1::Payload {
-    fn explain(&self) -> String {
-        wire::v1::Payload::explain(self)
-    }
-}
-
-impl Explain for wire::v2::Payload {
-    fn explain(&self) -> String {
-        wire::v2::Payload::explain(self)
-    }
-}
-
-/// Puts a payload in words: its notation in the RFC, and the sentence that follows it.
-fn explain(payload: &impl Explain) -> PayloadTrace {
-    let explanation = payload.explain();
-    let (name, sentence) = explanation.split_once(": ").unwrap_or((&explanation, ""));
-    PayloadTrace { name: name.to_owned(), sentence: sentence.to_owned() }
 }

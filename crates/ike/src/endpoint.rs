@@ -7,14 +7,14 @@ mod commands;
 mod initiation;
 mod succession;
 mod version_1;
+mod view;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use crypto::Random;
-use sa::{PolicyId, SaEvent, SaId, SaOp, Spi};
+use sa::{SaEvent, SaId, SaOp, Spi};
 use wire::isakmp::{Flags, IkeSpi, Version};
 use wire::registry::{ExchangeType, NotifyType};
 use wire::v2::{HeaderFields, Notify, Payload};
@@ -23,15 +23,15 @@ use crate::context::{Context, Errand, Initiation, Intent, Question};
 use crate::cookie::{Admission, HalfOpen};
 use crate::established::{Established, Sa};
 use crate::event::{DownReason, Event};
-use crate::guard::GuardKind;
 use crate::io::{Answer, Command, Datagram, Output, Path, QueryId, TimeoutReason};
 use crate::status::IkeSaStatus;
+use crate::tally::Counted;
 use crate::v1::fragmentation::Collection;
 use crate::v2::ike_sa::Inheritance;
 use crate::v2::ike_sa_init::{self, Demand};
 use crate::v2::ike_session_resume;
 use crate::v2::quick_crash_detection;
-use crate::{Connection, Failure, PoolStatus, Settings, v1, v2};
+use crate::{Failure, Settings, v1, v2};
 
 /// Gives SPIs for inbound SAs: the data plane's, whose look-up they index.
 pub trait SpiSource: Send {
@@ -115,13 +115,15 @@ impl Endpoint {
             Some(Version { major: 1, .. }) if !self.speaks_v1 => self.counters.other_version += 1,
             Some(Version { major: 1, .. }) => match wire::v1::decode(datagram.bytes) {
                 Ok(message) => self.route_v1(datagram.path, &message),
-                Err(_) => self.counters.malformed += 1,
+                Err(_) => self.count_malformed(),
             },
             _ => match wire::v2::decode(datagram.bytes) {
                 Ok(message) => self.route_v2(datagram.path, &message),
                 Err(_) => self.handle_unreadable(datagram),
             },
         }
+        // Whoever was turned away belongs to no connection.
+        self.cx.tally.settle(None);
         self.carry_out_intents();
     }
 
@@ -258,48 +260,6 @@ impl Endpoint {
         let later = self.cx.later.first_key_value().map(|(&(at, _), _)| (at, TimeoutReason::Retry));
         timer.into_iter().chain(linger).chain(later).min()
     }
-
-    /// Gives a snapshot of every IKE SA that is coming up or is up, in order of their ids.
-    pub fn ike_sas(&self) -> Vec<IkeSaStatus> {
-        let mut statuses: Vec<_> = self.sas.values().filter_map(Sa::status).collect();
-        statuses.sort_by_key(|status| (status.id, status.established_at));
-        statuses
-    }
-
-    /// Gives the connections that are loaded, by name.
-    pub fn connections(&self) -> impl Iterator<Item = &Arc<Connection>> {
-        self.cx.connections.values()
-    }
-
-    /// Describes the pools of virtual addresses and what they have given.
-    pub fn pools(&self) -> Vec<PoolStatus> {
-        self.cx.leases.status()
-    }
-
-    /// Gives the trap policies: connection, child and policy.
-    pub fn traps(&self) -> impl Iterator<Item = (&str, &str, PolicyId)> {
-        self.guards(GuardKind::Trap)
-    }
-
-    /// Gives the policies that drop what a child should protect while it is not up: connection, child and policy.
-    pub fn blocks(&self) -> impl Iterator<Item = (&str, &str, PolicyId)> {
-        self.guards(GuardKind::Block)
-    }
-
-    fn guards(&self, kind: GuardKind) -> impl Iterator<Item = (&str, &str, PolicyId)> {
-        let guards = self.cx.guards.iter().filter(move |(_, guard)| guard.kind == kind);
-        guards.map(|(key, guard)| (key.connection(), key.child(), guard.policy))
-    }
-
-    /// Gives the number of IKE SAs that strangers have begun and not finished.
-    pub fn half_open(&self) -> usize {
-        self.half_open.total()
-    }
-
-    /// Gives what came in and led nowhere.
-    pub fn counters(&self) -> Counters {
-        Counters { forged: self.cx.forged, ..self.counters }
-    }
 }
 
 // --- Datagrams -----------------------------------------------------------------------------------------------------
@@ -319,7 +279,7 @@ impl Endpoint {
         }
         let our_spi = if header.flags.from_initiator() { header.responder_spi } else { header.initiator_spi };
         if !matches!(self.sas.get(&our_spi), Some(Sa::V2(_))) {
-            self.counters.unknown_spi += 1;
+            self.count_unknown_spi();
             let sas = &self.sas;
             let is_coming = |spi| sas.values().any(|sa| matches!(sa, Sa::V2(sa) if sa.is_making(spi)));
             let answers = &mut self.answers_for_lost;
@@ -366,17 +326,27 @@ impl Endpoint {
         }
     }
 
+    fn count_malformed(&mut self) {
+        self.counters.malformed += 1;
+        self.cx.tally.note(Counted::Invalid);
+    }
+
+    fn count_unknown_spi(&mut self) {
+        self.counters.unknown_spi += 1;
+        self.cx.tally.note(Counted::InvalidSpi);
+    }
+
     /// A message of a higher major version is told that ours is 2 (RFC 7296 §2.5); anything else only counts.
     fn handle_unreadable(&mut self, datagram: Datagram<'_>) {
         let Ok(header) = wire::isakmp::Header::decode(datagram.bytes) else {
-            self.counters.malformed += 1;
+            self.count_malformed();
             return;
         };
         if header.version.major <= Version::V2.major {
             if header.version.major < Version::V2.major {
                 self.counters.other_version += 1;
             } else {
-                self.counters.malformed += 1;
+                self.count_malformed();
             }
             return;
         }
@@ -403,11 +373,18 @@ impl Endpoint {
 impl Endpoint {
     /// Takes an IKE SA out, lets it do something, and puts it back if it lives.
     fn with_sa(&mut self, our_spi: IkeSpi, act: impl FnOnce(Sa, &mut Context) -> Option<Sa>) {
-        let Some(sa) = self.sas.remove(&our_spi) else { return };
+        let Some(mut sa) = self.sas.remove(&our_spi) else { return };
         self.forget(&sa);
-        match act(sa, &mut self.cx) {
+        let connection = sa.connection();
+        let after = act(sa, &mut self.cx);
+        if let Some(connection) = connection {
+            // Also if it is no more than the memory of an IKE SA now.
+            self.cx.tally.settle(Some(&connection.name));
+        }
+        match after {
             Some(sa) => self.put(sa),
             None => {
+                self.cx.tally.settle(None);
                 if let Some(origin) = self.origins.remove(&our_spi) {
                     self.answered.remove(&origin);
                 }
@@ -457,8 +434,9 @@ impl Endpoint {
     }
 
     /// Notes what is known of an IKE SA by something else than its SPI, and when it wants to be woken.
-    fn put(&mut self, sa: Sa) {
+    fn put(&mut self, mut sa: Sa) {
         let our_spi = sa.our_spi();
+        self.cx.tally.settle(sa.connection().as_ref().map(|connection| connection.name.as_str()));
         if let Some((at, reason)) = sa.deadline(&self.cx) {
             self.timers.insert((at, our_spi), reason);
             self.deadlines.insert(our_spi, at);

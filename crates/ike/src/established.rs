@@ -127,6 +127,12 @@ impl Sa {
         }
     }
 
+    /// Gives the connection that it belongs to, as far as that is known: a stranger's belongs to none yet.
+    pub(crate) fn connection(&mut self) -> Option<Arc<Connection>> {
+        let established = self.established().map(|ike| Arc::clone(ike.connection()));
+        established.or_else(|| self.initiation().map(|initiation| Arc::clone(&initiation.connection)))
+    }
+
     /// Gives the same up, with the path; any other SA stays what it is.
     pub(crate) fn into_initiation(self) -> Result<(Initiation, Path), Sa> {
         match self {

@@ -124,8 +124,8 @@ pub struct PayloadTrace {
     pub sentence: String,
 }
 
-/// Which way a traced message went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which way a message went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TraceDirection {
     /// From us.
     Sent,

@@ -40,6 +40,8 @@ mod retransmission;
 mod selectors;
 mod settings;
 mod status;
+mod tally;
+mod trace;
 mod v1;
 mod v2;
 mod virtual_addresses;
@@ -72,6 +74,7 @@ pub use settings::Settings;
 pub use status::{
     ChildSaStatus, ChildState, IkeSaStatus, IkeState, IkeVersion, Nat, Phase1Mode, WrapperStatus,
 };
+pub use tally::{Counted, Counts, MessageKind, NoCounts, Part, Tally, TallyScope};
 pub use virtual_addresses::{Inside, LeaseChange, LeaseStatus, NameServers, Pool, PoolStatus};
 pub use wire::v2::{Certificate, GatewayName};
 

@@ -168,7 +168,7 @@ pub(crate) fn settings(uri: &str, kernel_plugins: &str) -> String {
     format!(
         "charon {{
    i_dont_care_about_security_and_use_aggressive_mode_psk = yes
-   load = random nonce aesni aes openssl sha1 sha2 hmac kdf pem pkcs1 pkcs8 pubkey x509 curve25519 gcm ccm ctr xcbc cmac chapoly {kernel_plugins} socket-default vici updown xauth-generic
+   load = random nonce aesni aes openssl sha1 sha2 hmac kdf pem pkcs1 pkcs8 pubkey x509 curve25519 gcm ccm ctr xcbc cmac chapoly {kernel_plugins} socket-default vici updown xauth-generic counters
    install_routes = yes
    retransmit_timeout = 0.25
    retransmit_base = 1.2

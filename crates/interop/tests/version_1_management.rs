@@ -22,10 +22,6 @@ const WITHOUT: &[(&str, &str)] = &[
         "dpd_timeout",
         "the key has no effect: a peer is dead when as many questions went unanswered as requests are repeated",
     ),
-    ("certs", "charon lists it empty, where no certificate is configured"),
-    ("cacerts", "the same"),
-    ("cert_policy", "the same"),
-    ("groups", "the same"),
 ];
 
 /// What is not the same in two SAs, or in two daemons that number things otherwise.

@@ -20,7 +20,7 @@ use std::io;
 use std::path::Path;
 
 use thiserror::Error;
-use vici::{Client, ClientError};
+use vici::{Client, ClientError, Tree};
 
 use crate::cli::Daemon;
 
@@ -64,6 +64,11 @@ impl From<io::Error> for Failure {
             _ => Failure::Other(error.to_string()),
         }
     }
+}
+
+/// Makes the arguments of a command that is to tell more than charon would.
+fn extras() -> Tree {
+    Tree::new().with_value("extras", "yes")
 }
 
 /// Connects to the daemon.

@@ -10,6 +10,7 @@
 //! Each client is a task of its own. What a command means is in the file of its kind; none of them knows IKE.
 
 mod about;
+mod arguments;
 mod blocks;
 mod commands;
 mod connections;
@@ -18,12 +19,14 @@ mod counters;
 mod credentials;
 mod disclosure;
 mod events;
+mod listing;
 mod pools;
 mod redirect;
 pub(crate) mod sas;
 mod secrets;
 mod server;
 mod session;
+mod tally;
 #[cfg(test)]
 mod tests;
 

@@ -17,6 +17,17 @@ pub(crate) fn utc(since_epoch: f64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{:03}Z", of_day % 1000)
 }
 
+/// Writes a moment, in seconds since 1970, in UTC as charon does: `Nov 21 13:05:09 2026`.
+pub(crate) fn in_words(since_epoch: u64) -> String {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (days, of_day) = (since_epoch / 86_400, since_epoch % 86_400);
+    let (year, month, day) = date(days);
+    let name = usize::try_from(month).ok().and_then(|month| MONTHS.get(month.checked_sub(1)?));
+    let (hours, minutes, seconds) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+    format!("{} {day:02} {hours:02}:{minutes:02}:{seconds:02} {year:04}", name.unwrap_or(&"?"))
+}
+
 /// Gives the Gregorian date of a day counted from 1970-01-01.
 ///
 /// Years are counted from March, so that the leap day is a year's last, and in eras of 400 years of 146,097 days.
@@ -41,5 +52,7 @@ mod tests {
         assert_eq!(utc(951_782_400.0), "2000-02-29T00:00:00.000Z");
         assert_eq!(utc(1_795_266_309.25), "2026-11-21T13:05:09.250Z");
         assert_eq!(utc(4_107_542_400.0), "2100-03-01T00:00:00.000Z");
+        assert_eq!(in_words(951_782_400), "Feb 29 00:00:00 2000");
+        assert_eq!(in_words(1_795_266_309), "Nov 21 13:05:09 2026");
     }
 }

@@ -44,6 +44,7 @@ impl Endpoint {
 
     pub(super) fn unload(&mut self, name: &str) {
         self.cx.tickets.forget_connection(name);
+        self.cx.tally.forget(name);
         self.cx.lift_strays(name, None);
         self.cx.connections.remove(name);
     }

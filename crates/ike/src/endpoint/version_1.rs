@@ -22,7 +22,7 @@ impl Endpoint {
             return self.handle_stranger_v1(path, message);
         }
         let Some(our_spi) = self.our_spi_v1(&message.header) else {
-            self.counters.unknown_spi += 1;
+            self.count_unknown_spi();
             return;
         };
         self.with_sa(our_spi, |sa, cx| match sa {
@@ -42,7 +42,7 @@ impl Endpoint {
         let sender = match self.our_spi_v1(header) {
             Some(our_spi) => Sender::Of(our_spi),
             None if !is_first_of_v1(header) => {
-                self.counters.unknown_spi += 1;
+                self.count_unknown_spi();
                 return;
             }
             None => Sender::Stranger(path.remote, header.initiator_spi),
@@ -51,9 +51,7 @@ impl Endpoint {
             return;
         };
         match wire::v1::decode(&bytes) {
-            Ok(wire::v1::Datagram { content: Content::Fragment(_), .. }) | Err(_) => {
-                self.counters.malformed += 1
-            }
+            Ok(wire::v1::Datagram { content: Content::Fragment(_), .. }) | Err(_) => self.count_malformed(),
             Ok(message) => self.route_v1(path, &wire::v1::Datagram { fragments, ..message }),
         }
     }

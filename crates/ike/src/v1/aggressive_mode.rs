@@ -526,7 +526,7 @@ impl Responding {
     fn complain(&mut self, cx: &mut Context, path: Path, fault: Error) {
         refuse(cx, self.channel.spis, path, &fault);
         if std::mem::replace(&mut self.complained, true) {
-            cx.forged += 1;
+            cx.note_forged();
         } else {
             cx.fail(&[], Some(&self.connection.name), Some(path), fault.into());
         }

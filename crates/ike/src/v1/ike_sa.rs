@@ -169,7 +169,7 @@ impl IkeSa {
         }
         let Content::Encrypted(ciphertext) = &datagram.content else {
             // What is not protected is never obeyed.
-            cx.forged += 1;
+            cx.note_forged();
             return;
         };
         match header.exchange_type {
@@ -188,14 +188,14 @@ impl IkeSa {
         let opened = self.channel.open(&iv, ciphertext);
         let chain = opened.as_ref().and_then(|opened| opened.payloads(datagram.header.next_payload).ok());
         let Some(chain) = chain else {
-            cx.forged += 1;
+            cx.note_forged();
             return;
         };
         let contents = Contents::new(informational::NAME, chain.clone());
         let message_id = datagram.header.message_id;
         let exchange_type = datagram.header.exchange_type;
         if self.check_hash(&contents, message_id, &[]).is_err() || !contents.begins(exchange_type) {
-            cx.forged += 1;
+            cx.note_forged();
             return;
         }
         if !self.channel.use_message_id(message_id) {

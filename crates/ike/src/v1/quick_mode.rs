@@ -199,7 +199,7 @@ fn finish(
 
 /// A message that is not authentic changes nothing.
 fn put_back(sa: &mut IkeSa, cx: &mut Context, message_id: u32, begun: Box<Begun>) {
-    cx.forged += 1;
+    cx.note_forged();
     sa.quick_modes.insert(message_id, QuickMode::Begun(begun));
 }
 
@@ -343,7 +343,7 @@ fn respond(sa: &mut IkeSa, cx: &mut Context, path: Path, datagram: &Datagram<'_>
     let opened = sa.channel.open(&sa.channel.phase_2_iv(message_id), ciphertext);
     let chain = opened.as_ref().and_then(|opened| opened.payloads(datagram.header.next_payload).ok());
     let (Some(opened), Some(chain)) = (&opened, chain) else {
-        cx.forged += 1;
+        cx.note_forged();
         return;
     };
     let contents = Contents::new(NAME, chain.clone());
@@ -352,7 +352,7 @@ fn respond(sa: &mut IkeSa, cx: &mut Context, path: Path, datagram: &Datagram<'_>
         && contents.begins(datagram.header.exchange_type)
         && sa.channel.use_message_id(message_id);
     if !is_new {
-        cx.forged += 1;
+        cx.note_forged();
         return;
     }
     trace_received(cx, path, datagram, &chain);
@@ -459,7 +459,7 @@ fn conclude(
         contents.hash().is_ok_and(|hash| answered.third_hash.ct_eq(hash))
     });
     let (Some(opened), Some(chain), true) = (&opened, &chain, is_third) else {
-        cx.forged += 1;
+        cx.note_forged();
         sa.quick_modes.insert(message_id, QuickMode::Answered(answered));
         return;
     };

@@ -334,11 +334,11 @@ impl Introducing {
         let opened = channel.open(&channel.phase_2_iv(message_id), ciphertext);
         let chain = opened.as_ref().and_then(|opened| opened.payloads(datagram.header.next_payload).ok());
         let Some(contents) = chain.map(|chain| Contents::new(NAME, chain)) else {
-            cx.forged += 1;
+            cx.note_forged();
             return false;
         };
         if channel.check_hash(&contents, message_id, &[]).is_err() || !channel.use_message_id(message_id) {
-            cx.forged += 1;
+            cx.note_forged();
             return false;
         }
         contents.deletes().any(|delete| delete.protocol == ProtocolId::ISAKMP)

@@ -267,7 +267,7 @@ impl Channel {
             return Opening::Incomplete;
         }
         let Ok(opened) = self.protection.open(datagram) else {
-            cx.forged += 1;
+            cx.note_forged();
             return Opening::Forged;
         };
         let (fragments, first_payload, octets) = match opened.fragment {

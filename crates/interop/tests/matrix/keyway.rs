@@ -66,7 +66,8 @@ impl Ours {
 
     /// Asks how many packets went nowhere, and why.
     pub(crate) fn drops(&mut self) -> Vec<String> {
-        let stats = self.client.request("stats", &Tree::new()).unwrap_or_default();
+        let stats =
+            self.client.request("stats", &Tree::new().with_value("extras", "yes")).unwrap_or_default();
         let drops = stats.section("drops").map(|drops| {
             let reasons = drops.entries.iter().map(|entry| entry.name.as_str());
             reasons.map(|reason| format!("{reason}: {}", drops.text(reason).unwrap_or("?"))).collect()

@@ -8,7 +8,7 @@ use vici::{Client, Tree};
 use super::log::render_line;
 use super::units::count;
 use super::view::{ChildSa, IkeSa};
-use super::{Failure, connect, status};
+use super::{Failure, connect, extras, status};
 use crate::cli::{Down, Rekey, Reload, Up, Version, Which};
 
 /// Brings a child up, or an IKE SA alone, and says what came of it.
@@ -17,7 +17,7 @@ use crate::cli::{Down, Rekey, Reload, Up, Version, Which};
 /// It does not come up; the sentence is the daemon's.
 pub(crate) fn up(arguments: &Up) -> Result<(), Failure> {
     let mut client = connect(&arguments.daemon)?;
-    let mut request = Tree::new();
+    let mut request = extras();
     if let Some(child) = &arguments.child {
         request.push_value("child", child);
     }
@@ -77,7 +77,7 @@ pub(crate) fn rekey(arguments: &Rekey) -> Result<(), Failure> {
 /// The configuration is faulty; the daemon keeps what it had.
 pub(crate) fn reload(arguments: &Reload) -> Result<(), Failure> {
     let mut client = connect(&arguments.daemon)?;
-    let response = Client::success(client.request("reload-settings", &Tree::new())?)?;
+    let response = Client::success(client.request("reload-settings", &extras())?)?;
     let changes = response.text("changes").unwrap_or("The configuration is loaded.");
     Ok(writeln!(io::stdout(), "{changes}")?)
 }

@@ -15,7 +15,7 @@ use crate::moment;
 pub(crate) fn log(arguments: &Log) -> Result<(), Failure> {
     let mut client = connect(&arguments.daemon)?;
     if arguments.follow {
-        client.register("log")?;
+        client.register("log-line")?;
     }
     let recent = Client::success(client.request("get-log", &Tree::new())?)?;
     let mut latest = 0.0;

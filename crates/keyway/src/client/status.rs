@@ -38,7 +38,7 @@ pub(crate) fn status(arguments: &Status) -> Result<(), Failure> {
     loop {
         let text = if arguments.drops {
             let (ike_sas, manual_sas) = (list_sas(&mut client)?, list_manual_sas(&mut client)?);
-            render_drops(&client.request("stats", &Tree::new())?)
+            render_drops(&client.request("stats", &super::extras())?)
                 + &render_drops_of_sas(&ike_sas, &manual_sas)
         } else {
             let (ike_sas, manual_sas) = (list_sas(&mut client)?, list_manual_sas(&mut client)?);
@@ -72,7 +72,7 @@ const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J";
 pub(super) fn list_sas(client: &mut Client) -> Result<Vec<IkeSa>, Failure> {
     let mut ike_sas = Vec::new();
     let each = |message| ike_sas.extend(IkeSa::read_all(&message));
-    Client::success(client.streamed("list-sas", "list-sa", &Tree::new(), each)?)?;
+    Client::success(client.streamed("list-sas", "list-sa", &super::extras(), each)?)?;
     Ok(ike_sas)
 }
 
@@ -90,7 +90,7 @@ fn list_manual_sas(client: &mut Client) -> Result<Vec<ManualSa>, Failure> {
 
 /// Asks for a sentence about each certificate that soon expires; a daemon that is no Keyway tells of none.
 fn expiring(client: &mut Client) -> Result<Vec<String>, Failure> {
-    let stats = client.request("stats", &Tree::new())?;
+    let stats = client.request("stats", &super::extras())?;
     let sentences = stats.list("expiring").unwrap_or_default();
     Ok(sentences.iter().filter_map(|sentence| sentence.text().map(str::to_owned)).collect())
 }

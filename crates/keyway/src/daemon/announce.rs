@@ -6,9 +6,11 @@ use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 use ike::{
-    ChildSaStatus, Counters, DownReason, Error, Event, Failure, IkeSaStatus, KeyDisclosure, MessageTrace,
+    ChildSaStatus, Counters, DownReason, Error, Event, Failure, IkeSaStatus, IkeState, IkeVersion,
+    KeyDisclosure, MessageTrace,
 };
 use sa::SaId;
+use vici::Tree;
 
 use super::limits;
 use super::notices::{Notice, Notices};
@@ -27,6 +29,8 @@ pub(crate) struct Announcer {
     /// One for each kind of failure and the connection that it concerns, if one is known: strangers can provoke most,
     /// and must not drown out what is said of a peer.
     throttles: BTreeMap<(&'static str, Option<String>), Throttle>,
+    /// Child SAs that are gone, until it is clear whether their IKE SA is, too.
+    held: Vec<(Box<IkeSaStatus>, ChildSaStatus, PlaneTable)>,
     /// When what strangers sent in vain was last logged, and how much it was.
     summed_up: Option<(Instant, Counters)>,
 }
@@ -34,7 +38,7 @@ pub(crate) struct Announcer {
 impl Announcer {
     /// Makes an announcer; the files are those that the command line asked for.
     pub(crate) fn new(notices: Notices, trace: Option<TraceFile>, keys: Option<KeyTables>) -> Announcer {
-        Announcer { notices, trace, keys, throttles: BTreeMap::new(), summed_up: None }
+        Announcer { notices, trace, keys, throttles: BTreeMap::new(), held: Vec::new(), summed_up: None }
     }
 
     /// Begins to write keys to a directory, or ends that; gives what the engine is to disclose.
@@ -89,11 +93,52 @@ impl Announcer {
             }
             Event::Finished { .. } => {}
         }
-        if self.notices.is_watched()
-            && let Some(notice) = notice(now, &event, status)
-        {
-            self.notices.tell(notice);
+        if !self.notices.is_watched() {
+            return self.held.clear();
         }
+        match event {
+            Event::ChildDown(ike, child, _) => {
+                let plane = table([&child], status);
+                let version = ike.version;
+                self.held.push((ike, child, plane));
+                // In version 1 each Child SA is deleted by a message of its own.
+                if version != IkeVersion::V2 {
+                    self.tell_the_rest(now);
+                }
+            }
+            Event::IkeDown(ike, _) => self.tell_of_end(now, *ike),
+            event => {
+                if let Some(notice) = notice(now, &event, status) {
+                    self.tell_the_rest(now);
+                    self.notices.tell(notice);
+                }
+            }
+        }
+    }
+
+    /// Tells clients that an IKE SA is gone, and then that its Child SAs are: the order that they know from charon.
+    fn tell_of_end(&mut self, now: Instant, ike: IkeSaStatus) {
+        let (own, others) = std::mem::take(&mut self.held)
+            .into_iter()
+            .partition(|(of, ..)| of.initiator_spi == ike.initiator_spi);
+        self.held = others;
+        self.tell_the_rest(now);
+        let ike = IkeSaStatus { state: IkeState::Deleting, ..ike };
+        self.tell_of_sa("ike-updown", sas::ike_updown(now, &ike, sas::Turn::Down));
+        for (_, child, plane) in own {
+            self.tell_of_sa("child-updown", sas::child_updown(now, &ike, &child, sas::Turn::Down, &plane));
+        }
+    }
+
+    /// Tells clients of Child SAs that are gone, though their IKE SAs are not.
+    pub(crate) fn tell_the_rest(&mut self, now: Instant) {
+        for (ike, child, plane) in std::mem::take(&mut self.held) {
+            self.tell_of_sa("child-updown", sas::child_updown(now, &ike, &child, sas::Turn::Down, &plane));
+        }
+    }
+
+    fn tell_of_sa(&self, event: &'static str, message: Tree) {
+        self.notices.tell(Notice::Sa { event, message });
     }
 
     /// Logs what came in and led nowhere, as totals and no more often than each window: one line, whatever the flood.
@@ -296,18 +341,16 @@ fn kind(failure: &Failure) -> &'static str {
 fn notice(now: Instant, event: &Event, status: impl Fn(SaId) -> Option<PlaneStatus>) -> Option<Notice> {
     let (event, message) = match event {
         Event::IkeUp(ike) => ("ike-updown", sas::ike_updown(now, ike, sas::Turn::Up)),
-        Event::IkeDown(ike, _) => ("ike-updown", sas::ike_updown(now, ike, sas::Turn::Down)),
         Event::IkeRekeyed { old, new } => ("ike-rekey", sas::ike_rekey(now, old, new)),
         Event::ChildUp(ike, child) => {
             ("child-updown", sas::child_updown(now, ike, child, sas::Turn::Up, &table([child], status)))
-        }
-        Event::ChildDown(ike, child, _) => {
-            ("child-updown", sas::child_updown(now, ike, child, sas::Turn::Down, &table([child], status)))
         }
         Event::ChildRekeyed { ike, old, new } => {
             ("child-rekey", sas::child_rekey(now, ike, old, new, &table([old, new], status)))
         }
         Event::PathChanged(ike, before) => ("ike-update", sas::ike_update(now, ike, *before)),
+        // Both are told together.
+        Event::IkeDown(..) | Event::ChildDown(..) => return None,
         Event::Failed { .. }
         | Event::Finished { .. }
         | Event::Message(_)

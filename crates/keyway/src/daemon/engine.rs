@@ -12,6 +12,7 @@
 
 mod questions;
 mod scripts;
+mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,14 +22,17 @@ use config::{AddressUse, ManualSa};
 use credentials::Credentials;
 use crypto::SystemRandom;
 use dataplane::{Dataplane, Delivery, IkeDatagram, PlaneEvent};
-use ike::{Answer, Command, Datagram, Endpoint, Failure, Output, Path, Query, QueryId, SpiSource, Ticket};
-use sa::{PolicyId, SaId, SaOp, Spi};
+use ike::{
+    Answer, Command, Datagram, Endpoint, Failure, NoCounts, Output, Path, Query, QueryId, SpiSource, Ticket,
+};
+use sa::{SaId, SaOp, Spi};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
+use self::view::plane_status;
 use super::announce::Announcer;
 use super::charon::ForClients;
-use super::handle::{Changes, Order, Outcome, PlaneStatus, Snapshot};
+use super::handle::{Changes, Order, Outcome, PlaneStatus};
 use super::interfaces::Interfaces;
 use super::keyring::{Keyring, KeyringChange};
 use super::leases::Leases;
@@ -232,6 +236,7 @@ impl EngineLoop {
                 Output::Event(event) => self.tell(event),
             }
         }
+        self.outside.announcer.tell_the_rest(Instant::now());
         self.last_status.clear();
         self.interfaces.remove_unused(&*self.plane);
     }
@@ -269,6 +274,13 @@ impl EngineLoop {
         match order {
             Order::Pulse(answer) => give(answer, ()),
             Order::Snapshot(answer) => give(answer, self.snapshot()),
+            Order::IkeSpis(answer) => give(answer, self.endpoint.ike_spis()),
+            Order::DescribeSas(spis, answer) => give(answer, self.describe_sas(&spis)),
+            Order::Tally(answer) => give(answer, self.endpoint.tally().clone()),
+            Order::ResetTally(scope, done) => {
+                let outcome = self.endpoint.reset_tally(&scope);
+                give(done, outcome.map_err(|NoCounts| "no counters found for this connection".to_owned()));
+            }
             Order::Perform { command, ticket, done } => self.perform(command, ticket, done),
             Order::LoadConnection(connection, done) => {
                 self.interfaces.make(&*self.plane, self.loaded.interfaces().chain(connection.interfaces()));
@@ -296,7 +308,7 @@ impl EngineLoop {
                 while let Some(name) = self.loaded.secrets.keys().next().cloned() {
                     self.forget_secret(&name);
                 }
-                self.keyring = Keyring::default();
+                self.keyring.clear();
                 self.turn_keyring();
                 give(done, Ok(()));
             }
@@ -311,30 +323,6 @@ impl EngineLoop {
                 give(done, turned.map(drop));
             }
             Order::Stop => {}
-        }
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        let named =
-            |(connection, child, _): (&str, &str, PolicyId)| (connection.to_owned(), child.to_owned());
-        let ike_sas = self.endpoint.ike_sas();
-        let children = ike_sas.iter().flat_map(|ike| &ike.children);
-        let manual = self.manual.iter().flat_map(|installed| installed.sas.iter().copied());
-        let sas = children.flat_map(|child| [child.inbound, child.outbound]).chain(manual);
-        Snapshot {
-            now: Instant::now(),
-            sas: sas.filter_map(|sa| Some((sa, plane_status(&self.plane, &self.interfaces, sa)?))).collect(),
-            ike_sas,
-            loaded: self.loaded.clone(),
-            keyring: self.keyring.clone(),
-            credentials: Arc::clone(&self.credentials),
-            traps: self.endpoint.traps().map(named).collect(),
-            blocks: self.endpoint.blocks().map(named).collect(),
-            host_blocks: self.plane.blocks(),
-            shunts: self.shunts.clone(),
-            manual: self.manual.clone(),
-            counters: self.endpoint.counters(),
-            drops: self.plane.drops(),
         }
     }
 
@@ -543,11 +531,6 @@ impl EngineLoop {
     fn command(&mut self, command: Command) {
         self.endpoint.handle_command(Instant::now(), command);
     }
-}
-
-/// Asks the data plane for what it knows of an SA.
-fn plane_status(plane: &Dataplane, interfaces: &Interfaces, sa: SaId) -> Option<PlaneStatus> {
-    Some(PlaneStatus { usage: plane.usage(sa)?, drops: plane.drops_of(sa), device: interfaces.of(sa) })
 }
 
 /// Answers an order. That whoever gave it is gone by now is no fault.

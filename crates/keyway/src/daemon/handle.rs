@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use credentials::Credentials;
 use dataplane::{Blocks, Drops, Usage};
-use ike::{Command, Counters, IkeSaStatus, PoolStatus, Ticket};
+use ike::{Command, Counters, IkeSaStatus, PoolStatus, Tally, TallyScope, Ticket};
 use sa::SaId;
 use tokio::sync::{mpsc, oneshot};
+use wire::isakmp::IkeSpi;
 
 use super::interfaces::DeviceStatus;
 use super::keyring::{Keyring, KeyringChange};
@@ -28,6 +29,14 @@ pub(crate) enum Order {
     Pulse(oneshot::Sender<()>),
     /// Describe everything at this moment.
     Snapshot(oneshot::Sender<Snapshot>),
+    /// Say which IKE SAs there are, by our SPIs.
+    IkeSpis(oneshot::Sender<Vec<IkeSpi>>),
+    /// Describe some of them; those that are gone by now are left out.
+    DescribeSas(Vec<IkeSpi>, oneshot::Sender<SaPage>),
+    /// Say how many messages of each kind there were.
+    Tally(oneshot::Sender<Tally>),
+    /// Count them anew.
+    ResetTally(TallyScope, oneshot::Sender<Outcome>),
     /// Carry out a command of the IKE engine that ends with this ticket.
     Perform {
         /// The command, which holds the same ticket.
@@ -101,6 +110,17 @@ pub(crate) struct Snapshot {
     pub(crate) drops: Drops,
 }
 
+/// Some of the SAs at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct SaPage {
+    /// The moment.
+    pub(crate) now: Instant,
+    /// The IKE SAs and their Child SAs.
+    pub(crate) ike_sas: Vec<IkeSaStatus>,
+    /// What the data plane tells of each SA.
+    pub(crate) sas: BTreeMap<SaId, PlaneStatus>,
+}
+
 /// What the data plane tells of an SA.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PlaneStatus {
@@ -158,6 +178,38 @@ impl Engine {
     /// The daemon is shutting down.
     pub(crate) async fn snapshot(&self) -> Result<Snapshot, String> {
         self.ask(Order::Snapshot).await
+    }
+
+    /// Says which IKE SAs there are, by our SPIs.
+    ///
+    /// # Errors
+    /// The daemon is shutting down.
+    pub(crate) async fn ike_spis(&self) -> Result<Vec<IkeSpi>, String> {
+        self.ask(Order::IkeSpis).await
+    }
+
+    /// Describes some of them; those that are gone by now are left out.
+    ///
+    /// # Errors
+    /// The daemon is shutting down.
+    pub(crate) async fn describe_sas(&self, spis: Vec<IkeSpi>) -> Result<SaPage, String> {
+        self.ask(|answer| Order::DescribeSas(spis, answer)).await
+    }
+
+    /// Says how many messages of each kind there were.
+    ///
+    /// # Errors
+    /// The daemon is shutting down.
+    pub(crate) async fn tally(&self) -> Result<Tally, String> {
+        self.ask(Order::Tally).await
+    }
+
+    /// Counts them anew.
+    ///
+    /// # Errors
+    /// The connection has no counts, or the daemon is shutting down.
+    pub(crate) async fn reset_tally(&self, scope: TallyScope) -> Outcome {
+        self.ask(|done| Order::ResetTally(scope, done)).await?
     }
 
     /// Hands a command to the IKE engine. The command is under way when this returns; the receiver gets its outcome.

@@ -149,6 +149,13 @@ impl Keyring {
         self.files.authorities.iter().chain(only_of_clients)
     }
 
+    /// Forgets all certificates, lists and keys. CAs that have names are no credentials: whoever loaded them unloads them.
+    pub(crate) fn clear(&mut self) {
+        for ring in [&mut self.files, &mut self.clients] {
+            *ring = Ring { authorities: std::mem::take(&mut ring.authorities), ..Ring::default() };
+        }
+    }
+
     /// Puts everything together.
     pub(crate) fn credentials<'a>(
         &self,

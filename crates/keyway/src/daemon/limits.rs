@@ -8,6 +8,9 @@ pub(crate) const IKE_QUEUE: usize = 1024;
 /// Orders that wait for the engine; a client that gives more waits for room.
 pub(crate) const ORDER_QUEUE: usize = 64;
 
+/// IKE SAs that are described at a time for a client that lists them all.
+pub(crate) const SAS_OF_A_PAGE: usize = 64;
+
 /// Notices that a client may lag behind before it is cut off.
 pub(crate) const NOTICES_BEHIND: usize = 4096;
 

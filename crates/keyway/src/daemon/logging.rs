@@ -70,6 +70,15 @@ struct Line {
 }
 
 impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.about.record_str(field, value);
+        let written = match field.name() {
+            "message" => write!(self.message, "{value}"),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+        written.expect("writing to a String does not fail");
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.about.record_debug(field, value);
         let written = match field.name() {
@@ -125,6 +134,14 @@ mod tests {
         assert_eq!(line.text, "IKE SA is up peer=192.0.2.1");
         assert_eq!((line.connection.as_deref(), line.ike_sa.as_deref()), (Some("site"), Some("#3")));
         assert_eq!(line.level, tracing::Level::INFO);
+        tracing::subscriber::with_default(
+            tracing_subscriber::registry().with(NoticeLayer(notices.clone())),
+            || tracing::info!(connection = "site", "IKE SA is down"),
+        );
+        let recent = notices.recent_log();
+        let Notice::Log(line) = &**recent.last().expect("another line") else { panic!("a log line") };
+        assert_eq!(line.text, "IKE SA is down connection=\"site\"");
+        assert_eq!(line.connection.as_deref(), Some("site"));
     }
 
     #[test]

@@ -8,8 +8,9 @@ use sa::transform::{ENCRYPTION, EncryptionKind, GROUPS, INTEGRITY, PSEUDO_RANDOM
 use vici::Tree;
 
 use super::Constants;
+use super::sas::Keys;
 use crate::daemon::expiry;
-use crate::daemon::handle::Engine;
+use crate::daemon::handle::{Engine, Snapshot};
 use crate::moment;
 
 /// Answers `version`.
@@ -24,7 +25,8 @@ pub(crate) fn version() -> Tree {
 }
 
 /// Answers `stats`: charon's keys as far as they mean something here, then what only we count.
-pub(crate) async fn stats(engine: &Engine, daemon: &Constants) -> Result<Tree, String> {
+pub(crate) async fn stats(engine: &Engine, daemon: &Constants, arguments: &Tree) -> Result<Tree, String> {
+    let keys = Keys::of(arguments)?;
     let snapshot = engine.snapshot().await?;
     let half_open = snapshot.ike_sas.iter().filter(|ike| ike.state == IkeState::Connecting).count();
     let running = daemon.started.elapsed().unwrap_or(Duration::ZERO);
@@ -34,13 +36,9 @@ pub(crate) async fn stats(engine: &Engine, daemon: &Constants) -> Result<Tree, S
             .into_iter()
             .fold(Tree::new(), |tree, key| tree.with_value(key, "0"))
     };
-    let mut drops = Tree::new();
-    for (reason, count) in &snapshot.drops.0 {
-        drops.push_value(reason.to_string(), count.to_string());
-    }
     let uptime = Tree::new()
-        .with_value("running", format!("{} seconds", running.as_secs()))
-        .with_value("since", moment::utc(since.as_secs_f64()));
+        .with_value("running", about(running))
+        .with_value("since", moment::in_words(since.as_secs()));
     let workers = Tree::new()
         .with_value("total", daemon.workers.to_string())
         .with_value("idle", "0")
@@ -48,16 +46,39 @@ pub(crate) async fn stats(engine: &Engine, daemon: &Constants) -> Result<Tree, S
     let ike_sas = Tree::new()
         .with_value("total", snapshot.ike_sas.len().to_string())
         .with_value("half-open", half_open.to_string());
-    Ok(Tree::new()
+    let tree = Tree::new()
         .with_section("uptime", uptime)
         .with_section("workers", workers)
         .with_section("queues", jobs())
         .with_value("scheduled", "0")
         .with_section("ikesas", ike_sas)
-        .with_list("plugins", Vec::<String>::new())
-        .with_section("datagrams", datagrams(&snapshot.counters))
+        .with_list("plugins", Vec::<String>::new());
+    Ok(match keys {
+        Keys::Charons => tree,
+        Keys::All => with_extras(tree, &snapshot),
+    })
+}
+
+/// Adds what only we count.
+fn with_extras(tree: Tree, snapshot: &Snapshot) -> Tree {
+    let drops = snapshot.drops.0.iter();
+    let drops = drops
+        .fold(Tree::new(), |drops, (reason, count)| drops.with_value(reason.to_string(), count.to_string()));
+    tree.with_section("datagrams", datagrams(&snapshot.counters))
         .with_section("drops", drops)
-        .with_list("expiring", expiry::expiring(&snapshot.credentials, moment::now())))
+        .with_list("expiring", expiry::expiring(&snapshot.credentials, moment::now()))
+}
+
+/// Writes a duration as charon does: in the largest unit of which there are at least two.
+fn about(duration: Duration) -> String {
+    let secs = duration.as_secs();
+    let units = [("days", 86_400), ("hours", 3_600), ("minutes", 60)];
+    let fitting = units.into_iter().find(|(_, unit)| secs > 2 * unit);
+    match fitting {
+        Some((name, unit)) => format!("{} {name}", secs / unit),
+        None if secs == 1 => "1 second".to_owned(),
+        None => format!("{secs} seconds"),
+    }
 }
 
 /// Lists what came in and led nowhere.
@@ -70,7 +91,7 @@ fn datagrams(counters: &Counters) -> Tree {
         .with_value("cookies-demanded", counters.cookies_demanded.to_string())
 }
 
-/// Answers `get-algorithms`: by kind, the names of the transform table and who implements them.
+/// Answers `get-algorithms`: by charon's kinds, the names of the transform table and who implements them.
 pub(crate) fn algorithms() -> Tree {
     const IMPLEMENTATION: &str = "aws-lc";
     let section = |names: BTreeSet<&'static str>| {
@@ -79,10 +100,17 @@ pub(crate) fn algorithms() -> Tree {
     let is_aead = |kind: &EncryptionKind| matches!(kind, EncryptionKind::Aead(_));
     let ciphers = ENCRYPTION.iter().filter(|row| !is_aead(&row.kind)).map(|row| row.name);
     let aeads = ENCRYPTION.iter().filter(|row| is_aead(&row.kind)).map(|row| row.name);
+    let fixed = |names: &[&'static str]| section(names.iter().copied().collect());
     Tree::new()
         .with_section("encryption", section(ciphers.collect()))
         .with_section("integrity", section(INTEGRITY.iter().map(|row| row.name).collect()))
         .with_section("aead", section(aeads.collect()))
+        .with_section("hasher", fixed(&["HASH_SHA1", "HASH_SHA2_256", "HASH_SHA2_384", "HASH_SHA2_512"]))
         .with_section("prf", section(PSEUDO_RANDOM.iter().map(|row| row.name).collect()))
-        .with_section("ke", section(GROUPS.iter().map(|row| row.name).collect()))
+        .with_section("xof", Tree::new())
+        .with_section("kdf", fixed(&["KDF_PRF", "KDF_PRF_PLUS"]))
+        .with_section("drbg", Tree::new())
+        .with_section("dh", section(GROUPS.iter().map(|row| row.name).collect()))
+        .with_section("rng", fixed(&["RNG_STRONG"]))
+        .with_section("nonce-gen", fixed(&["NONCE_GEN"]))
 }

@@ -4,9 +4,11 @@ use std::fmt::Display;
 
 use vici::Tree;
 
+use super::arguments::{self, log_level};
+use super::listing::{Messages, SaList};
 use super::{
     Management, about, blocks, connections, control, counters, credentials, disclosure, events, pools,
-    redirect, sas, secrets,
+    redirect, sas, secrets, tally,
 };
 
 /// The answer to a command.
@@ -16,26 +18,82 @@ pub(crate) enum Reply {
     Unknown,
     /// One message.
     Response(Tree),
-    /// Events, then a message.
+    /// Events, then an empty message.
     Streamed {
         /// The name of the events.
         event: &'static str,
         /// Their messages.
-        messages: Vec<Tree>,
-        /// What follows them.
-        response: Tree,
+        messages: Messages,
     },
+}
+
+/// Every command that there is.
+pub(crate) const NAMES: [&str; 42] = [
+    "version",
+    "stats",
+    "get-algorithms",
+    "get-counters",
+    "reset-counters",
+    "get-log",
+    "reload-settings",
+    "disclose-keys",
+    "load-conn",
+    "unload-conn",
+    "get-conns",
+    "list-conns",
+    "list-policies",
+    "load-shared",
+    "unload-shared",
+    "get-shared",
+    "clear-creds",
+    "load-cert",
+    "load-key",
+    "unload-key",
+    "get-keys",
+    "load-authority",
+    "unload-authority",
+    "get-authorities",
+    "list-authorities",
+    "list-certs",
+    "flush-certs",
+    "load-token",
+    "load-pool",
+    "unload-pool",
+    "get-pools",
+    "list-sas",
+    "list-manual-sas",
+    "initiate",
+    "terminate",
+    "redirect",
+    "synchronize-counters",
+    "rekey",
+    "install",
+    "list-blocks",
+    "unblock",
+    "uninstall",
+];
+
+fn is_known(name: &str) -> bool {
+    NAMES.contains(&name)
 }
 
 /// Carries out a command.
 pub(crate) async fn perform(name: &str, arguments: &Tree, management: &Management) -> Reply {
     let Management { engine, notices, daemon, revocation } = management;
+    // What is loaded has a form of its own.
+    if !name.starts_with("load-")
+        && let Err(reason) = arguments::check_values(arguments)
+    {
+        return if is_known(name) { Reply::Response(failure(reason)) } else { Reply::Unknown };
+    }
     match name {
         "version" => Reply::Response(about::version()),
-        "stats" => respond(about::stats(engine, daemon).await),
+        "stats" => respond(about::stats(engine, daemon, arguments).await),
         "get-algorithms" => Reply::Response(about::algorithms()),
+        "get-counters" => respond(tally::get(engine, arguments).await),
+        "reset-counters" => respond(tally::reset(engine, arguments).await),
         "get-log" => Reply::Response(events::recent_log(notices)),
-        "reload-settings" => respond(connections::reload(engine, daemon).await),
+        "reload-settings" => respond(connections::reload(engine, daemon, arguments).await),
 
         "disclose-keys" => respond(disclosure::disclose(engine, arguments).await),
 
@@ -63,20 +121,20 @@ pub(crate) async fn perform(name: &str, arguments: &Tree, management: &Managemen
         "list-certs" => {
             stream("list-cert", credentials::list_certificates(engine, revocation, arguments).await)
         }
-        "flush-certs" => Reply::Response(credentials::flush(revocation, arguments)),
+        "flush-certs" => respond(credentials::flush(revocation, arguments)),
         "load-token" => respond(credentials::load_token(engine, &daemon.tokens, arguments).await),
 
         "load-pool" => respond(pools::load(engine, arguments).await),
         "unload-pool" => respond(pools::unload(engine, arguments).await),
         "get-pools" => respond(pools::list(engine, arguments).await),
 
-        "list-sas" => stream("list-sa", control::list_sas(engine, arguments).await),
+        "list-sas" => stream_sas(SaList::begin(engine, arguments).await),
         "list-manual-sas" => stream("list-manual-sa", control::list_manual_sas(engine).await),
         "initiate" => respond(control::initiate(engine, arguments).await),
-        "terminate" => respond(control::terminate(engine, arguments).await),
-        "redirect" => respond(redirect::redirect(engine, arguments).await),
-        "synchronize-counters" => respond(counters::synchronize(engine, arguments).await),
-        "rekey" => respond(control::rekey(engine, arguments).await),
+        "terminate" => Reply::Response(control::terminate(engine, arguments).await),
+        "redirect" => Reply::Response(redirect::redirect(engine, arguments).await),
+        "synchronize-counters" => Reply::Response(counters::synchronize(engine, arguments).await),
+        "rekey" => Reply::Response(control::rekey(engine, arguments).await),
         "install" => respond(control::install(engine, arguments, sas::Turn::Up).await),
         "list-blocks" => stream("list-block", blocks::list(engine).await),
         "unblock" => respond(blocks::unblock(engine, arguments).await),
@@ -87,12 +145,9 @@ pub(crate) async fn perform(name: &str, arguments: &Tree, management: &Managemen
 
 /// Gives the level up to which a command wants the log streamed as `control-log`; `None` if it streams none.
 pub(crate) fn streamed_log_level(name: &str, arguments: &Tree) -> Option<u8> {
-    // charon's own default.
-    const CONTROL: u8 = 1;
     let is_streamed = matches!(name, "initiate" | "terminate" | "rekey" | "install" | "uninstall");
-    let asked = arguments.text("loglevel").and_then(|level| level.parse::<i8>().ok());
-    // -1 is silence.
-    is_streamed.then(|| asked.map_or(Some(CONTROL), |level| u8::try_from(level).ok())).flatten()
+    // A level that is none is refused by the command.
+    is_streamed.then(|| log_level(arguments).ok().flatten()).flatten()
 }
 
 /// Makes the response of a command that worked.
@@ -111,7 +166,14 @@ fn respond(answer: Result<Tree, String>) -> Reply {
 
 fn stream(event: &'static str, answer: Result<Vec<Tree>, String>) -> Reply {
     match answer {
-        Ok(messages) => Reply::Streamed { event, messages, response: Tree::new() },
+        Ok(messages) => Reply::Streamed { event, messages: Messages::Ready(messages.into_iter()) },
+        Err(reason) => Reply::Response(failure(reason)),
+    }
+}
+
+fn stream_sas(answer: Result<SaList, String>) -> Reply {
+    match answer {
+        Ok(list) => Reply::Streamed { event: "list-sa", messages: Messages::Sas(list) },
         Err(reason) => Reply::Response(failure(reason)),
     }
 }

@@ -5,19 +5,29 @@ use crypto::SystemRandom;
 use vici::Tree;
 
 use super::Constants;
+use super::arguments::flag;
 use super::commands::success;
+use super::sas::Keys;
 use crate::daemon::configuration;
 use crate::daemon::handle::{Engine, Snapshot};
 use crate::daemon::loaded::Source;
 use crate::daemon::lower;
 
 /// Answers `reload-settings`: reads the configuration file again; a faulty one changes nothing.
-pub(crate) async fn reload(engine: &Engine, daemon: &Constants) -> Result<Tree, String> {
+pub(crate) async fn reload(engine: &Engine, daemon: &Constants, arguments: &Tree) -> Result<Tree, String> {
+    let keys = Keys::of(arguments)?;
     let Some(path) = &daemon.configuration else {
-        return Ok(success().with_value("changes", "the daemon runs without a configuration file"));
+        return Ok(changed(keys, "the daemon runs without a configuration file"));
     };
     let changes = configuration::reload(engine, daemon, path).await?;
-    Ok(success().with_value("changes", changes.to_string()))
+    Ok(changed(keys, &changes.to_string()))
+}
+
+fn changed(keys: Keys, changes: &str) -> Tree {
+    match keys {
+        Keys::Charons => success(),
+        Keys::All => success().with_value("changes", changes),
+    }
 }
 
 /// Answers `load-conn`.
@@ -58,23 +68,32 @@ pub(crate) async fn list(engine: &Engine, arguments: &Tree) -> Result<Vec<Tree>,
     let name = arguments.text("ike");
     let listed =
         loaded.connections.values().filter(|loaded| name.is_none_or(|name| loaded.config.name == name));
-    Ok(listed.map(|loaded| loaded.config.to_list_conn()).collect())
+    Ok(listed.map(|loaded| loaded.config.to_list_conn(subject)).collect())
+}
+
+/// Gives whom a certificate is for; a connection whose certificate cannot be read is not loaded.
+fn subject(certificate: &config::Material) -> String {
+    let contents = pki::Contents::read(&certificate.octets, None).ok();
+    let first = contents.and_then(|contents| contents.certificates.into_iter().next());
+    first.map_or_else(|| certificate.name.clone(), |certificate| certificate.subject().to_string())
 }
 
 /// Answers `list-policies`, a message for each trap, pass and drop policy of the kinds that are asked for.
 pub(crate) async fn policies(engine: &Engine, arguments: &Tree) -> Result<Vec<Tree>, String> {
     let snapshot = engine.snapshot().await?;
-    let is_asked = |key: &str| arguments.text(key) == Some("yes");
-    let name = arguments.text("child");
+    let [traps, passes, drops] =
+        [flag(arguments, "trap")?, flag(arguments, "pass")?, flag(arguments, "drop")?];
+    let (ike, name) = (arguments.text("ike"), arguments.text("child"));
     let mut messages = Vec::new();
     for loaded in snapshot.loaded.connections.values() {
         for child in &loaded.config.children {
-            let kind = match child.treatment {
-                Treatment::Protect(_) => "trap",
-                Treatment::Pass => "pass",
-                Treatment::Drop => "drop",
+            let is_asked = match child.treatment {
+                Treatment::Protect(_) => traps,
+                Treatment::Pass => passes,
+                Treatment::Drop => drops,
             };
-            if is_asked(kind)
+            if is_asked
+                && ike.is_none_or(|name| loaded.config.name == name)
                 && is_installed(&snapshot, &loaded.config.name, child)
                 && name.is_none_or(|name| child.name == name)
             {

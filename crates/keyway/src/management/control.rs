@@ -1,4 +1,4 @@
-//! SAs on demand: `initiate`, `terminate`, `rekey`, `install`, `uninstall`, `list-sas` and `list-manual-sas`.
+//! SAs on demand: `initiate`, `terminate`, `rekey`, `install`, `uninstall` and `list-manual-sas`.
 
 use std::future::Future;
 use std::time::Duration;
@@ -9,23 +9,12 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use vici::Tree;
 
+use super::arguments::{flag, log_level, number};
 use super::blocks;
-use super::commands::{failure, success};
+use super::commands::success;
 use super::sas::{self, Turn};
 use crate::daemon::handle::{Engine, Outcome, Snapshot};
 use crate::daemon::loaded::Loaded;
-
-/// Answers `list-sas`, a message for each IKE SA.
-pub(crate) async fn list_sas(engine: &Engine, arguments: &Tree) -> Result<Vec<Tree>, String> {
-    let snapshot = engine.snapshot().await?;
-    let name = arguments.text("ike");
-    let id = number(arguments, "ike-id")?.map(IkeSaId);
-    let listed = snapshot
-        .ike_sas
-        .iter()
-        .filter(|ike| name.is_none_or(|name| ike.connection == name) && id.is_none_or(|id| ike.id == id));
-    Ok(listed.map(|ike| sas::list_sa(snapshot.now, ike, &ike.children, &snapshot.sas)).collect())
-}
 
 /// Answers `list-manual-sas`, a message for each section of `manual`. charon has no such command.
 pub(crate) async fn list_manual_sas(engine: &Engine) -> Result<Vec<Tree>, String> {
@@ -36,6 +25,9 @@ pub(crate) async fn list_manual_sas(engine: &Engine) -> Result<Vec<Tree>, String
 
 /// Answers `initiate`, when it is up or has failed, or as soon as a client that will not wait (-1) is understood.
 pub(crate) async fn initiate(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
+    log_level(arguments)?;
+    // Our limits hold for strangers, not for what is asked of us.
+    flag(arguments, "init-limits")?;
     let loaded = engine.snapshot().await?.loaded;
     let (connection, child) = match (arguments.text("child"), arguments.text("ike")) {
         (Some(child), ike) => {
@@ -58,10 +50,15 @@ pub(crate) async fn initiate(engine: &Engine, arguments: &Tree) -> Result<Tree, 
 }
 
 /// Answers `terminate`, when all that match are gone.
-pub(crate) async fn terminate(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
+pub(crate) async fn terminate(engine: &Engine, arguments: &Tree) -> Tree {
+    answer(begin_to_terminate(engine, arguments).await, Some("terminated"), "gone").await
+}
+
+async fn begin_to_terminate(engine: &Engine, arguments: &Tree) -> Begun {
     let patience = patience(arguments)?;
+    log_level(arguments)?;
+    let is_forced = flag(arguments, "force")?;
     let matches = matching(&engine.snapshot().await?, arguments, Which::All)?;
-    let is_forced = arguments.text("force") == Some("yes");
     let mut outcomes = Vec::new();
     for target in &matches {
         let command = |ticket| match *target {
@@ -71,12 +68,17 @@ pub(crate) async fn terminate(engine: &Engine, arguments: &Tree) -> Result<Tree,
         };
         outcomes.push(engine.begin(command).await?);
     }
-    sum_up(patience, outcomes, "terminated", "gone").await
+    Ok((patience, outcomes))
 }
 
 /// Answers `rekey`: at once, as charon does, or with the key `timeout` when all replacements are in place.
-pub(crate) async fn rekey(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
-    let is_proven_anew = arguments.text("reauth") == Some("yes");
+pub(crate) async fn rekey(engine: &Engine, arguments: &Tree) -> Tree {
+    answer(begin_to_rekey(engine, arguments).await, None, "replaced").await
+}
+
+async fn begin_to_rekey(engine: &Engine, arguments: &Tree) -> Begun {
+    let is_proven_anew = flag(arguments, "reauth")?;
+    log_level(arguments)?;
     let patience = match arguments.value("timeout") {
         Some(_) => patience(arguments)?,
         None => Patience::None,
@@ -91,11 +93,12 @@ pub(crate) async fn rekey(engine: &Engine, arguments: &Tree) -> Result<Tree, Str
         };
         outcomes.push(engine.begin(command).await?);
     }
-    sum_up(patience, outcomes, "rekeyed", "replaced").await
+    Ok((patience, outcomes))
 }
 
 /// Answers `install` ([`Turn::Up`]) and `uninstall`.
 pub(crate) async fn install(engine: &Engine, arguments: &Tree, turn: Turn) -> Result<Tree, String> {
+    log_level(arguments)?;
     let child = arguments.text("child").ok_or("the key `child` is needed")?.to_owned();
     let loaded = engine.snapshot().await?.loaded;
     let connection = connection_with_policy(&loaded, &child, arguments.text("ike"))?;
@@ -173,13 +176,16 @@ fn nothing_matches(snapshot: &Snapshot, arguments: &Tree) -> String {
     format!("no {kind} matches {}{hint}; {there}{}", asked.join(" and "), way_out.unwrap_or_default())
 }
 
-/// Waits for all outcomes and counts the good ones under `key`; whoever waits for none gets no count of them.
-pub(super) async fn sum_up(
-    patience: Patience,
-    outcomes: Vec<oneshot::Receiver<Outcome>>,
-    key: &str,
-    done: &str,
-) -> Result<Tree, String> {
+/// A command about several SAs that has begun for each, and how long its client waits; or why it has not.
+pub(super) type Begun = Result<(Patience, Vec<oneshot::Receiver<Outcome>>), String>;
+
+/// Waits for all outcomes and says how many SAs matched and, under `key`, at how many it went well. charon gives both counts
+/// whatever the end, and counts 0 of an end that nobody waits for.
+pub(super) async fn answer(begun: Begun, key: Option<&str>, done: &str) -> Tree {
+    let (patience, outcomes) = match begun {
+        Ok(begun) => begun,
+        Err(reason) => return counted(0, key.map(|key| (key, 0)), Some(reason)),
+    };
     let matches = outcomes.len();
     let all = async {
         let mut failures = Vec::new();
@@ -188,15 +194,26 @@ pub(super) async fn sum_up(
         }
         failures
     };
-    let failures = match patience.wait(all).await {
-        Waited::Ended(failures) => failures,
-        Waited::TooLate => return Err(format!("not everything is {done} yet; it goes on in the background")),
-        Waited::NotAtAll => return Ok(success().with_value("matches", matches.to_string())),
+    let (good, failure) = match patience.wait(all).await {
+        Waited::Ended(failures) => {
+            (matches - failures.len(), Some(failures.join("; ")).filter(|all| !all.is_empty()))
+        }
+        Waited::TooLate => (0, Some(format!("not everything is {done} yet; it goes on in the background"))),
+        Waited::NotAtAll => (matches, None),
     };
-    let response = if failures.is_empty() { success() } else { failure(failures.join("; ")) };
-    Ok(response
-        .with_value("matches", matches.to_string())
-        .with_value(key, (matches - failures.len()).to_string()))
+    counted(matches, key.map(|key| (key, good)), failure)
+}
+
+fn counted(matches: usize, good: Option<(&str, usize)>, failure: Option<String>) -> Tree {
+    let is_well = if failure.is_none() { "yes" } else { "no" };
+    let mut tree = Tree::new().with_value("success", is_well).with_value("matches", matches.to_string());
+    if let Some((key, good)) = good {
+        tree.push_value(key, good.to_string());
+    }
+    if let Some(reason) = failure {
+        tree.push_value("errmsg", reason);
+    }
+    tree
 }
 
 async fn outcome_of(outcome: oneshot::Receiver<Outcome>) -> Outcome {
@@ -299,10 +316,4 @@ fn children_of(loaded: &Loaded, connection: &str) -> String {
     let children = loaded.connections.get(connection).into_iter().flat_map(|loaded| &loaded.config.children);
     let names: Vec<&str> = children.map(|child| child.name.as_str()).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-}
-
-/// Reads an id; old clients write `_` where charon now has `-`.
-pub(super) fn number(arguments: &Tree, key: &str) -> Result<Option<u32>, String> {
-    let written = arguments.text(key).or_else(|| arguments.text(&key.replace('-', "_")));
-    written.map(|text| text.parse().map_err(|_| format!("{key} = {text} is not a number"))).transpose()
 }

@@ -3,12 +3,16 @@
 use ike::{Command, MissedPackets};
 use vici::Tree;
 
-use super::control::{patience, sum_up};
+use super::control::{Begun, answer, patience};
 use super::redirect::Wanted;
 use crate::daemon::handle::Engine;
 
 /// Answers `synchronize-counters`, when every peer that matches has agreed, or cannot.
-pub(crate) async fn synchronize(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
+pub(crate) async fn synchronize(engine: &Engine, arguments: &Tree) -> Tree {
+    answer(begin(engine, arguments).await, Some("synchronized"), "synchronized").await
+}
+
+async fn begin(engine: &Engine, arguments: &Tree) -> Begun {
     let wanted = Wanted::read(arguments)?;
     let inbound = packets(arguments, "missed-inbound")?;
     let missed = MissedPackets { inbound, outbound: packets(arguments, "missed-outbound")? };
@@ -22,7 +26,7 @@ pub(crate) async fn synchronize(engine: &Engine, arguments: &Tree) -> Result<Tre
     if outcomes.is_empty() {
         return Err("no IKE SA matches".to_owned());
     }
-    sum_up(patience, outcomes, "synchronized", "synchronized").await
+    Ok((patience, outcomes))
 }
 
 fn packets(arguments: &Tree, key: &str) -> Result<u64, String> {

@@ -148,7 +148,8 @@ pub(crate) async fn list_authorities(engine: &Engine, arguments: &Tree) -> Resul
 }
 
 /// Answers `flush-certs`: forgets what was fetched. What was loaded stays, and nothing is kept of what peers send.
-pub(crate) fn flush(revocation: &Revocation, arguments: &Tree) -> Tree {
+pub(crate) fn flush(revocation: &Revocation, arguments: &Tree) -> Result<Tree, String> {
+    check_filter(arguments, "type", &TYPES)?;
     let is_meant = |kind: &str| is_wanted(arguments, "type", kind);
     if is_meant("X509_CRL") {
         revocation.forget_lists();
@@ -156,7 +157,23 @@ pub(crate) fn flush(revocation: &Revocation, arguments: &Tree) -> Tree {
     if is_meant("OCSP_RESPONSE") {
         revocation.forget_responses();
     }
-    success()
+    Ok(success())
+}
+
+/// What a certificate may be, beside any.
+const TYPES: [&str; 5] = ["X509", "X509_AC", "X509_CRL", "OCSP_RESPONSE", "PUBKEY"];
+
+/// What a certificate may be for, beside any.
+const FLAGS: [&str; 4] = ["NONE", "CA", "AA", "OCSP"];
+
+/// Refuses a filter that nothing could ever pass.
+fn check_filter(arguments: &Tree, key: &str, known: &[&str]) -> Result<(), String> {
+    match arguments.text(key) {
+        Some(text) if !known.iter().chain(&["ANY"]).any(|known| known.eq_ignore_ascii_case(text)) => {
+            Err(format!("{key} = {text} is none of {}, ANY", known.join(", ")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Tells whether a key is absent, any, or this.
@@ -173,6 +190,8 @@ pub(crate) async fn list_certificates(
     revocation: &Revocation,
     arguments: &Tree,
 ) -> Result<Vec<Tree>, String> {
+    check_filter(arguments, "type", &TYPES)?;
+    check_filter(arguments, "flag", &FLAGS)?;
     let snapshot = engine.snapshot().await?;
     let is_wanted = |key: &str, value: &str| is_wanted(arguments, key, value);
     let subject = arguments.text("subject").filter(|subject| !subject.is_empty());
@@ -221,11 +240,9 @@ fn certificates(snapshot: &Snapshot) -> impl Iterator<Item = (&Certificate, &'st
 
 fn describe(snapshot: &Snapshot, certificate: &Certificate, flag: &str) -> Tree {
     let has_key = snapshot.credentials.keys.iter().any(|key| key.belongs_to(certificate));
-    Tree::new()
-        .with_value("type", "X509")
-        .with_value("flag", flag)
-        .with_value("has_privkey", if has_key { "yes" } else { "no" })
-        .with_value("data", certificate.to_der().to_vec())
+    let tree = Tree::new().with_value("type", "X509").with_value("flag", flag);
+    let tree = if has_key { tree.with_value("has_privkey", "yes") } else { tree };
+    tree.with_value("data", certificate.to_der().to_vec())
 }
 
 fn data(arguments: &Tree) -> Result<&[u8], String> {

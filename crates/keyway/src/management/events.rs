@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime};
 use tracing::Level;
 use vici::Tree;
 
+use super::sas::Keys;
 use crate::daemon::notices::{LogLine, Notice, Notices};
 
 /// Every event that there is.
-pub(crate) const NAMES: [&str; 15] = [
+pub(crate) const NAMES: [&str; 16] = [
     "ike-updown",
     "child-updown",
     "ike-rekey",
@@ -23,6 +24,7 @@ pub(crate) const NAMES: [&str; 15] = [
     "list-cert",
     "list-authority",
     "log",
+    "log-line",
     "control-log",
 ];
 
@@ -36,15 +38,28 @@ pub(crate) fn level(line: &LogLine) -> u8 {
     }
 }
 
-/// Makes the message of a `log` or `control-log` event.
-pub(crate) fn log_message(line: &LogLine) -> Tree {
-    let since_epoch = line.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    let mut tree = Tree::new()
-        .with_value("group", group(line.target))
-        .with_value("level", level(line).to_string())
-        .with_value("thread", "0")
-        .with_value("time", format!("{:.3}", since_epoch.as_secs_f64()))
-        .with_value("severity", line.level.as_str());
+/// Makes the message of a `log` event; `log-line` has all keys.
+pub(crate) fn log_message(line: &LogLine, keys: Keys) -> Tree {
+    // Clients want a number here; our threads have none that would tell them anything.
+    message(line, Some("0"), keys)
+}
+
+/// Makes the message of a `control-log` event.
+pub(crate) fn control_log_message(line: &LogLine, keys: Keys) -> Tree {
+    message(line, None, keys)
+}
+
+fn message(line: &LogLine, thread: Option<&str>, keys: Keys) -> Tree {
+    let mut tree =
+        Tree::new().with_value("group", group(line.target)).with_value("level", level(line).to_string());
+    if let Some(thread) = thread {
+        tree.push_value("thread", thread);
+    }
+    if keys == Keys::All {
+        let since_epoch = line.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        tree.push_value("time", format!("{:.3}", since_epoch.as_secs_f64()));
+        tree.push_value("severity", line.level.as_str());
+    }
     if let Some(connection) = &line.connection {
         tree.push_value("ikesa-name", connection);
     }
@@ -59,7 +74,7 @@ pub(crate) fn recent_log(notices: &Notices) -> Tree {
     let mut lines = Tree::new();
     for (number, notice) in notices.recent_log().iter().enumerate() {
         match &**notice {
-            Notice::Log(line) => lines.push_section(number.to_string(), log_message(line)),
+            Notice::Log(line) => lines.push_section(number.to_string(), log_message(line, Keys::All)),
             Notice::Sa { .. } => {}
         }
     }

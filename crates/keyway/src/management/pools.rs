@@ -3,6 +3,7 @@
 use ike::PoolStatus;
 use vici::Tree;
 
+use super::arguments::flag;
 use super::commands::success;
 use super::connections::first_error;
 use crate::daemon::handle::Engine;
@@ -34,7 +35,7 @@ pub(crate) async fn unload(engine: &Engine, arguments: &Tree) -> Result<Tree, St
 /// Answers `get-pools`: all of them, or the one that is named, and who has what if that is asked.
 pub(crate) async fn list(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
     let name = arguments.text("name");
-    let with_leases = arguments.text("leases") == Some("yes");
+    let with_leases = flag(arguments, "leases")?;
     let pools = engine.pools().await?;
     let wanted = pools.iter().filter(|status| name.is_none_or(|name| status.pool.name == name));
     Ok(wanted.fold(Tree::new(), |tree, status| {

@@ -4,11 +4,16 @@ use ike::{Command, GatewayName, IdentityPattern, IkeSaId, IkeSaStatus, IkeState}
 use sa::AddressRange;
 use vici::Tree;
 
-use super::control::{number, patience, sum_up};
+use super::arguments::number;
+use super::control::{Begun, answer, patience};
 use crate::daemon::handle::Engine;
 
 /// Answers `redirect`, when every client that matches has taken note, or cannot.
-pub(crate) async fn redirect(engine: &Engine, arguments: &Tree) -> Result<Tree, String> {
+pub(crate) async fn redirect(engine: &Engine, arguments: &Tree) -> Tree {
+    answer(begin(engine, arguments).await, None, "redirected").await
+}
+
+async fn begin(engine: &Engine, arguments: &Tree) -> Begun {
     let gateway = arguments.text("gateway").ok_or("redirect needs the key `gateway`")?;
     let gateway: GatewayName =
         gateway.parse().map_err(|complaint| format!("gateway = {gateway} is {complaint}"))?;
@@ -23,7 +28,7 @@ pub(crate) async fn redirect(engine: &Engine, arguments: &Tree) -> Result<Tree, 
     if outcomes.is_empty() {
         return Err("no IKE SA matches".to_owned());
     }
-    sum_up(patience, outcomes, "redirected", "redirected").await
+    Ok((patience, outcomes))
 }
 
 /// Whom it is about: who fits all that is said.

@@ -15,6 +15,25 @@ use crate::daemon::handle::PlaneStatus;
 use crate::daemon::interfaces::DeviceStatus;
 use crate::daemon::manual_keying::Installed;
 
+/// Which keys somebody wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// Those that charon has, and no others: people look for them by position.
+    Charons,
+    /// Those, and what only we can tell.
+    All,
+}
+
+impl Keys {
+    /// Reads which keys a command asks for.
+    ///
+    /// # Errors
+    /// `extras` is neither yes nor no.
+    pub(crate) fn of(arguments: &Tree) -> Result<Keys, String> {
+        Ok(if super::arguments::flag(arguments, "extras")? { Keys::All } else { Keys::Charons })
+    }
+}
+
 /// What the data plane tells of each SA.
 pub(crate) type PlaneTable = BTreeMap<SaId, PlaneStatus>;
 
@@ -24,12 +43,13 @@ pub(crate) fn list_sa<'a>(
     ike: &IkeSaStatus,
     children: impl IntoIterator<Item = &'a ChildSaStatus>,
     plane: &PlaneTable,
+    keys: Keys,
 ) -> Tree {
     let mut described = Tree::new();
     for child in children {
-        described.push_section(child_key(child), child_sa(now, child, plane));
+        described.push_section(child_key(child), child_sa(now, child, plane, keys));
     }
-    Tree::new().with_section(&*ike.connection, ike_sa(now, ike).with_section("child-sas", described))
+    Tree::new().with_section(&*ike.connection, ike_sa(now, ike, keys).with_section("child-sas", described))
 }
 
 /// Whether an SA came or went.
@@ -43,12 +63,7 @@ pub(crate) enum Turn {
 
 /// Makes the message of `ike-updown`.
 pub(crate) fn ike_updown(now: Instant, ike: &IkeSaStatus, turn: Turn) -> Tree {
-    let section = match turn {
-        Turn::Up => ike_sa(now, ike),
-        // The snapshot is of the last moment at which it was in use.
-        Turn::Down => ike_sa(now, &IkeSaStatus { state: IkeState::Deleting, ..ike.clone() }),
-    };
-    turned(turn).with_section(&*ike.connection, section)
+    turned(turn).with_section(&*ike.connection, ike_sa(now, ike, Keys::Charons))
 }
 
 /// Makes the message of `child-updown`.
@@ -60,17 +75,22 @@ pub(crate) fn child_updown(
     plane: &PlaneTable,
 ) -> Tree {
     let state = match (turn, ike.version) {
-        // As in charon: the peer of version 1 has been told, or has told us.
+        // As in charon: the peer of version 1 has been told, or has told us, and so has one of version 2 that lost only this one.
         (Turn::Down, IkeVersion::V1(_)) => "DELETED",
+        (Turn::Down, IkeVersion::V2) if ike.state != IkeState::Deleting => "DELETED",
         (Turn::Down, IkeVersion::V2) | (Turn::Up, _) => child_state(child.state),
     };
-    let child = Tree::new().with_section(child_key(child), child_sa_in(state, now, child, plane));
-    turned(turn).with_section(&*ike.connection, ike_sa(now, ike).with_section("child-sas", child))
+    let child =
+        Tree::new().with_section(child_key(child), child_sa_in(state, now, child, plane, Keys::Charons));
+    turned(turn)
+        .with_section(&*ike.connection, ike_sa(now, ike, Keys::Charons).with_section("child-sas", child))
 }
 
 /// Makes the message of `ike-rekey`.
 pub(crate) fn ike_rekey(now: Instant, old: &IkeSaStatus, new: &IkeSaStatus) -> Tree {
-    let both = Tree::new().with_section("old", ike_sa(now, old)).with_section("new", ike_sa(now, new));
+    let both = Tree::new()
+        .with_section("old", ike_sa(now, old, Keys::Charons))
+        .with_section("new", ike_sa(now, new, Keys::Charons));
     Tree::new().with_section(&*new.connection, both)
 }
 
@@ -82,7 +102,7 @@ pub(crate) fn ike_update(now: Instant, ike: &IkeSaStatus, before: Path) -> Tree 
         .with_value("local-port", ike.path.local.port().to_string())
         .with_value("remote-host", ike.path.remote.ip().to_string())
         .with_value("remote-port", ike.path.remote.port().to_string())
-        .with_section(&*ike.connection, ike_sa(now, &old))
+        .with_section(&*ike.connection, ike_sa(now, &old, Keys::Charons))
 }
 
 /// Makes the message of `child-rekey`.
@@ -94,10 +114,11 @@ pub(crate) fn child_rekey(
     plane: &PlaneTable,
 ) -> Tree {
     let both = Tree::new()
-        .with_section("old", child_sa(now, old, plane))
-        .with_section("new", child_sa(now, new, plane));
+        .with_section("old", child_sa(now, old, plane, Keys::Charons))
+        .with_section("new", child_sa(now, new, plane, Keys::Charons));
     let children = Tree::new().with_section(&*new.name, both);
-    Tree::new().with_section(&*ike.connection, ike_sa(now, ike).with_section("child-sas", children))
+    Tree::new()
+        .with_section(&*ike.connection, ike_sa(now, ike, Keys::Charons).with_section("child-sas", children))
 }
 
 fn turned(turn: Turn) -> Tree {
@@ -107,7 +128,7 @@ fn turned(turn: Turn) -> Tree {
 }
 
 /// Describes an IKE SA alone.
-pub(crate) fn ike_sa(now: Instant, ike: &IkeSaStatus) -> Tree {
+pub(crate) fn ike_sa(now: Instant, ike: &IkeSaStatus, keys: Keys) -> Tree {
     let mut tree = Tree::new()
         .with_value("uniqueid", ike.id.0.to_string())
         .with_value("version", version(ike.version))
@@ -143,35 +164,42 @@ pub(crate) fn ike_sa(now: Instant, ike: &IkeSaStatus) -> Tree {
         tree.push_value("dh-group", suite.key_exchange.name);
         push_additional(&mut tree, &suite.additional);
     }
-    if let Some(at) = ike.established_at {
-        tree.push_value("established", seconds(now.saturating_duration_since(at)));
-    }
-    if let Some(at) = ike.rekey_at {
-        tree.push_value("rekey-time", seconds(at.saturating_duration_since(now)));
-    }
-    if let Some(at) = ike.reauthenticate_at {
-        tree.push_value("reauth-time", seconds(at.saturating_duration_since(now)));
-    }
-    if let Some(at) = ike.expire_at {
-        tree.push_value("life-time", seconds(at.saturating_duration_since(now)));
-    }
-    if let Some(addresses) = &ike.mobile {
-        // Keys of ours: charon has none for MOBIKE.
-        push_flag(&mut tree, "mobike", true);
-        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-        push_list_unless_empty(&mut tree, "additional-addrs", &addresses);
+    // What is being deleted has no future.
+    if ike.state != IkeState::Deleting {
+        if let Some(at) = ike.established_at {
+            tree.push_value("established", seconds(now.saturating_duration_since(at)));
+        }
+        push_remaining(&mut tree, "rekey-time", ike.rekey_at, now);
+        push_remaining(&mut tree, "reauth-time", ike.reauthenticate_at, now);
     }
     push_list_unless_empty(&mut tree, "tasks-queued", &ike.tasks_queued);
     push_list_unless_empty(&mut tree, "tasks-active", &ike.tasks_active);
+    if keys == Keys::All {
+        push_ike_extras(&mut tree, now, ike);
+    }
+    tree
+}
+
+/// Tells what charon has no keys for.
+fn push_ike_extras(tree: &mut Tree, now: Instant, ike: &IkeSaStatus) {
+    push_remaining(tree, "life-time", ike.expire_at, now);
+    if let Some(addresses) = &ike.mobile {
+        push_flag(tree, "mobike", true);
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        push_list_unless_empty(tree, "additional-addrs", &addresses);
+    }
     if let IkeVersion::V1(mode) = ike.version {
-        // A key of ours: charon has none for it.
         tree.push_value("phase-1", mode.to_string());
     }
     if let Some(method) = ike.method {
-        // The same.
         tree.push_value("phase-1-auth", method.name().unwrap_or("unknown").replace(' ', "-"));
     }
-    tree
+}
+
+fn push_remaining(tree: &mut Tree, key: &str, at: Option<Instant>, now: Instant) {
+    if let Some(at) = at {
+        tree.push_value(key, seconds(at.saturating_duration_since(now)));
+    }
 }
 
 /// Names the additional key exchanges that took place by their numbers (RFC 9370): `ake1` to `ake7`.
@@ -195,11 +223,11 @@ fn version(version: IkeVersion) -> &'static str {
 }
 
 /// Describes a Child SA.
-pub(crate) fn child_sa(now: Instant, child: &ChildSaStatus, plane: &PlaneTable) -> Tree {
-    child_sa_in(child_state(child.state), now, child, plane)
+pub(crate) fn child_sa(now: Instant, child: &ChildSaStatus, plane: &PlaneTable, keys: Keys) -> Tree {
+    child_sa_in(child_state(child.state), now, child, plane, keys)
 }
 
-fn child_sa_in(state: &str, now: Instant, child: &ChildSaStatus, plane: &PlaneTable) -> Tree {
+fn child_sa_in(state: &str, now: Instant, child: &ChildSaStatus, plane: &PlaneTable, keys: Keys) -> Tree {
     let mut tree = Tree::new()
         .with_value("name", &child.name)
         .with_value("uniqueid", child.id.0.to_string())
@@ -219,6 +247,25 @@ fn child_sa_in(state: &str, now: Instant, child: &ChildSaStatus, plane: &PlaneTa
     if child.suite.esn == Esn::Yes {
         tree.push_value("esn", "1");
     }
+    push_usage(&mut tree, "in", plane.get(&child.inbound));
+    push_usage(&mut tree, "out", plane.get(&child.outbound));
+    push_remaining(&mut tree, "rekey-time", child.rekey_at, now);
+    push_remaining(&mut tree, "life-time", child.expire_at, now);
+    tree.push_value("install-time", seconds(now.saturating_duration_since(child.installed_at)));
+    tree.push_list("local-ts", child.local_selectors.iter().map(ToString::to_string));
+    tree.push_list("remote-ts", child.remote_selectors.iter().map(ToString::to_string));
+    if keys == Keys::All {
+        push_drops(&mut tree, "in", plane.get(&child.inbound));
+        push_drops(&mut tree, "out", plane.get(&child.outbound));
+        push_wrapper(&mut tree, child);
+        push_device(&mut tree, plane.get(&child.inbound));
+        push_extras(&mut tree, child, plane);
+    }
+    tree
+}
+
+/// Describes the AH around ESP, which charon does not make.
+fn push_wrapper(tree: &mut Tree, child: &ChildSaStatus) {
     if let Some(wrapper) = &child.wrapper {
         let mut around = Tree::new();
         around.push_value("spi-in", wrapper.inbound.spi.to_string());
@@ -226,20 +273,6 @@ fn child_sa_in(state: &str, now: Instant, child: &ChildSaStatus, plane: &PlaneTa
         push_protection(&mut around, &wrapper.suite.protection);
         tree.push_section("ah", around);
     }
-    push_usage(&mut tree, "in", plane.get(&child.inbound));
-    push_usage(&mut tree, "out", plane.get(&child.outbound));
-    if let Some(at) = child.rekey_at {
-        tree.push_value("rekey-time", seconds(at.saturating_duration_since(now)));
-    }
-    if let Some(at) = child.expire_at {
-        tree.push_value("life-time", seconds(at.saturating_duration_since(now)));
-    }
-    tree.push_value("install-time", seconds(now.saturating_duration_since(child.installed_at)));
-    tree.push_list("local-ts", child.local_selectors.iter().map(ToString::to_string));
-    tree.push_list("remote-ts", child.remote_selectors.iter().map(ToString::to_string));
-    push_device(&mut tree, plane.get(&child.inbound));
-    push_extras(&mut tree, child, plane);
-    tree
 }
 
 /// Describes SAs without IKE, with the keys that a Child SA has as far as these mean something here.
@@ -260,7 +293,9 @@ pub(crate) fn manual_sa(now: Instant, installed: &Installed, plane: &PlaneTable)
         push_keys(&mut tree, keys);
         push_compression(&mut tree, config.compression.map(|cpi| (cpi.inbound, cpi.outbound)));
         for (name, direction) in [("in", Direction::Inbound), ("out", Direction::Outbound)] {
-            push_usage(&mut tree, name, installed.sa(protocol, direction).and_then(|sa| plane.get(&sa)));
+            let status = installed.sa(protocol, direction).and_then(|sa| plane.get(&sa));
+            push_usage(&mut tree, name, status);
+            push_drops(&mut tree, name, status);
         }
     }
     for (protocol, keys) in protocols {
@@ -376,8 +411,10 @@ fn push_usage(tree: &mut Tree, direction: &str, status: Option<&PlaneStatus>) {
     if let Some(idle) = usage.idle {
         tree.push_value(format!("use-{direction}"), seconds(idle));
     }
+}
+
+fn push_drops(tree: &mut Tree, direction: &str, status: Option<&PlaneStatus>) {
     if let Some(drops) = status.map(|status| &status.drops.0).filter(|drops| !drops.is_empty()) {
-        // A key of ours: charon knows no reasons.
         let reasons = drops.iter().map(|(reason, count)| format!("{count} {reason}"));
         tree.push_list(format!("drops-{direction}"), reasons);
     }

@@ -12,12 +12,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::timeout;
 use vici::message::TooLarge;
 use vici::{Frames, InvalidPacket, Packet, Tree};
 
 use super::commands::{self, Reply};
+use super::sas::Keys;
 use super::{Management, events};
 use crate::daemon::limits;
 use crate::daemon::notices::Notice;
@@ -84,13 +85,14 @@ async fn perform(
     input: &mut Input,
     output: &mut Output,
 ) -> Result<(), CutOff> {
-    let log_level = commands::streamed_log_level(name, arguments);
+    let control = commands::streamed_log_level(name, arguments)
+        .map(|level| Control { level, keys: Keys::of(arguments).unwrap_or(Keys::Charons) });
     let running = commands::perform(name, arguments, management);
     tokio::pin!(running);
     let reply = loop {
         tokio::select! {
             biased;
-            notice = output.notices.recv() => output.pass_on(notice, log_level).await?,
+            notice = output.notices.recv() => output.pass_on(notice, control).await?,
             reply = &mut running => break reply,
             packet = input.next() => match packet? {
                 None => return Ok(()),
@@ -101,13 +103,28 @@ async fn perform(
     match reply {
         Reply::Unknown => output.send(&Packet::UnknownCommand).await,
         Reply::Response(message) => output.send(&Packet::Response(message)).await,
-        Reply::Streamed { event, messages, response } => {
-            for message in messages {
-                output.send_event(event, message).await?;
-            }
+        Reply::Streamed { event, mut messages } => {
+            let response = loop {
+                match messages.next().await {
+                    Ok(Some(message)) => output.send_event(event, message).await?,
+                    Ok(None) => break Tree::new(),
+                    Err(reason) => break commands::failure(reason),
+                }
+                // A long list must not make its reader fall behind what happens.
+                output.catch_up().await?;
+            };
             output.send(&Packet::Response(response)).await
         }
     }
+}
+
+/// How the command under way streams the log.
+#[derive(Clone, Copy, Debug)]
+struct Control {
+    /// Up to which level.
+    level: u8,
+    /// With which keys.
+    keys: Keys,
 }
 
 /// What the client sends.
@@ -153,12 +170,24 @@ impl Output {
         self.send(&answer).await
     }
 
-    /// Sends a notice in the forms that the client registered for; `control_log` is the level up to which the
-    /// command under way streams the log.
+    /// Sends what has happened meanwhile.
+    async fn catch_up(&mut self) -> Result<(), CutOff> {
+        loop {
+            match self.notices.try_recv() {
+                Ok(notice) => self.pass_on(Ok(notice), None).await?,
+                Err(TryRecvError::Lagged(behind)) => {
+                    self.pass_on(Err(RecvError::Lagged(behind)), None).await?
+                }
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(()),
+            }
+        }
+    }
+
+    /// Sends a notice in the forms that the client registered for.
     async fn pass_on(
         &mut self,
         notice: Result<Arc<Notice>, RecvError>,
-        control_log: Option<u8>,
+        control: Option<Control>,
     ) -> Result<(), CutOff> {
         let notice = match notice {
             Ok(notice) => notice,
@@ -169,10 +198,11 @@ impl Output {
         match &*notice {
             Notice::Sa { event, message } => self.send_event(event, message.clone()).await,
             Notice::Log(line) => {
-                if events::level(line) <= control_log.unwrap_or(0) && control_log.is_some() {
-                    self.send_event("control-log", events::log_message(line)).await?;
+                if let Some(Control { keys, .. }) = control.filter(|wish| events::level(line) <= wish.level) {
+                    self.send_event("control-log", events::control_log_message(line, keys)).await?;
                 }
-                self.send_event("log", events::log_message(line)).await
+                self.send_event("log-line", events::log_message(line, Keys::All)).await?;
+                self.send_event("log", events::log_message(line, Keys::Charons)).await
             }
         }
     }

@@ -139,7 +139,7 @@ impl Responding {
         };
         refuse(cx, self.spis, path, &fault);
         if is_told {
-            cx.forged += 1;
+            cx.note_forged();
         } else {
             cx.fail(&[], None, Some(path), fault.into());
         }

@@ -182,7 +182,7 @@ pub(super) fn handle(
             && contents.notifications().any(|said| said.notify_type == NotifyType::CONNECTED)
     });
     let Some(chain) = connected else {
-        cx.forged += 1;
+        cx.note_forged();
         sa.quick_modes.insert(message_id, QuickMode::Committing(committing));
         return;
     };

@@ -1,0 +1,62 @@
+//! Messages are counted at both ends, for everything together and for the connection that they belong to.
+
+use ike::{Counted, Counts, MessageKind, Part, TallyScope, TraceDirection};
+use testkit::{Pair, Scenario, Side};
+
+fn count(counts: &Counts, counted: Counted) -> u64 {
+    counts.get(&counted).copied().unwrap_or_default()
+}
+
+fn messages(counts: &Counts, kind: MessageKind, direction: TraceDirection) -> [u64; 2] {
+    [Part::Request, Part::Response].map(|part| count(counts, Counted::Message(kind, direction, part)))
+}
+
+#[test]
+fn what_one_end_sends_the_other_counts_as_received() {
+    let mut pair = Pair::new(Scenario::site_to_site(1));
+    pair.connect();
+    pair.rekey_child(Side::Left, "net");
+    pair.settle();
+    pair.rekey_ike(Side::Right);
+    pair.settle();
+    let [left, right] = Side::BOTH.map(|side| pair.endpoint(side).tally().clone());
+    for kind in
+        [MessageKind::IkeSaInit, MessageKind::IkeAuth, MessageKind::CreateChildSa, MessageKind::Informational]
+    {
+        for (one, other) in [(&left, &right), (&right, &left)] {
+            let sent = messages(one.total(), kind, TraceDirection::Sent);
+            assert_eq!(sent, messages(other.total(), kind, TraceDirection::Received), "{kind:?}");
+        }
+    }
+    // IKE_SA_INIT, IKE_AUTH: HDR, ... -->
+    let (init, auth) = (MessageKind::IkeSaInit, MessageKind::IkeAuth);
+    assert_eq!(messages(left.total(), init, TraceDirection::Sent), [1, 0]);
+    assert_eq!(messages(left.total(), auth, TraceDirection::Received), [0, 1]);
+    // CREATE_CHILD_SA for the child from the left, for the IKE SA from the right.
+    assert_eq!(messages(left.total(), MessageKind::CreateChildSa, TraceDirection::Sent), [1, 1]);
+    for (tally, ike_rekeyed) in [(&left, Counted::IkeRekeyedByPeer), (&right, Counted::IkeRekeyedByUs)] {
+        assert_eq!(count(tally.total(), Counted::ChildRekeyed), 1);
+        assert_eq!(count(tally.total(), ike_rekeyed), 1);
+        assert_eq!(count(tally.total(), Counted::Invalid), 0);
+    }
+    // Whose an IKE_SA_INIT is, the responder does not know yet; all else is the connection's.
+    let own = |tally: &ike::Tally| tally.connections().values().next().expect("one connection").clone();
+    assert_eq!(own(&left), *left.total());
+    assert_eq!(messages(&own(&right), init, TraceDirection::Received), [0, 0]);
+    assert_eq!(messages(right.total(), init, TraceDirection::Received), [1, 0]);
+    assert_eq!(messages(&own(&right), auth, TraceDirection::Received), [1, 0]);
+}
+
+#[test]
+fn counting_begins_anew_where_it_is_told_to() {
+    let mut pair = Pair::new(Scenario::site_to_site(2));
+    pair.connect();
+    pair.settle();
+    let mut tally = pair.endpoint(Side::Left).tally().clone();
+    let name = tally.connections().keys().next().expect("one connection").clone();
+    assert!(tally.reset(&TallyScope::Connection("nobody".to_owned())).is_err());
+    tally.reset(&TallyScope::Connection(name)).expect("it has counts");
+    assert!(tally.connections().is_empty() && !tally.total().is_empty());
+    tally.reset(&TallyScope::Total).expect("it is always there");
+    assert!(tally.total().is_empty());
+}
