@@ -162,7 +162,7 @@ section! {
         UNIQUENESS: Key<Unique> = Key::new(
             "unique", UNIQUE, "no",
             "What happens to older IKE SAs with the same peer identity: never ends none, no ends them if the peer says that \
-             this is its first contact, replace ends them in any case, keep refuses the new one.",
+             this is its first contact, replace ends them in any case, keep refuses the new one if it comes from elsewhere.",
             "RFC 7296 §2.4 lets the peer say when its older SAs are gone.",
         );
         KEYINGTRIES: Key<u32> = Key::new(
