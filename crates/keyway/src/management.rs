@@ -28,7 +28,7 @@ mod server;
 mod session;
 mod tally;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use server::{Listener, listen, serve};
 

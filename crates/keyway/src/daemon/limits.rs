@@ -102,6 +102,9 @@ pub(crate) const SCRIPT: Duration = Duration::from_secs(30);
 /// Updown scripts that run at a time.
 pub(crate) const SCRIPTS_AT_ONCE: usize = 16;
 
+/// Updown scripts that run or wait for their turn; beyond that none is begun for a Child SA that comes up.
+pub(crate) const SCRIPTS_PENDING: usize = 65_536;
+
 /// Octets of what a script prints that are logged.
 pub(crate) const SCRIPT_OUTPUT: u64 = 64 * 1024;
 

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use config::Script;
 use ike::{ChildSaId, ChildSaStatus, IkeSaStatus};
@@ -39,12 +40,14 @@ pub(crate) struct Scripts {
     /// The last script of each child, which the next one of that child waits for.
     last: BTreeMap<(String, String), JoinHandle<()>>,
     slots: Arc<Semaphore>,
+    /// How many runs have not ended.
+    pending: Arc<AtomicUsize>,
 }
 
 impl Default for Scripts {
     fn default() -> Scripts {
         let slots = Arc::new(Semaphore::new(limits::SCRIPTS_AT_ONCE));
-        Scripts { up: BTreeMap::new(), last: BTreeMap::new(), slots }
+        Scripts { up: BTreeMap::new(), last: BTreeMap::new(), slots, pending: Arc::default() }
     }
 }
 
@@ -57,6 +60,17 @@ impl Scripts {
         script: &Script,
         around: &Around,
     ) {
+        // Without its beginning there is no end to be told, either: what waits has a bound then.
+        if self.pending.load(Ordering::Relaxed) >= limits::SCRIPTS_PENDING {
+            return tracing::error!(
+                target: CHILD,
+                connection = ike.connection,
+                child = child.name,
+                "updown: `{}` is not run, since {} others have not ended",
+                script.command,
+                limits::SCRIPTS_PENDING
+            );
+        }
         let script = Arc::new(script.clone());
         self.up.insert(child.id, Arc::clone(&script));
         self.begin(Verb::Up, ike, child, &script, around);
@@ -107,10 +121,12 @@ impl Scripts {
         self.last.retain(|of, last| *of == key || !last.is_finished());
         let (before, slots) = (self.last.remove(&key), Arc::clone(&self.slots));
         let (script, (connection, name)) = (Arc::clone(script), key.clone());
+        let pending = Pending::one_more(&self.pending);
         let task = async move {
             if let Some(before) = before {
                 let _ = before.await;
             }
+            let _pending = pending;
             for environment in runs {
                 // Nobody closes the semaphore.
                 let _slot = slots.acquire().await;
@@ -120,6 +136,22 @@ impl Scripts {
             }
         };
         self.last.insert(key, tokio::spawn(task));
+    }
+}
+
+/// One of those that have not ended.
+struct Pending(Arc<AtomicUsize>);
+
+impl Pending {
+    fn one_more(all: &Arc<AtomicUsize>) -> Pending {
+        all.fetch_add(1, Ordering::Relaxed);
+        Pending(Arc::clone(all))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -191,6 +223,47 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[tokio::test]
+    async fn those_of_a_child_run_in_their_order_and_an_end_follows_each_beginning() {
+        let directory = directory("order");
+        let command = format!(
+            "[ $PLUTO_VERB = down-client ] || sleep 0.2; echo $PLUTO_VERB $KEYWAY_DEVICE >> {}/all",
+            directory.display()
+        );
+        let script = Script { command, host_access: config::HostAccess::No, mark_in: None };
+        let around = Around { outer_device: None, inner_device: "vpn0".to_owned() };
+        let ike = crate::management::tests::ike_sa(std::time::Instant::now());
+        let old = ike.children.first().expect("it has one");
+        let new = ChildSaStatus { id: ChildSaId(77), ..old.clone() };
+        let mut scripts = Scripts::default();
+        scripts.came_up(&ike, old, &script, &around);
+        scripts.took_over(old.id, new.id);
+        assert!(scripts.is_awaited(new.id) && !scripts.is_awaited(old.id));
+        // It is gone already.
+        scripts.went_down(&ike, old, &around);
+        scripts.went_down(&ike, &new, &around);
+        assert!(!scripts.is_awaited(new.id));
+        let pending = Arc::clone(&scripts.pending);
+        assert_eq!(pending.load(Ordering::Relaxed), 2);
+        scripts.finish().await;
+        assert_eq!(pending.load(Ordering::Relaxed), 0);
+        let told = fs::read_to_string(directory.join("all")).expect("they wrote");
+        assert_eq!(told, "up-client vpn0\ndown-client vpn0\n");
+        fs::remove_dir_all(&directory).expect("it is ours");
+    }
+
+    #[tokio::test]
+    async fn no_more_than_the_bound_wait() {
+        let script =
+            Script { command: "true".to_owned(), host_access: config::HostAccess::No, mark_in: None };
+        let ike = crate::management::tests::ike_sa(std::time::Instant::now());
+        let child = ike.children.first().expect("it has one");
+        let mut scripts = Scripts::default();
+        scripts.pending.store(limits::SCRIPTS_PENDING, Ordering::Relaxed);
+        scripts.came_up(&ike, child, &script, &Around::default());
+        assert!(!scripts.is_awaited(child.id), "what has not begun has no end to be told");
+    }
 
     fn variable(name: &str, value: &str) -> (String, String) {
         (name.to_owned(), value.to_owned())

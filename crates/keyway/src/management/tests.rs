@@ -99,7 +99,8 @@ async fn loaded() -> Loaded {
     loaded
 }
 
-fn ike_sa(now: Instant) -> IkeSaStatus {
+/// An IKE SA with a Child SA.
+pub(crate) fn ike_sa(now: Instant) -> IkeSaStatus {
     let address = |text: &str| text.parse().expect("the test's own text");
     let local = Path { local: address("192.0.2.1:4500"), remote: address("192.0.2.2:4500") };
     let aead = Protection::Combined(&ENCRYPTION[0]);
