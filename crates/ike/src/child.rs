@@ -153,6 +153,12 @@ impl ChildSa {
         [self.inbound].into_iter().chain(self.wrapper.map(|wrapper| wrapper.inbound))
     }
 
+    /// Gives its SAs in pairs, the one towards us first: its own, then AH around it.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (SaId, SaId)> + use<> {
+        let around = self.wrapper.map(|wrapper| (wrapper.inbound, wrapper.outbound));
+        [(self.inbound, self.outbound)].into_iter().chain(around)
+    }
+
     /// Gives all its SAs.
     pub(crate) fn sas(&self) -> impl Iterator<Item = SaId> + use<> {
         self.inbound_sas().chain([self.outbound]).chain(self.wrapper.map(|wrapper| wrapper.outbound))
@@ -452,6 +458,16 @@ impl Prepared {
         self.child.inbound_sas()
     }
 
+    /// Gives its own SA towards us.
+    pub(crate) fn inbound(&self) -> SaId {
+        self.child.inbound
+    }
+
+    /// Gives its SAs in pairs, the one towards us first.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (SaId, SaId)> + use<> {
+        self.child.pairs()
+    }
+
     /// Tells whether the peer calls it by this SPI.
     pub(crate) fn is_named_by_peer(&self, protocol: Protocol, spi: Spi) -> bool {
         self.child.is_named_by_peer(protocol, spi)
@@ -561,6 +577,30 @@ pub(crate) fn take_away(
             None
         }
     }
+}
+
+/// The same for one whose traffic another Child SA carries: packets that come late are opened for a while.
+pub(crate) fn retire(
+    cx: &mut Context,
+    children: &mut BTreeMap<ChildSaId, ChildSa>,
+    id: ChildSaId,
+    linger: Duration,
+) -> Option<ChildSa> {
+    let child = children.remove(&id)?;
+    for sa in child.sas() {
+        cx.owners.remove(&sa);
+    }
+    let is_holder = child.tenure == Tenure::Holds;
+    if is_holder {
+        cx.order(SaOp::RemovePolicy(child.policy));
+    } else if child.sending == Sending::Yes {
+        send_through_holder(cx, children, child.policy);
+    }
+    child.remove_outbound(cx);
+    for sa in child.inbound_sas() {
+        cx.linger_for(sa, linger);
+    }
+    is_holder.then_some(child)
 }
 
 /// Lets our packets go through the Child SA that holds a policy: the peer knows it.

@@ -12,7 +12,7 @@ use crypto::{Random, Secret};
 use sa::{AcquiredFlow, Cpi, PolicyId, SaId, SaOp, Spi};
 use wire::isakmp::{IkeSpi, Version};
 
-use crate::cookie::CookieJar;
+use crate::cookie::{CookieJar, HalfOpen};
 use crate::credentials::{Authority, OwnKeys};
 use crate::endpoint::SpiSource;
 use crate::event::Event;
@@ -50,6 +50,8 @@ pub(crate) struct Context {
     /// What is to be done, and when.
     pub later: BTreeMap<(Instant, u64), Errand>,
     pub cookies: CookieJar,
+    /// Who is half open.
+    pub(crate) half_open: HalfOpen,
     /// By which IKE SAs that were lost can be had again.
     pub tickets: Tickets,
     /// Which IKE SA, by our SPI, an SA belongs to.
@@ -147,6 +149,7 @@ impl Context {
     ) -> Context {
         Context {
             cookies: CookieJar::new(now, &mut *random),
+            half_open: HalfOpen::within(settings.strangers),
             tickets: Tickets::default(),
             owners: BTreeMap::new(),
             established: BTreeMap::new(),

@@ -179,6 +179,11 @@ impl HalfOpen {
         }
     }
 
+    /// Tells whether an address has begun an IKE SA that is half open.
+    pub(crate) fn has_begun(&self, address: IpAddr) -> bool {
+        self.by_address.contains_key(&site(address))
+    }
+
     /// Gives the number of IKE SAs that are half open.
     pub(crate) fn total(&self) -> usize {
         self.total

@@ -6,6 +6,7 @@
 mod commands;
 mod initiation;
 mod succession;
+mod twins;
 mod version_1;
 mod view;
 
@@ -20,7 +21,7 @@ use wire::registry::{ExchangeType, NotifyType};
 use wire::v2::{HeaderFields, Notify, Payload};
 
 use crate::context::{Context, Errand, Initiation, Intent, Question};
-use crate::cookie::{Admission, HalfOpen};
+use crate::cookie::Admission;
 use crate::established::{Established, Sa};
 use crate::event::{DownReason, Event};
 use crate::io::{Answer, Command, Datagram, Output, Path, QueryId, TimeoutReason};
@@ -70,7 +71,6 @@ pub struct Endpoint {
     /// The same the other way round; both hold as long as the IKE SA, so that a late copy of its first message does not
     /// make another.
     origins: BTreeMap<IkeSpi, Origin>,
-    half_open: HalfOpen,
     /// Fragments of messages of version 1.
     collection: Collection,
     /// Whether any connection has been of version 1: until then its messages are not even read.
@@ -91,7 +91,6 @@ impl Endpoint {
         spis: Box<dyn SpiSource>,
         now: Instant,
     ) -> Endpoint {
-        let half_open = HalfOpen::within(settings.strangers);
         Endpoint {
             cx: Context::new(settings, random, spis, now),
             sas: BTreeMap::new(),
@@ -99,7 +98,6 @@ impl Endpoint {
             deadlines: BTreeMap::new(),
             answered: BTreeMap::new(),
             origins: BTreeMap::new(),
-            half_open,
             collection: Collection::default(),
             speaks_v1: false,
             pathless: BTreeMap::new(),
@@ -300,7 +298,7 @@ impl Endpoint {
             }
             return;
         }
-        let demand = match self.half_open.admission(path.remote.ip(), self.sas.len()) {
+        let demand = match self.cx.half_open.admission(path.remote.ip(), self.sas.len()) {
             Admission::Welcome => Demand::Nothing,
             Admission::WithCookie => {
                 self.counters.cookies_demanded += 1;
@@ -446,7 +444,7 @@ impl Endpoint {
             self.cx.established.insert((local, remote, our_spi), ike.path().remote);
         }
         if let Some(address) = sa.stranger() {
-            self.half_open.opened(address);
+            self.cx.half_open.opened(address);
         }
         self.sas.insert(our_spi, sa);
     }
@@ -461,7 +459,7 @@ impl Endpoint {
             self.cx.established.remove(&entry);
         }
         if let Some(address) = sa.stranger() {
-            self.half_open.closed(address);
+            self.cx.half_open.closed(address);
         }
     }
 
@@ -494,6 +492,8 @@ impl Endpoint {
                         self.with_established(our_spi, |sa, cx| sa.end(cx, DownReason::Replaced));
                     }
                 }
+                Intent::EndSuperseded { old, heir } => self.end_superseded(old, heir),
+                Intent::Orphan { from } => self.take_orphans(from),
                 Intent::EndOthers { survivor, local, remote, up_at } => {
                     let others: Vec<_> =
                         self.cx.established_between(&local, &remote).filter(|spi| *spi != survivor).collect();

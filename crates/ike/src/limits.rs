@@ -175,6 +175,13 @@ pub const CONFIRMATION_WAIT: Duration = Duration::from_secs(12);
 /// How long a Child SA that the peer does not know may yet become known to it: as long as it may repeat its request.
 pub const UNCONFIRMED_CHILD_LIFE: Duration = REPLACED_IKE_SA_LIFE;
 
+/// How long one of two SAs of version 1 that came up at once stays beside the other: longer than both ends need to learn of
+/// both, and of what else was deleted.
+pub const TWIN_LIFE: Duration = Duration::from_secs(90);
+
+/// Answers to the peer's deletes in one ISAKMP SA that are kept, to be said again to a peer that missed them.
+pub const DELETE_ANSWERS_KEPT: usize = 64;
+
 /// How long the last response of an ended IKE SA is kept for a peer that missed it.
 pub const CLOSED_SA_LINGER: Duration = Duration::from_secs(30);
 

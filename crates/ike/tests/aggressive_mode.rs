@@ -52,7 +52,7 @@ fn a_tunnel_comes_up_in_six_messages() {
 
 #[test]
 fn a_tunnel_comes_up_whatever_the_network_does() {
-    for_seeds(0..300, |seed| {
+    for_seeds(0..4000, |seed| {
         comes_up(aggressive(seed).weather(Weather::SHUFFLED));
         comes_up(aggressive(seed).weather(Weather::lossy(10)).patient());
         comes_up(aggressive(seed).weather(Weather::lossy(30)).patient());
@@ -61,7 +61,7 @@ fn a_tunnel_comes_up_whatever_the_network_does() {
 
 #[test]
 fn a_left_behind_a_nat_floats_to_4500_with_its_last_message() {
-    for_seeds(0..100, |seed| {
+    for_seeds(0..2000, |seed| {
         let scenario = aggressive(seed).behind_nat(Side::Left, 5 * MINUTE).weather(Weather::SHUFFLED);
         let pair = comes_up(scenario);
         let (left, right) = (&pair.ike_sas(Side::Left)[0], &pair.ike_sas(Side::Right)[0]);
@@ -74,7 +74,7 @@ fn a_left_behind_a_nat_floats_to_4500_with_its_last_message() {
 
 #[test]
 fn a_tunnel_comes_up_with_a_nat_at_both_ends() {
-    for_seeds(0..100, |seed| {
+    for_seeds(0..2000, |seed| {
         let scenario = aggressive(seed)
             .behind_nat(Side::Left, 5 * MINUTE)
             .behind_nat(Side::Right, 5 * MINUTE)

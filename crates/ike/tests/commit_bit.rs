@@ -110,7 +110,7 @@ fn a_wait_ends_with_the_peers_packets_or_after_a_while() {
 /// The bit comes and goes as it likes, and nobody sends CONNECTED: it costs a wait and nothing else.
 #[test]
 fn a_rekeyed_child_loses_no_packet_whoever_sets_the_bit() {
-    for_seeds(0..300, |seed| {
+    for_seeds(0..2000, |seed| {
         let weather = Weather { commit_percent: 50, ..Weather::SHUFFLED };
         let mut pair = Pair::new(Scenario::site_to_site(seed).version_1().weather(weather));
         pair.connect_version_1(MINUTE);
@@ -141,7 +141,7 @@ fn a_rekeyed_child_loses_no_packet_whoever_sets_the_bit() {
 
 #[test]
 fn a_tunnel_comes_up_whoever_sets_the_bit_with_thirty_percent_lost() {
-    for_seeds(0..300, |seed| {
+    for_seeds(0..2000, |seed| {
         let weather = Weather { commit_percent: 50, ..Weather::lossy(30) };
         let mut pair = Pair::new(Scenario::site_to_site(seed).version_1().weather(weather).patient());
         pair.connect_version_1(20 * MINUTE);

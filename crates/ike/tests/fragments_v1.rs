@@ -49,14 +49,14 @@ fn both_phases(seed: u64, weather: Weather) -> Pair {
 
 #[test]
 fn both_phases_pass_where_long_packets_vanish() {
-    for_seeds(0..200, |seed| {
+    for_seeds(0..2000, |seed| {
         both_phases(seed, Weather::SHUFFLED).settle_and_check();
     });
 }
 
 #[test]
 fn both_phases_pass_where_long_packets_vanish_and_others_are_lost() {
-    for_seeds(0..200, |seed| {
+    for_seeds(0..2000, |seed| {
         let mut pair = both_phases(seed, Weather::lossy(10));
         pair.check_faults();
         // The second rekeying may still be repeated.
@@ -66,7 +66,7 @@ fn both_phases_pass_where_long_packets_vanish_and_others_are_lost() {
 
 #[test]
 fn forced_fragments_begin_with_the_first_message() {
-    for_seeds(0..100, |seed| {
+    for_seeds(0..2000, |seed| {
         let weather = Weather { largest_packet: SMALL, ..Weather::SHUFFLED };
         let scenario = in_fragments(seed).weather(weather);
         let mut pair = Pair::new(scenario.both(|gateway| {

@@ -55,7 +55,7 @@ fn one_transaction_gives_an_address_and_what_belongs_to_it() {
 
 #[test]
 fn an_address_comes_whatever_the_network_does() {
-    for_seeds(0..400, |seed| {
+    for_seeds(0..4000, |seed| {
         has_it(&comes_up(scenario(seed).weather(Weather::SHUFFLED)));
         has_it(&comes_up(scenario(seed).weather(Weather::lossy(10)).patient()));
     });
@@ -63,14 +63,14 @@ fn an_address_comes_whatever_the_network_does() {
 
 #[test]
 fn an_address_comes_through_a_nat() {
-    for_seeds(0..100, |seed| {
+    for_seeds(0..2000, |seed| {
         has_it(&comes_up(scenario(seed).behind_nat(Side::Left, 5 * MINUTE).weather(Weather::SHUFFLED)));
     });
 }
 
 #[test]
 fn a_new_phase_1_keeps_the_address_and_loses_no_packet() {
-    for_seeds(0..200, |seed| {
+    for_seeds(0..2000, |seed| {
         let mut pair = Pair::new(scenario(seed).weather(Weather::SHUFFLED));
         pair.connect();
         pair.start_traffic(0, Duration::from_millis(100));
@@ -88,7 +88,7 @@ fn a_new_phase_1_keeps_the_address_and_loses_no_packet() {
 
 #[test]
 fn the_address_goes_with_the_isakmp_sa_and_comes_again() {
-    for_seeds(0..50, |seed| {
+    for_seeds(0..2000, |seed| {
         let mut pair = comes_up(scenario(seed));
         let ticket = pair.down(if seed & 8 == 0 { Side::Left } else { Side::Right }).expect("it is up");
         assert_eq!(pair.finish(ticket), Ok(()));

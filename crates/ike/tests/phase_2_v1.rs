@@ -46,7 +46,7 @@ fn bundle(child: &mut ChildConfig) {
 
 #[test]
 fn ah_alone() {
-    for_seeds(0..50, |seed| {
+    for_seeds(0..2000, |seed| {
         let mut pair = connect(
             version_1(seed, |child| child.proposals = vec![ah_proposal("sha256-ecp256")])
                 .weather(Weather::SHUFFLED),
@@ -58,7 +58,7 @@ fn ah_alone() {
 
 #[test]
 fn ah_around_esp_in_both_modes() {
-    for_seeds(0..100, |seed| {
+    for_seeds(0..2000, |seed| {
         let mut pair = connect(version_1(seed, bundle).weather(Weather::SHUFFLED));
         let [left, right] = Side::BOTH.map(|side| pair.children(side, "net")[0].clone());
         let [outer_left, outer_right] = [&left, &right].map(|child| child.wrapper.clone().expect("a bundle"));
@@ -84,7 +84,7 @@ fn ah_around_esp_in_both_modes() {
 
 #[test]
 fn both_ends_rekey_a_bundle_at_once() {
-    for_seeds(0..100, |seed| {
+    for_seeds(0..500, |seed| {
         let mut pair = connect(version_1(seed, bundle).weather(Weather::lossy(10)));
         pair.start_traffic(0, Duration::from_millis(50));
         let _tickets = Side::BOTH.map(|side| pair.rekey_child(side, "net").expect("it is up"));
@@ -166,7 +166,7 @@ fn both_ends_keep_the_lesser_lifetime() {
 
 #[test]
 fn a_child_that_has_carried_enough_is_replaced() {
-    for_seeds(0..30, |seed| {
+    for_seeds(0..100, |seed| {
         let mut scenario = version_1(seed, |_| {}).weather(Weather::SHUFFLED);
         // Only the right has a limit; the left learns of it.
         scenario.right.change_child("net", |child| {
@@ -248,7 +248,7 @@ fn message_6_cannot_make_phase_1_too_short_to_be_of_use() {
 #[test]
 fn several_quick_modes_at_once() {
     const NAMES: [&str; 6] = ["net", "b", "c", "d", "e", "f"];
-    for_seeds(0..100, |seed| {
+    for_seeds(0..400, |seed| {
         let mut scenario = version_1(seed, |_| {}).weather(Weather::lossy(10));
         for side in Side::BOTH {
             let gateway = scenario.gateway_mut(side);

@@ -33,7 +33,8 @@ fn connected(scenario: Scenario) -> Pair {
         assert_eq!(pair.finish(ticket), Ok(()));
         pair.settle();
     }
-    pair.run_for(3 * MINUTE);
+    // No question is due in the next moments.
+    pair.run_for(3 * MINUTE + MINUTE / 3);
     pair
 }
 
@@ -158,6 +159,33 @@ fn a_refused_quick_mode_is_refused_again_when_it_is_asked_again() {
         // Not for ever.
         pair.run_for(10 * MINUTE);
         assert!(pair.answers(Side::Right, asked).is_empty());
+    });
+}
+
+/// Each end takes the other's answer for a delete, and answers that: there must be an end to it.
+#[test]
+fn a_forged_delete_of_phase_1_is_answered_a_few_times_at_most() {
+    for_seeds(0..200, |seed| {
+        let mut pair = connected(version_1(seed).weather(Weather::SHUFFLED));
+        let delete = pair.ike_sas(Side::Left)[0].clone();
+        let spis = [delete.initiator_spi.to_octets(), delete.responder_spi.to_octets()].concat();
+        let delete = Payload::Delete(wire::v1::Delete {
+            doi: DOI_IPSEC,
+            protocol: ProtocolId::ISAKMP,
+            spi_size: 16,
+            spis,
+        });
+        let content = ContentV1::new(ExchangeType::V1_INFORMATIONAL, 77, &[delete]).expect("short");
+        let delete = forger(&pair).seal(&content, Proof::First).expect("short");
+        let before = Side::BOTH.map(|side| pair.messages(side).last().cloned());
+        pair.answers(Side::Left, delete);
+        pair.run_for(MINUTE);
+        for side in Side::BOTH {
+            let said = pair.messages(side).into_iter().rev();
+            let after = said.take_while(|message| Some(message) != before[side.index()].as_ref()).count();
+            assert!(after <= 10, "the {side} said {after} messages");
+        }
+        Side::BOTH.iter().for_each(|side| pair.check_nothing_left(*side));
     });
 }
 

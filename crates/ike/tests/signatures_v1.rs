@@ -117,7 +117,7 @@ fn an_initiator_learns_beside_a_signature_how_long_phase_1_is_kept() {
 
 #[test]
 fn a_user_comes_in_behind_certificates_whatever_the_network_does() {
-    for_seeds(0..200, |seed| {
+    for_seeds(0..2000, |seed| {
         comes_up(with_user(seed).weather(Weather::SHUFFLED));
         comes_up(with_user(seed).weather(Weather::lossy(10)).patient());
         let scenario = with_user(seed).weather(Weather::lossy(30)).patient();
@@ -128,7 +128,7 @@ fn a_user_comes_in_behind_certificates_whatever_the_network_does() {
 
 #[test]
 fn a_server_that_calls_asks_all_the_same() {
-    for_seeds(0..40, |seed| {
+    for_seeds(0..1000, |seed| {
         let mut pair = Pair::new(with_user(seed).weather(Weather::SHUFFLED));
         let ticket = pair.up(Side::Right, "net");
         assert_eq!(pair.finish(ticket), Ok(()));
@@ -214,7 +214,7 @@ fn every_kind_of_key_proves_both_ends_in_either_mode() {
 
 #[test]
 fn a_tunnel_comes_up_whatever_the_network_does() {
-    for_seeds(0..300, |seed| {
+    for_seeds(0..2000, |seed| {
         comes_up(any(seed).weather(Weather::SHUFFLED));
         comes_up(any(seed).weather(Weather::lossy(10)).patient());
         comes_up(any(seed).weather(Weather::lossy(30)).patient());
@@ -223,7 +223,7 @@ fn a_tunnel_comes_up_whatever_the_network_does() {
 
 #[test]
 fn a_tunnel_comes_up_through_a_nat_in_fragments() {
-    for_seeds(0..200, |seed| {
+    for_seeds(0..2000, |seed| {
         let scenario = any(seed).behind_nat(Side::Left, 5 * MINUTE).weather(Weather::lossy(10)).patient();
         comes_up(scenario.both(|gateway| gateway.settings.fragment_size = 576));
     });
@@ -231,7 +231,7 @@ fn a_tunnel_comes_up_through_a_nat_in_fragments() {
 
 #[test]
 fn a_tunnel_comes_up_in_spite_of_spoiled_copies() {
-    for_seeds(0..100, |seed| {
+    for_seeds(0..1000, |seed| {
         let spoiling = Weather { corrupt_percent: 20, duplicate_percent: 50, ..Weather::SHUFFLED };
         let mut pair = Pair::new(any(seed).weather(spoiling).patient());
         // Neither a key exchange nor message 2 of aggressive mode is protected: who spoils one ends that attempt, and no
@@ -255,7 +255,7 @@ fn a_tunnel_comes_up_in_spite_of_spoiled_copies() {
 
 #[test]
 fn whoever_signs_may_take_seconds_for_it() {
-    for_seeds(0..100, |seed| {
+    for_seeds(0..2000, |seed| {
         let mut scenario = any(seed).weather(Weather::lossy(10)).patient();
         scenario.answer_delay = Duration::from_millis(1)..=Duration::from_secs(5);
         comes_up(scenario);
@@ -264,7 +264,7 @@ fn whoever_signs_may_take_seconds_for_it() {
 
 #[test]
 fn a_new_phase_1_from_either_side_loses_no_packet() {
-    for_seeds(0..100, |seed| {
+    for_seeds(0..1000, |seed| {
         let mut pair = Pair::new(any(seed).weather(Weather::SHUFFLED));
         pair.connect();
         pair.start_traffic(0, Duration::from_millis(100));

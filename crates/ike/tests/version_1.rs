@@ -47,28 +47,28 @@ fn a_tunnel_comes_up_in_nine_messages() {
 
 #[test]
 fn a_tunnel_comes_up_whatever_the_order_and_number_of_datagrams() {
-    for_seeds(0..300, |seed| {
+    for_seeds(0..2000, |seed| {
         comes_up(version_1(seed).weather(Weather::SHUFFLED));
     });
 }
 
 #[test]
 fn a_tunnel_comes_up_with_ten_percent_lost_each_way() {
-    for_seeds(0..300, |seed| {
+    for_seeds(0..2000, |seed| {
         comes_up(version_1(seed).weather(Weather::lossy(10)).patient());
     });
 }
 
 #[test]
 fn a_tunnel_comes_up_with_thirty_percent_lost_each_way() {
-    for_seeds(0..300, |seed| {
+    for_seeds(0..2000, |seed| {
         comes_up(version_1(seed).weather(Weather::lossy(30)).patient());
     });
 }
 
 #[test]
 fn a_left_behind_a_nat_floats_to_4500() {
-    for_seeds(0..100, |seed| {
+    for_seeds(0..2000, |seed| {
         let scenario = version_1(seed).behind_nat(Side::Left, 5 * MINUTE).weather(Weather::SHUFFLED);
         let pair = comes_up(scenario);
         let (left, right) = (&pair.ike_sas(Side::Left)[0], &pair.ike_sas(Side::Right)[0]);
@@ -82,7 +82,7 @@ fn a_left_behind_a_nat_floats_to_4500() {
 
 #[test]
 fn a_tunnel_comes_up_with_a_nat_at_both_ends() {
-    for_seeds(0..100, |seed| {
+    for_seeds(0..2000, |seed| {
         let scenario = version_1(seed)
             .behind_nat(Side::Left, 5 * MINUTE)
             .behind_nat(Side::Right, 5 * MINUTE)
@@ -174,7 +174,7 @@ fn comes_up_silently(scenario: Scenario) -> Pair {
 
 #[test]
 fn a_rekeyed_child_loses_no_packet() {
-    for_seeds(0..200, |seed| {
+    for_seeds(0..2000, |seed| {
         let mut pair = Pair::new(version_1(seed).weather(Weather::SHUFFLED));
         pair.connect_version_1(MINUTE);
         pair.start_traffic(0, Duration::from_millis(20));
@@ -190,7 +190,7 @@ fn a_rekeyed_child_loses_no_packet() {
 
 #[test]
 fn a_child_is_rekeyed_before_it_expires_over_a_bad_network() {
-    for_seeds(0..100, |seed| {
+    for_seeds(0..300, |seed| {
         let life = Lifetimes { rekey: 5 * MINUTE, rand: MINUTE, expire: 9 * MINUTE };
         let scenario =
             version_1(seed).weather(Weather::lossy(10)).both_children(|child| child.lifetimes = life);
@@ -208,7 +208,7 @@ fn a_child_is_rekeyed_before_it_expires_over_a_bad_network() {
 
 #[test]
 fn a_replaced_isakmp_sa_hands_its_children_over() {
-    for_seeds(0..200, |seed| {
+    for_seeds(0..2000, |seed| {
         let mut pair = Pair::new(version_1(seed).weather(Weather::SHUFFLED));
         pair.connect_version_1(MINUTE);
         pair.start_traffic(0, Duration::from_millis(50));
@@ -245,7 +245,7 @@ fn phase_1_is_made_anew_before_it_expires() {
 
 #[test]
 fn a_deleted_child_and_a_deleted_isakmp_sa_are_gone_at_both_ends() {
-    for_seeds(0..50, |seed| {
+    for_seeds(0..2000, |seed| {
         let mut pair = comes_up(version_1(seed).weather(Weather::SHUFFLED));
         let ticket = pair.down_child(Side::Right, "net").expect("it is up");
         assert_eq!(pair.finish(ticket), Ok(()));
@@ -263,7 +263,7 @@ fn a_deleted_child_and_a_deleted_isakmp_sa_are_gone_at_both_ends() {
 
 #[test]
 fn a_peer_that_fell_silent_is_found_dead() {
-    for_seeds(0..20, |seed| {
+    for_seeds(0..200, |seed| {
         let scenario = version_1(seed).both(|gateway| gateway.connection.liveness_delay = 30 * SECOND);
         let mut pair = comes_up(scenario);
         pair.run_for(10 * MINUTE);
@@ -278,7 +278,7 @@ fn a_peer_that_fell_silent_is_found_dead() {
 
 #[test]
 fn both_ends_begin_at_once() {
-    for_seeds(0..200, |seed| {
+    for_seeds(0..2000, |seed| {
         let mut pair = Pair::new(version_1(seed).weather(Weather::SHUFFLED));
         let tickets = Side::BOTH.map(|side| pair.up(side, "net"));
         for ticket in tickets {
@@ -295,7 +295,7 @@ fn both_ends_begin_at_once() {
 
 #[test]
 fn both_ends_rekey_at_once() {
-    for_seeds(0..200, |seed| {
+    for_seeds(0..2000, |seed| {
         let mut pair = Pair::new(version_1(seed).weather(Weather::SHUFFLED));
         pair.connect_version_1(MINUTE);
         pair.start_traffic(0, Duration::from_millis(50));

@@ -50,7 +50,7 @@ fn two_transactions_stand_between_the_phases() {
 
 #[test]
 fn a_user_comes_in_whatever_the_network_does() {
-    for_seeds(0..300, |seed| {
+    for_seeds(0..4000, |seed| {
         comes_up(with_user(seed).weather(Weather::SHUFFLED));
         comes_up(with_user(seed).weather(Weather::lossy(10)).patient());
         comes_up(with_user(seed).weather(Weather::lossy(30)).patient());
@@ -59,7 +59,7 @@ fn a_user_comes_in_whatever_the_network_does() {
 
 #[test]
 fn a_user_comes_in_through_a_nat() {
-    for_seeds(0..100, |seed| {
+    for_seeds(0..2000, |seed| {
         let scenario = with_user(seed).behind_nat(Side::Left, 5 * MINUTE).weather(Weather::SHUFFLED);
         comes_up(scenario);
     });
@@ -80,7 +80,7 @@ fn a_server_that_calls_asks_all_the_same() {
 
 #[test]
 fn a_new_phase_1_asks_the_user_again_and_loses_no_packet() {
-    for_seeds(0..100, |seed| {
+    for_seeds(0..2000, |seed| {
         let mut pair = Pair::new(with_user(seed).weather(Weather::SHUFFLED));
         pair.connect();
         pair.start_traffic(0, Duration::from_millis(100));
@@ -100,7 +100,7 @@ fn a_new_phase_1_asks_the_user_again_and_loses_no_packet() {
 
 #[test]
 fn another_password_lets_nobody_in_and_both_ends_say_why() {
-    for_seeds(0..50, |seed| {
+    for_seeds(0..2000, |seed| {
         let mut scenario = with_user(seed).weather(Weather::SHUFFLED);
         scenario.left.passwords[0].1 = "guessed".to_owned();
         let mut pair = Pair::new(scenario);

@@ -66,6 +66,18 @@ pub(crate) enum Intent {
         /// The SAs, by the peer's SPIs.
         spis: Vec<Spi>,
     },
+    /// Delete an ISAKMP SA of version 1 that was superseded, if the peer has the other one.
+    EndSuperseded {
+        /// That one, by our SPI.
+        old: IkeSpi,
+        /// The other.
+        heir: IkeSpi,
+    },
+    /// The peer deleted an ISAKMP SA of version 1, and has named all that goes with it: another takes over the rest.
+    Orphan {
+        /// That one, by our SPI.
+        from: IkeSpi,
+    },
     /// The older IKE SAs between these two identities end (RFC 7296 §2.4).
     EndOthers {
         /// The one that stays, by our SPI.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use wire::isakmp::IkeSpi;
 
+use super::twins::{are_twins, is_same_host};
 use super::{Endpoint, Established, Sa};
 use crate::io::IkeSaId;
 use crate::v2::ike_sa::Task;
@@ -23,11 +24,13 @@ impl Endpoint {
         replaced: Option<IkeSpi>,
     ) {
         let Some(Sa::V1(v1::Sa::Established(new))) = self.sas.get(&heir) else { return };
-        let (address, role) = (new.channel.path.remote.ip(), new.channel.role);
         let is_other = |spi: &IkeSpi| match self.sas.get(spi) {
             Some(Sa::V1(v1::Sa::Established(old))) => {
-                let is_named = replaced.map_or(role == Role::Responder, |replaced| replaced == *spi);
-                is_named && *spi != heir && old.channel.path.remote.ip() == address
+                let is_named = match replaced {
+                    Some(replaced) => replaced == *spi,
+                    None => new.channel.role == Role::Responder,
+                };
+                *spi != heir && is_same_host(old, new) && (is_named || are_twins(old, new))
             }
             _ => false,
         };
@@ -36,10 +39,10 @@ impl Endpoint {
             peer.local() == local && peer.remote() == remote
         });
         let others: Vec<IkeSpi> = others.map(Established::our_spi).filter(is_other).collect();
-        let until = replaced.map(|_| self.cx.now + limits::CONFIRMATION_WAIT);
         for our_spi in others {
+            let until = self.superseded_until(our_spi, heir, replaced);
             let mut left = None;
-            self.with_established_v1(our_spi, |sa, _| left = Some(sa.bequeath(heir, until)));
+            self.with_established_v1(our_spi, |sa, cx| left = Some(sa.bequeath(cx, heir, until)));
             if let Some(inheritance) = left {
                 self.with_established_v1(heir, |sa, cx| sa.inherit(cx, inheritance));
             }
@@ -108,7 +111,7 @@ impl Endpoint {
             return;
         }
         let mut left = None;
-        self.with_established_v1(from, |sa, _| left = Some(sa.leave()));
+        self.with_established_v1(from, |sa, cx| left = Some(sa.leave(cx)));
         if let Some(inheritance) = left {
             self.with_established_v1(heir, |sa, cx| sa.inherit(cx, inheritance));
         }

@@ -67,7 +67,7 @@ impl Endpoint {
             }
             return;
         }
-        if self.half_open.admission(path.remote.ip(), self.sas.len()) == Admission::Refused {
+        if self.cx.half_open.admission(path.remote.ip(), self.sas.len()) == Admission::Refused {
             self.counters.refused_strangers += 1;
             return;
         }
@@ -95,11 +95,7 @@ impl Endpoint {
             others.map(|sa| sa.channel.our_spi()).filter(|spi| *spi != not_here).collect();
         for our_spi in others {
             self.with_established_v1(our_spi, |sa, cx| {
-                for spi in spis {
-                    if let Some(id) = sa.child_named_by_peer(protocol, *spi) {
-                        sa.lose_child(cx, id);
-                    }
-                }
+                sa.lose_elsewhere(cx, protocol, spis);
             });
         }
     }

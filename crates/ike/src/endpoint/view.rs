@@ -47,7 +47,7 @@ impl Endpoint {
 
     /// Gives the number of IKE SAs that strangers have begun and not finished.
     pub fn half_open(&self) -> usize {
-        self.half_open.total()
+        self.cx.half_open.total()
     }
 
     /// Gives what came in and led nowhere.

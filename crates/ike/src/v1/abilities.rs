@@ -14,6 +14,8 @@ pub(crate) struct PeerAbilities {
     pub(crate) dead_peer_detection: bool,
     /// Whether it puts fragments together.
     pub(crate) fragmentation: bool,
+    /// Whether it answers deletes: it is a Keyway, and settles collisions as `deletion` says.
+    pub(crate) answered_deletes: bool,
 }
 
 impl PeerAbilities {
@@ -22,5 +24,6 @@ impl PeerAbilities {
         self.traversal = self.traversal.or_else(|| Traversal::choose(contents));
         self.dead_peer_detection |= contents.announces(VendorId::DeadPeerDetection);
         self.fragmentation |= contents.announces(VendorId::Fragmentation);
+        self.answered_deletes |= contents.announces(VendorId::AnsweredDeletes);
     }
 }

@@ -87,6 +87,15 @@ impl IkeSa {
         informational::send(self, cx, vec![question]);
     }
 
+    /// Asks only to hear something: nothing follows if no answer comes.
+    pub(crate) fn ask_once(&mut self, cx: &mut Context) {
+        if self.detection.asked.is_none() && self.abilities.dead_peer_detection {
+            self.detection.sequence = self.detection.sequence.wrapping_add(1);
+            let question = notification(self.channel.spis, NotifyType::R_U_THERE, self.detection.sequence);
+            informational::send(self, cx, vec![question]);
+        }
+    }
+
     /// Answers the peer's question.
     pub(super) fn answer_detection(&mut self, cx: &mut Context, question: &Notification) {
         let Some(sequence) = sequence_of(question) else { return };

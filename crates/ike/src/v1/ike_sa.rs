@@ -9,14 +9,15 @@
 //! when nothing comes. An ISAKMP SA that another replaced goes on answering, but begins nothing.
 
 mod established;
+mod inheritance;
 mod timers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use sa::PolicyId;
+use sa::{PolicyId, Protocol, Spi};
 use wire::isakmp::IkeSpi;
 use wire::registry::ExchangeType;
 use wire::registry::v1::NotifyType;
@@ -25,8 +26,9 @@ use wire::v1::{Content, Datagram, Payload};
 use super::Sa;
 use super::abilities::PeerAbilities;
 use super::channel::{Channel, Iv, trace_received};
-use super::closed::Closed;
+use super::closed::{Closed, Farewell};
 use super::contents::Contents;
+use super::deletion::{self, Deletions, Pair};
 use super::dpd::DeadPeerDetection;
 use super::expiry::{Expiry, Meter, Reached};
 use super::informational;
@@ -57,19 +59,22 @@ pub(crate) struct IkeSa {
     pub(super) quick_modes: BTreeMap<u32, QuickMode>,
     /// When replaced Child SAs are to be deleted by us.
     pub(super) farewells: BTreeMap<ChildSaId, Instant>,
+    /// When those are to be deleted that came up at once with another.
+    pub(super) twins: BTreeMap<ChildSaId, Instant>,
+    pub(super) deletions: Deletions,
     pub(super) detection: DeadPeerDetection,
     /// The peer's, that were answered.
     pub(super) transactions: Transactions,
     /// The virtual addresses of both ends, and what is under way about them.
     pub(super) inside: Inside,
     pub(super) configuring: Configuring,
-    abilities: PeerAbilities,
-    pub(super) last_of_phase_1: LastMessage,
+    pub(crate) abilities: PeerAbilities,
+    pub(crate) last_of_phase_1: LastMessage,
     /// Attempts that failed before this one came up.
     pub(super) failed_tries: u32,
-    /// Our delete of this SA, once it is sent.
-    farewell: Option<Vec<Vec<u8>>>,
-    pub(super) established_at: Instant,
+    /// What the peer is told of the end, once it is.
+    farewell: Farewell,
+    pub(crate) established_at: Instant,
     schedule: Schedule,
     meter: Meter,
     pub(super) last_heard: Instant,
@@ -116,6 +121,8 @@ impl IkeSa {
             life: Life::Current,
             quick_modes: BTreeMap::new(),
             farewells: BTreeMap::new(),
+            twins: BTreeMap::new(),
+            deletions: Deletions::default(),
             detection: DeadPeerDetection::new(cx),
             transactions: Transactions::default(),
             inside: Inside::default(),
@@ -123,7 +130,7 @@ impl IkeSa {
             abilities,
             last_of_phase_1,
             failed_tries: 0,
-            farewell: None,
+            farewell: Farewell::None,
             established_at: cx.now,
             schedule,
             meter: Meter::new(lifetime.kilobytes),
@@ -199,13 +206,13 @@ impl IkeSa {
             return;
         }
         if !self.channel.use_message_id(message_id) {
-            return informational::respond_again(self, cx, &contents);
+            return informational::respond_again(self, cx, message_id, &contents);
         }
         trace_received(cx, path, datagram, &chain);
         self.heard_from_peer(cx, path);
         self.count(cx, datagram.bytes.len());
         match exchange_type {
-            ExchangeType::V1_INFORMATIONAL => informational::respond(self, cx, &contents),
+            ExchangeType::V1_INFORMATIONAL => informational::respond(self, cx, message_id, &contents),
             other => {
                 informational::refuse(self, cx, NotifyType::UNSUPPORTED_EXCHANGE_TYPE, None);
                 self.report(cx, Error::NotAllowed(not_to_be_had(other)));
@@ -275,9 +282,10 @@ fn not_to_be_had(exchange_type: ExchangeType) -> &'static str {
 impl IkeSa {
     /// Takes a Child SA in.
     pub(super) fn adopt(&mut self, cx: &mut Context, child: ChildSa) {
-        let status = child.status();
+        let (id, status) = (child.id, child.status());
         self.take_in(cx, child);
         cx.tell(Event::ChildUp(Box::new(self.status()), status));
+        self.note_twins(cx, id);
     }
 
     /// Takes a Child SA in without a word.
@@ -290,8 +298,24 @@ impl IkeSa {
     /// Takes a Child SA away, and its policy with it unless another holds that.
     pub(crate) fn drop_child(&mut self, cx: &mut Context, id: ChildSaId, reason: DownReason) {
         self.farewells.remove(&id);
+        self.twins.remove(&id);
         if let Some(child) = child::take_away(cx, &mut self.children, id) {
             cx.leave_guarded(&self.connection, &child.config, &reason);
+            cx.tell(Event::ChildDown(Box::new(self.status()), child.status(), reason));
+        }
+    }
+
+    /// The same of one whose traffic another carries: what comes late is opened for a while.
+    pub(super) fn retire_child(
+        &mut self,
+        cx: &mut Context,
+        id: ChildSaId,
+        reason: DownReason,
+        linger: Duration,
+    ) {
+        self.farewells.remove(&id);
+        self.twins.remove(&id);
+        if let Some(child) = child::retire(cx, &mut self.children, id, linger) {
             cx.tell(Event::ChildDown(Box::new(self.status()), child.status(), reason));
         }
     }
@@ -316,22 +340,23 @@ impl IkeSa {
             Some(old) => cx.tell(Event::ChildRekeyed { ike, old, new: child }),
             None => cx.tell(Event::ChildUp(ike, child)),
         }
+        self.note_twins(cx, new);
     }
 
-    /// Finds the Child SA in use that a quick mode for the same traffic replaces.
+    /// Finds the Child SA in use that a quick mode for the same traffic replaces; of twins, the greater at both ends.
     pub(super) fn serving(
         &self,
         config: &ChildConfig,
         local: &[sa::TrafficSelector],
         remote: &[sa::TrafficSelector],
     ) -> Option<(ChildSaId, PolicyId)> {
-        let same = self.children.values().find(|child| {
+        let same = self.children.values().filter(|child| {
             child.config.name == config.name
                 && child.is_in_use()
                 && child.agreed.local == local
                 && child.agreed.remote == remote
         });
-        same.map(|child| (child.id, child.policy))
+        same.max_by_key(|child| deletion::name_of(child)).map(|child| (child.id, child.policy))
     }
 
     /// Tells whether a Child SA holds a policy.
@@ -351,14 +376,33 @@ impl IkeSa {
 
     /// The peer deletes a Child SA: what losing it is configured to do is done.
     pub(crate) fn lose_child(&mut self, cx: &mut Context, id: ChildSaId) {
-        quick_mode::confirm_by_delete(self, cx, id);
+        if !self.abilities.answered_deletes {
+            // One that answers deletes says itself what it has.
+            quick_mode::confirm_by_delete(self, cx, id);
+        }
         self.fall_back(cx, id);
         let Some(child) = self.children.get(&id) else { return };
-        let (config, is_lost) = (Arc::clone(&child.config), child.is_in_use());
-        self.drop_child(cx, id, DownReason::DeletedByPeer);
+        let (config, is_lost) = (Arc::clone(&child.config), child.is_in_use() && !self.has_like(id));
+        match self.has_like(id) {
+            true => self.retire_child(cx, id, DownReason::DeletedByPeer, limits::REPLACED_SA_LINGER),
+            false => self.drop_child(cx, id, DownReason::DeletedByPeer),
+        }
         if is_lost {
             self.carry_out(cx, config.close_action, &config);
         }
+    }
+
+    /// The same by the name that the peer has for it; one whose quick mode is not over counts, too. Gives its SAs.
+    pub(crate) fn lose_named(&mut self, cx: &mut Context, protocol: Protocol, spi: Spi) -> Option<Vec<Pair>> {
+        if self.deletions.settle(protocol, spi) {
+            return Some(Vec::new());
+        }
+        let Some(id) = self.child_named_by_peer(protocol, spi) else {
+            return quick_mode::abandon_deleted(self, cx, protocol, spi);
+        };
+        let pairs = self.children.get(&id).map(|child| child.pairs().collect());
+        self.lose_child(cx, id);
+        pairs
     }
 
     /// Does what losing a child is configured to do.
@@ -404,11 +448,22 @@ impl IkeSa {
         }
     }
 
-    /// Deletes it and its Child SAs: the peer is told once, and nobody answers that.
-    pub(super) fn delete(&mut self, cx: &mut Context, reason: DownReason) {
-        let ids: Vec<_> = self.children.keys().copied().collect();
-        informational::delete_children(self, cx, &ids);
-        self.farewell = informational::farewell(&mut self.channel, cx).ok();
+    /// Deletes it and its Child SAs. A peer that answers deletes is told all in one message, until it has.
+    pub(crate) fn delete(&mut self, cx: &mut Context, reason: DownReason) {
+        if self.abilities.answered_deletes {
+            let mut pairs = self.deletions.take_unanswered();
+            pairs.extend(self.children.values().flat_map(ChildSa::pairs));
+            let deletes = deletion::payloads(&pairs).map(|(_, payload)| payload);
+            let payloads = quick_mode::confirmations(self, &pairs).chain(deletes).collect();
+            if let Ok(message) = informational::farewell(&mut self.channel, cx, payloads) {
+                let repeating = Some(cx.begin_repeating(message.clone()));
+                self.farewell = Farewell::Ours { message, repeating };
+            }
+        } else {
+            let ids: Vec<_> = self.children.keys().copied().collect();
+            informational::delete_children(self, cx, &ids);
+            self.farewell = Farewell::ours(informational::farewell(&mut self.channel, cx, Vec::new()).ok());
+        }
         self.end(cx, reason);
     }
 
@@ -447,83 +502,27 @@ impl IkeSa {
         if self.leave_to_heir(cx) {
             return;
         }
+        let has_begun = self.quick_modes.values().any(QuickMode::is_begun_by_us);
+        if self.abilities.answered_deletes && (has_begun || !self.children.is_empty()) {
+            // Such a peer has named all that goes with it: it has the rest in another one, if there is one.
+            cx.intents.push_back(Intent::Orphan { from: self.channel.our_spi() });
+            return;
+        }
+        self.end_for_good(cx);
+    }
+
+    /// The peer deleted it, and there is no other that could take over what it has.
+    pub(crate) fn end_for_good(&mut self, cx: &mut Context) {
+        if self.abilities.answered_deletes
+            && let Ok(message) = informational::farewell(&mut self.channel, cx, Vec::new())
+        {
+            self.farewell = Farewell::Answer { to: self.deletions.last_of_all, message };
+        }
         let in_use = self.children.values().filter(|child| child.is_in_use());
         let configs: Vec<_> = in_use.map(|child| Arc::clone(&child.config)).collect();
         self.end(cx, DownReason::DeletedByPeer);
         for config in configs {
             self.carry_out(cx, config.close_action, &config);
-        }
-    }
-
-    /// Gives up all that a newer SA with the same peer takes over. `until` is when we delete this one, if we are to.
-    pub(crate) fn bequeath(&mut self, heir: IkeSpi, until: Option<Instant>) -> Inheritance {
-        self.life = Life::Superseded { heir: Some(heir), until };
-        self.leave()
-    }
-
-    /// Gives up what it has, but for what a quick mode under way here is about to replace.
-    pub(crate) fn leave(&mut self) -> Inheritance {
-        let wishes = self.take_wishes();
-        let awaited: BTreeSet<PolicyId> =
-            self.quick_modes.values().filter_map(QuickMode::awaited_policy).collect();
-        let (staying, leaving) = std::mem::take(&mut self.children)
-            .into_iter()
-            .partition(|(_, child)| awaited.contains(&child.policy));
-        self.children = staying;
-        let (staying, farewells) = std::mem::take(&mut self.farewells)
-            .into_iter()
-            .partition(|(id, _)| self.children.contains_key(id));
-        self.farewells = staying;
-        let leaving: BTreeMap<ChildSaId, ChildSa> = leaving;
-        Inheritance {
-            children: leaving.into_values().collect(),
-            farewells,
-            wishes,
-            inside: self.inside.clone(),
-        }
-    }
-
-    /// A quick mode that was under way when it was superseded is over: what it stayed for goes to the heir.
-    pub(super) fn pass_on(&self, cx: &mut Context) {
-        if let Life::Superseded { heir: Some(heir), .. } = self.life {
-            cx.intents.push_back(Intent::PassOn { from: self.channel.our_spi(), heir });
-        }
-    }
-
-    /// Gives up the quick modes that we have begun: what they were to replace is as it was.
-    pub(super) fn take_wishes(&mut self) -> Vec<(Purpose, Vec<Ticket>)> {
-        let (begun, others): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.quick_modes)
-            .into_iter()
-            .partition(|(_, quick_mode)| quick_mode.is_begun_by_us());
-        self.quick_modes = others;
-        let wishes = begun.into_values().filter_map(QuickMode::into_wish);
-        wishes.inspect(|(purpose, _)| quick_mode::release(self, purpose)).collect()
-    }
-
-    /// Takes over what a superseded ISAKMP SA had.
-    pub(crate) fn inherit(&mut self, cx: &mut Context, inheritance: Inheritance) {
-        self.share(cx, inheritance.inside);
-        for child in inheritance.children {
-            self.take_in(cx, child);
-        }
-        self.farewells.extend(inheritance.farewells);
-        for (purpose, tickets) in inheritance.wishes {
-            quick_mode::initiate(self, cx, purpose, tickets);
-        }
-    }
-
-    /// Holds the virtual addresses of the ISAKMP SA that it takes over from: its Child SAs are for them.
-    fn share(&mut self, cx: &mut Context, inside: Inside) {
-        cx.share_addresses(&inside, &self.connection.name, self.channel.our_spi());
-        for address in inside.local {
-            if !self.inside.local.contains(&address) {
-                self.inside.local.push(address);
-            }
-        }
-        for address in inside.remote {
-            if !self.inside.remote.contains(&address) {
-                self.inside.remote.push(address);
-            }
         }
     }
 
@@ -572,14 +571,4 @@ impl IkeSa {
             children: self.children.values().map(ChildSa::status).collect(),
         }
     }
-}
-
-/// What a superseded ISAKMP SA leaves to its heir.
-#[derive(Debug)]
-pub(crate) struct Inheritance {
-    children: Vec<ChildSa>,
-    farewells: BTreeMap<ChildSaId, Instant>,
-    inside: Inside,
-    /// Quick modes that we had begun.
-    wishes: Vec<(Purpose, Vec<Ticket>)>,
 }

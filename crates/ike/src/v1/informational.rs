@@ -11,16 +11,16 @@
 
 use std::sync::Arc;
 
-use sa::{Protocol, SaId, Spi};
+use sa::{Protocol, Spi};
 use wire::registry::ExchangeType;
 use wire::registry::v1::{NotifyType, ProtocolId};
 use wire::v1::{DOI_IPSEC, Delete, Notification, Payload};
 
 use super::channel::Channel;
 use super::contents::Contents;
+use super::deletion::{self, Pair};
 use super::expiry::Expiry;
 use super::ike_sa::IkeSa;
-use super::negotiation;
 use super::quick_mode::{self, Purpose};
 use crate::Unique;
 use crate::child::ChildSa;
@@ -53,29 +53,22 @@ pub(crate) fn send(sa: &mut IkeSa, cx: &mut Context, payloads: Vec<Payload>) -> 
 /// HDR*, HASH(1), D(ESP, our SPIs) -->
 pub(crate) fn delete_children(sa: &mut IkeSa, cx: &mut Context, ids: &[ChildSaId]) {
     let children = ids.iter().filter_map(|id| sa.children.get(id));
-    let sas: Vec<SaId> = children.flat_map(ChildSa::inbound_sas).collect();
-    delete_sas(sa, cx, &sas);
+    let pairs: Vec<Pair> = children.flat_map(ChildSa::pairs).collect();
+    deletion::say(sa, cx, &pairs);
 }
 
-/// The same, by our inbound SAs.
-pub(crate) fn delete_sas(sa: &mut IkeSa, cx: &mut Context, sas: &[SaId]) {
-    for protocol in [Protocol::Esp, Protocol::Ah] {
-        let spis: Vec<Spi> = sas.iter().filter(|sa| sa.protocol == protocol).map(|sa| sa.spi).collect();
-        if !spis.is_empty() {
-            let delete = Delete::of_sas(negotiation::protocol_id(protocol), &spis);
-            send(sa, cx, vec![Payload::Delete(delete)]);
-        }
-    }
-}
-
-/// HDR*, HASH(1), D(ISAKMP, cookies) -->
-pub(crate) fn farewell(channel: &mut Channel, cx: &mut Context) -> Result<Vec<Vec<u8>>, Error> {
+/// HDR*, HASH(1), [N(CONNECTED),] [D(ESP, our SPIs),] D(ISAKMP, cookies) -->
+pub(crate) fn farewell(
+    channel: &mut Channel,
+    cx: &mut Context,
+    mut payloads: Vec<Payload>,
+) -> Result<Vec<Vec<u8>>, Error> {
     let spis = channel.spis;
     let spis = [spis.initiator.to_octets(), spis.responder.to_octets()].concat();
     let delete = Delete { doi: DOI_IPSEC, protocol: ProtocolId::ISAKMP, spi_size: 16, spis };
     let message_id = channel.next_message_id(cx);
     let iv = channel.phase_2_iv(message_id);
-    let payloads = vec![Payload::Delete(delete)];
+    payloads.push(Payload::Delete(delete));
     let exchange_type = ExchangeType::V1_INFORMATIONAL;
     let (message, _) = channel.seal_hashed(cx, exchange_type, message_id, &iv, &[], payloads)?;
     cx.transmit(channel.path, &message);
@@ -109,25 +102,27 @@ pub(crate) fn refuse(
 // --- Receiver ------------------------------------------------------------------------------------------------------
 
 /// Does what an authentic message says.
-pub(crate) fn respond(sa: &mut IkeSa, cx: &mut Context, contents: &Contents<'_>) {
+pub(crate) fn respond(sa: &mut IkeSa, cx: &mut Context, message_id: u32, contents: &Contents<'_>) {
     for notification in contents.notifications() {
         respond_notification(sa, cx, notification);
     }
-    for delete in contents.deletes() {
-        match delete.protocol {
-            ProtocolId::ESP => respond_delete(sa, cx, Protocol::Esp, delete),
-            ProtocolId::AH => respond_delete(sa, cx, Protocol::Ah, delete),
-            _ => {}
-        }
-    }
+    let gone = respond_deletes(sa, cx, contents);
     if contents.deletes().any(|delete| delete.protocol == ProtocolId::ISAKMP) {
+        sa.deletions.last_of_all = message_id;
         sa.end_deleted(cx);
+    } else {
+        deletion::answer(sa, cx, message_id, &gone);
     }
 }
 
 /// An authentic message comes once more, or comes back to us. It is no sign of life, but the peer may have missed our
 /// answer to its question.
-pub(crate) fn respond_again(sa: &mut IkeSa, cx: &mut Context, contents: &Contents<'_>) {
+pub(crate) fn respond_again(sa: &mut IkeSa, cx: &mut Context, message_id: u32, contents: &Contents<'_>) {
+    if sa.abilities.answered_deletes && !deletion::answer_again(sa, cx, message_id) {
+        // When it came first, what it names may not have been here yet. An SA's name comes once, so an old delete does no harm.
+        let gone = respond_deletes(sa, cx, contents);
+        deletion::answer(sa, cx, message_id, &gone);
+    }
     for notification in contents.notifications() {
         if notification.notify_type == NotifyType::R_U_THERE {
             sa.repeat_detection(cx, notification);
@@ -154,7 +149,12 @@ fn respond_notification(sa: &mut IkeSa, cx: &mut Context, notification: &Notific
             let refusal = RefusalV1 { exchange: "quick mode", notify: error, asked: String::new() };
             quick_mode::refused(sa, cx, spi_of(notification), refusal);
         }
-        // What CONNECTED confirms is in use already, if no quick mode waits for it.
+        // What it confirms is in use already, if no quick mode waits for it.
+        NotifyType::CONNECTED => {
+            if let Some(spi) = spi_of(notification) {
+                quick_mode::confirm_by_peer(sa, cx, spi);
+            }
+        }
         _ => {}
     }
 }
@@ -188,15 +188,25 @@ fn obey_invalid_spi(sa: &mut IkeSa, cx: &mut Context, notification: &Notificatio
     quick_mode::initiate(sa, cx, Purpose::New(request), Vec::new());
 }
 
-/// HDR*, HASH(1), D(ESP, its SPIs) -->
-fn respond_delete(sa: &mut IkeSa, cx: &mut Context, protocol: Protocol, delete: &Delete) {
-    let mut elsewhere = Vec::new();
+/// Takes away the Child SAs that a message deletes; gives them.
+fn respond_deletes(sa: &mut IkeSa, cx: &mut Context, contents: &Contents<'_>) -> Vec<Pair> {
+    let mut gone = Vec::new();
+    for delete in contents.deletes() {
+        match delete.protocol {
+            ProtocolId::ESP => gone.extend(respond_delete(sa, cx, Protocol::Esp, delete)),
+            ProtocolId::AH => gone.extend(respond_delete(sa, cx, Protocol::Ah, delete)),
+            _ => {}
+        }
+    }
+    gone
+}
+
+/// HDR*, HASH(1), D(ESP, its SPIs) -->   gives what went
+fn respond_delete(sa: &mut IkeSa, cx: &mut Context, protocol: Protocol, delete: &Delete) -> Vec<Pair> {
+    let (mut gone, mut elsewhere) = (Vec::new(), Vec::new());
     for spi in delete.sas() {
-        match sa.child_named_by_peer(protocol, spi) {
-            Some(id) => {
-                sa.lose_child(cx, id);
-            }
-            None if quick_mode::abandon_deleted(sa, cx, protocol, spi) => {}
+        match sa.lose_named(cx, protocol, spi) {
+            Some(pairs) => gone.extend(pairs),
             None => elsewhere.push(spi),
         }
     }
@@ -210,6 +220,7 @@ fn respond_delete(sa: &mut IkeSa, cx: &mut Context, protocol: Protocol, delete: 
             spis: elsewhere,
         });
     }
+    gone
 }
 
 fn spi_of(notification: &Notification) -> Option<Spi> {

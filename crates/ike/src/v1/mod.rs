@@ -16,6 +16,7 @@ pub(crate) mod channel;
 mod child;
 mod closed;
 pub(crate) mod contents;
+mod deletion;
 mod dpd;
 mod expiry;
 pub(crate) mod fragmentation;
@@ -104,7 +105,7 @@ impl Sa {
                 sa.handle_datagram(cx, path, datagram);
                 sa.alive()
             }
-            Sa::Closed(sa) => {
+            Sa::Closed(mut sa) => {
                 sa.handle_datagram(cx, path, datagram);
                 Some(Sa::Closed(sa))
             }
@@ -150,7 +151,7 @@ impl Sa {
                 sa.handle_timeout(cx);
                 sa.alive()
             }
-            Sa::Closed(sa) => (cx.now < sa.until()).then_some(Sa::Closed(sa)),
+            Sa::Closed(mut sa) => (!sa.is_over(cx)).then_some(Sa::Closed(sa)),
         }
     }
 
@@ -164,7 +165,7 @@ impl Sa {
             Sa::Hearing(sa) => Some(sa.deadline()),
             Sa::Introducing(sa) => Some(sa.deadline()),
             Sa::Established(sa) => sa.next_timeout(cx),
-            Sa::Closed(sa) => Some((sa.until(), TimeoutReason::HalfOpen)),
+            Sa::Closed(sa) => Some(sa.deadline()),
         }
     }
 

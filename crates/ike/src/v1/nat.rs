@@ -42,7 +42,11 @@ impl Traversal {
             VendorId::NatTraversalDraft03
             | VendorId::NatTraversalDraft02
             | VendorId::NatTraversalDraft02Line => Some(Traversal::Draft),
-            VendorId::DeadPeerDetection | VendorId::Xauth | VendorId::Unity | VendorId::Fragmentation => None,
+            VendorId::DeadPeerDetection
+            | VendorId::Xauth
+            | VendorId::Unity
+            | VendorId::Fragmentation
+            | VendorId::AnsweredDeletes => None,
         });
         forms.min_by_key(|form| *form == Traversal::Draft)
     }

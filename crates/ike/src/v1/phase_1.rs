@@ -376,7 +376,8 @@ pub(crate) fn certificate_requests(cx: &Context, method: &Method, their_role: Ro
 pub(crate) fn marks(connection: &Connection) -> impl Iterator<Item = Payload> + use<> {
     let fragments = (connection.fragmentation != Fragmentation::No).then_some(VendorId::Fragmentation);
     let user = (connection.xauth != Xauth::None).then_some(VendorId::Xauth);
-    let marks = [VendorId::DeadPeerDetection].into_iter().chain(fragments).chain(user);
+    let always = [VendorId::DeadPeerDetection, VendorId::AnsweredDeletes];
+    let marks = always.into_iter().chain(fragments).chain(user);
     nat::marks().chain(marks.map(|mark| Payload::VendorId(mark.octets().to_vec())))
 }
 
@@ -420,15 +421,18 @@ pub(crate) fn contact_of(contents: &Contents<'_>) -> Contact {
     }
 }
 
-/// Tells whether we say that we know of no other ISAKMP SA with the peer: none may have come up since we began, either.
+/// Tells whether we say that this is the first ISAKMP SA with the peer (RFC 2407 §4.6.3.3): none may have come up since we began,
+/// either, or be about to, for the peer may have it before it hears us.
 pub(crate) fn is_initial_contact(
     cx: &Context,
     initiation: &Initiation,
+    path: Path,
     (local, remote): (&Identity, &Identity),
 ) -> bool {
     initiation.contact == Contact::Initial
         && initiation.connection.unique != Unique::Never
         && !cx.is_established(local, remote)
+        && !cx.half_open.has_begun(path.remote.ip())
 }
 
 pub(crate) fn initial_contact(spis: IkeSpis) -> Payload {

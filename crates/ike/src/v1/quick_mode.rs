@@ -26,7 +26,7 @@ mod standing;
 use std::time::Instant;
 
 use crypto::{KeyExchangePrivate, Secret};
-use sa::{SaOp, Spi};
+use sa::{SaId, SaOp, Spi};
 use wire::registry::ExchangeType;
 use wire::v1::{Datagram, Payload};
 
@@ -53,7 +53,9 @@ use crate::{Role, limits};
 
 use committing::Part;
 pub(crate) use committing::{Committing, awaits_fourth, conclude as conclude_committing};
-pub(crate) use confirmation::{abandon_deleted, confirm_by_delete, confirm_by_traffic};
+pub(crate) use confirmation::{
+    abandon_deleted, confirm_by_delete, confirm_by_peer, confirm_by_traffic, confirmations,
+};
 
 pub(crate) const NAME: &str = "quick mode";
 
@@ -74,11 +76,19 @@ pub(crate) enum QuickMode {
     },
     /// We sent or received message 3.
     Done {
-        /// Message 2 and our message 3, if we began it.
-        last: Option<Repeated>,
+        /// What we know of it, if we began it.
+        begun: Option<Finished>,
         /// When it is forgotten.
         until: Instant,
     },
+}
+
+/// A quick mode that we began, and finished.
+pub(crate) struct Finished {
+    /// Message 2, and our message 3.
+    pub(super) last: Repeated,
+    /// The first SA towards us that it made.
+    pub(super) inbound: SaId,
 }
 
 /// What a quick mode of ours is for.
@@ -180,11 +190,12 @@ fn finish(
             committing::wait(sa, cx, *begun, prepared, third, datagram);
         }
         Ok((prepared, (message, _))) => {
+            let inbound = prepared.inbound();
             install_begun(sa, cx, &begun, prepared);
             cx.transmit(sa.channel.path, &message);
-            let last = Some(Repeated::new(datagram.bytes, message));
+            let finished = Finished { last: Repeated::new(datagram.bytes, message), inbound };
             let until = cx.now + limits::QUICK_MODE_LINGER;
-            sa.quick_modes.insert(message_id, QuickMode::Done { last, until });
+            sa.quick_modes.insert(message_id, QuickMode::Done { begun: Some(finished), until });
             cx.finish(&begun.tickets, &Ok(()));
         }
         Err(fault) => {
@@ -478,7 +489,7 @@ fn conclude(
 fn install_answered(sa: &mut IkeSa, cx: &mut Context, message_id: u32, answered: Answered) {
     install_awaited(sa, cx, answered.prepared);
     let until = cx.now + limits::QUICK_MODE_LINGER;
-    sa.quick_modes.insert(message_id, QuickMode::Done { last: None, until });
+    sa.quick_modes.insert(message_id, QuickMode::Done { begun: None, until });
     sa.pass_on(cx);
 }
 
@@ -526,12 +537,13 @@ pub(crate) fn handle(
             last.repeat(cx, path, datagram.bytes);
             sa.quick_modes.insert(message_id, QuickMode::Refused { last, until });
         }
-        Some(QuickMode::Done { last, until }) => {
-            let is_repeated = last.as_ref().is_some_and(|last| last.repeat(cx, path, datagram.bytes));
+        Some(QuickMode::Done { begun, until }) => {
+            let is_repeated =
+                begun.as_ref().is_some_and(|finished| finished.last.repeat(cx, path, datagram.bytes));
             if is_repeated {
                 put_farewells_off(sa, cx);
             }
-            sa.quick_modes.insert(message_id, QuickMode::Done { last, until });
+            sa.quick_modes.insert(message_id, QuickMode::Done { begun, until });
         }
     }
 }

@@ -23,7 +23,7 @@ use wire::v1::{Attribute, Attributes, Content, Datagram};
 
 use super::Sa;
 use super::channel::Iv;
-use super::closed::Closed;
+use super::closed::{Closed, Farewell};
 use super::contents::Contents;
 use super::informational;
 use super::phase_1::{Outcome, check_unique, connecting};
@@ -314,7 +314,7 @@ impl Introducing {
     /// Ends phase 1, and says so.
     fn part(self: Box<Self>, cx: &mut Context) -> Option<Sa> {
         let mut channel = self.outcome.channel;
-        let farewell = informational::farewell(&mut channel, cx).ok();
+        let farewell = Farewell::ours(informational::farewell(&mut channel, cx, Vec::new()).ok());
         let until = cx.now + limits::CLOSED_SA_LINGER;
         Some(Sa::Closed(Box::new(Closed::new(channel, farewell, until))))
     }

@@ -19,11 +19,13 @@ pub enum VendorId {
     Unity,
     /// Messages in fragments (payload 132).
     Fragmentation,
+    /// Keyway's own: deletes are answered.
+    AnsweredDeletes,
 }
 
 impl VendorId {
     /// Every mark that is known here.
-    pub const ALL: [VendorId; 8] = [
+    pub const ALL: [VendorId; 9] = [
         VendorId::NatTraversal,
         VendorId::NatTraversalDraft03,
         VendorId::NatTraversalDraft02,
@@ -32,6 +34,7 @@ impl VendorId {
         VendorId::Xauth,
         VendorId::Unity,
         VendorId::Fragmentation,
+        VendorId::AnsweredDeletes,
     ];
 
     /// Reads a mark. Of those that end in a version or capabilities, these do not matter.
@@ -50,6 +53,7 @@ impl VendorId {
             VendorId::Xauth => &XAUTH,
             VendorId::Unity => &UNITY,
             VendorId::Fragmentation => &FRAGMENTATION,
+            VendorId::AnsweredDeletes => &ANSWERED_DELETES,
         }
     }
 
@@ -62,7 +66,8 @@ impl VendorId {
             | VendorId::NatTraversalDraft03
             | VendorId::NatTraversalDraft02
             | VendorId::NatTraversalDraft02Line
-            | VendorId::Xauth => self.octets(),
+            | VendorId::Xauth
+            | VendorId::AnsweredDeletes => self.octets(),
         }
     }
 
@@ -78,6 +83,7 @@ impl VendorId {
             VendorId::Xauth => "the sender can do XAuth",
             VendorId::Unity => "the sender knows Cisco's Unity attributes",
             VendorId::Fragmentation => "the sender can put a long message together from fragments",
+            VendorId::AnsweredDeletes => "the sender is a Keyway: it answers deletes",
         }
     }
 }
@@ -100,6 +106,8 @@ const FRAGMENTATION: [u8; 20] = [
     0x40, 0x48, 0xb7, 0xd5, 0x6e, 0xbc, 0xe8, 0x85, 0x25, 0xe7, 0xde, 0x7f, 0x00, 0xd6, 0xc2, 0xd3, 0x80, 0,
     0, 0,
 ];
+/// The MD5 of `Keyway: deletes are answered`.
+const ANSWERED_DELETES: [u8; 16] = 0xa2ca_724b_6134_ecbb_7af7_bc35_08e3_46e0_u128.to_be_bytes();
 
 #[cfg(test)]
 mod tests {

@@ -15,8 +15,8 @@ use crate::event::DownReason;
 use crate::io::{ChildSaId, IkeSaId, Path, Ticket};
 use crate::status::ChildState;
 use crate::v1::expiry::Expiry;
-use crate::v1::informational;
 use crate::v1::quick_mode::{self, Purpose};
+use crate::v1::{deletion, informational};
 use crate::{Connection, Failure};
 
 impl IkeSa {
@@ -33,6 +33,14 @@ impl IkeSa {
         self.life = Life::Superseded { heir: Some(heir), until: Some(cx.now) };
         self.pass_on(cx);
         true
+    }
+
+    /// The peer deletes, in another ISAKMP SA, Child SAs that this one may have.
+    pub(crate) fn lose_elsewhere(&mut self, cx: &mut Context, protocol: Protocol, spis: &[Spi]) {
+        let gone = spis.iter().filter_map(|spi| self.lose_named(cx, protocol, *spi));
+        let gone: Vec<_> = gone.flatten().collect();
+        // No message here has this id: should the answer be lost, it is not said again.
+        deletion::answer(self, cx, 0, &gone);
     }
 
     /// The responder keeps it for less than we offered.
@@ -148,7 +156,7 @@ impl Established for IkeSa {
             return;
         }
         // What was wanted of it, the newer one is to do.
-        for (purpose, tickets) in self.take_wishes() {
+        for (purpose, tickets) in self.take_wishes(cx) {
             match purpose {
                 Purpose::New(request) => {
                     let connection = Arc::clone(&self.connection);

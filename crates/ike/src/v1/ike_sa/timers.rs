@@ -15,7 +15,7 @@ use crate::io::{ChildSaId, TimeoutReason};
 use crate::limits;
 use crate::nat_detection::Behind;
 use crate::v1::quick_mode::{self, Begun, Purpose, QuickMode};
-use crate::v1::{informational, mode_config};
+use crate::v1::{deletion, informational, mode_config};
 
 impl IkeSa {
     /// Does what is due.
@@ -27,6 +27,11 @@ impl IkeSa {
         for id in leaving.collect::<Vec<_>>() {
             self.say_farewell(cx, id);
         }
+        let lesser = self.twins.iter().filter(|(_, at)| **at <= cx.now).map(|(id, _)| *id);
+        for id in lesser.collect::<Vec<_>>() {
+            self.part_from_twin(cx, id);
+        }
+        deletion::keep(self, cx);
         match self.life.clone() {
             Life::Current => self.keep_current(cx),
             Life::Superseded { heir, until } => self.keep_superseded(cx, heir, until),
@@ -60,8 +65,8 @@ impl IkeSa {
             Some(QuickMode::Begun(begun)) => self.give_up_quick_mode(cx, *begun),
             Some(QuickMode::Answered(answered)) => {
                 // If only our copies of message 3 were lost, the initiator has it and must not keep it.
-                let inbound: Vec<_> = answered.prepared.inbound_sas().collect();
-                informational::delete_sas(self, cx, &inbound);
+                let pairs: Vec<_> = answered.prepared.pairs().collect();
+                deletion::say(self, cx, &pairs);
                 answered.take_back(cx);
                 self.pass_on(cx);
             }
@@ -125,9 +130,16 @@ impl IkeSa {
             self.life = Life::Superseded { heir, until: Some(cx.now + limits::CONFIRMATION_WAIT) };
             return;
         }
-        let Some(heir) = heir.filter(|_| !self.children.is_empty()) else {
+        let is_expired = self.schedule.expire_at.is_some_and(|at| at <= cx.now);
+        let Some(heir) = heir.filter(|_| !is_expired || !self.children.is_empty()) else {
             return self.delete(cx, DownReason::Replaced);
         };
+        if self.children.is_empty() {
+            self.life =
+                Life::Superseded { heir: Some(heir), until: Some(cx.now + limits::CONFIRMATION_WAIT) };
+            cx.intents.push_back(Intent::EndSuperseded { old: self.channel.our_spi(), heir });
+            return;
+        }
         self.schedule.expire_at = None;
         self.life = Life::Superseded { heir: None, until: Some(cx.now + limits::CONFIRMATION_WAIT) };
         cx.intents.push_back(Intent::Supersede {
@@ -162,9 +174,14 @@ impl IkeSa {
     }
 
     /// Deletes a Child SA that another replaced.
-    pub(super) fn say_farewell(&mut self, cx: &mut Context, id: ChildSaId) {
+    pub(crate) fn say_farewell(&mut self, cx: &mut Context, id: ChildSaId) {
         informational::delete_children(self, cx, &[id]);
-        self.drop_child(cx, id, DownReason::Replaced);
+        let linger = match self.abilities.answered_deletes {
+            // Until the peer has heard it, it may go on sending.
+            true => limits::SUPERSEDED_SA_LINGER,
+            false => limits::REPLACED_SA_LINGER,
+        };
+        self.retire_child(cx, id, DownReason::Replaced, linger);
     }
 
     /// The peer does not answer: it is gone, or has forgotten us.
@@ -187,7 +204,8 @@ impl IkeSa {
     /// Tells when [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(crate) fn next_timeout(&self, cx: &Context) -> Option<(Instant, TimeoutReason)> {
         let quick_modes = self.quick_modes.values().map(QuickMode::deadline);
-        let farewells = self.farewells.values().map(|at| (*at, TimeoutReason::Linger));
+        let leaving = self.farewells.values().chain(self.twins.values());
+        let farewells = leaving.map(|at| (*at, TimeoutReason::Linger)).chain(self.deletions.deadlines());
         let own = match &self.life {
             Life::Current => self.current_timeouts(cx),
             Life::Superseded { until, .. } => {

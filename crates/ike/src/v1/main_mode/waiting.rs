@@ -18,7 +18,7 @@ use crate::io::{Answer, Path, Query, QueryId};
 use crate::limits;
 use crate::v1::Sa;
 use crate::v1::channel::Iv;
-use crate::v1::closed::Closed;
+use crate::v1::closed::{Closed, Farewell};
 use crate::v1::informational;
 use crate::v1::phase_1::Awaited;
 
@@ -118,7 +118,7 @@ impl Initiating {
         let Sent::Proof(secured) = self.sent else { return None };
         let Secured { mut channel, .. } = *secured;
         channel.move_phase_1_on(next_iv);
-        let farewell = informational::farewell(&mut channel, cx).ok();
+        let farewell = Farewell::ours(informational::farewell(&mut channel, cx, Vec::new()).ok());
         let until = cx.now + limits::CLOSED_SA_LINGER;
         Some(Sa::Closed(Box::new(Closed::new(channel, farewell, until))))
     }

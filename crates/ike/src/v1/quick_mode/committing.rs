@@ -27,7 +27,7 @@ use wire::isakmp::Flags;
 use wire::registry::v1::NotifyType;
 use wire::v1::Datagram;
 
-use super::{Begun, NAME, Purpose, QuickMode, install_awaited, release, take_back};
+use super::{Begun, Finished, NAME, Purpose, QuickMode, install_awaited, release, take_back};
 use crate::child::Prepared;
 use crate::context::Context;
 use crate::error::Failure;
@@ -195,19 +195,20 @@ pub(super) fn handle(
 /// Both ends have their SAs in place, as far as we can know: our packets go through.
 pub(crate) fn conclude(sa: &mut IkeSa, cx: &mut Context, message_id: u32, committing: Committing) {
     let Committing { prepared, part, .. } = committing;
+    let inbound = prepared.inbound();
     let until = cx.now + limits::QUICK_MODE_LINGER;
-    let (last, tickets) = match part {
+    let (begun, tickets) = match part {
         Part::Began { purpose, replaced, tickets, last, .. } => {
             release(sa, &purpose);
             if let Some(old) = replaced.filter(|old| sa.children.contains_key(old)) {
                 sa.farewells.insert(old, cx.now + limits::CONFIRMATION_WAIT);
             }
-            (Some(last), tickets)
+            (Some(Finished { last, inbound }), tickets)
         }
         Part::Answered { .. } => (None, Vec::new()),
     };
     install_awaited(sa, cx, prepared);
-    sa.quick_modes.insert(message_id, QuickMode::Done { last, until });
+    sa.quick_modes.insert(message_id, QuickMode::Done { begun, until });
     cx.finish(&tickets, &Ok(()));
     sa.pass_on(cx);
 }

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use sa::PolicyId;
+use sa::{PolicyId, Spi};
+use wire::registry::v1::ProtocolId;
 
 use super::{Purpose, QuickMode};
 use crate::child::Prepared;
@@ -21,6 +22,17 @@ impl QuickMode {
 
     pub(crate) fn is_begun_by_us(&self) -> bool {
         matches!(self, QuickMode::Begun(_))
+    }
+
+    /// Gives the protocol and the SPI that we offered, if the peer's answer is awaited.
+    pub(crate) fn offered(&self) -> Option<(ProtocolId, Spi)> {
+        match self {
+            QuickMode::Begun(begun) => Some((begun.offer.protocol(), begun.offer.ours.main)),
+            QuickMode::Answered(_)
+            | QuickMode::Committing(_)
+            | QuickMode::Refused { .. }
+            | QuickMode::Done { .. } => None,
+        }
     }
 
     /// Gives the Child SA that awaits message 3 or 4.
