@@ -58,4 +58,5 @@ pub use sas::{ChildSa, IkeSa};
 pub use strongswan::StrongSwan;
 pub use swanctl::Swanctl;
 pub use tunnel::{CHILD, CONNECTION, PASSWORD, Proof, Tunnel, USER};
+pub use unpacked::root_of as unpacked_root;
 pub use wait::{until, within};

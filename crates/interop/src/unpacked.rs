@@ -13,7 +13,7 @@ const LIBRARIES: [&str; 3] =
 /// # Errors
 ///
 /// When nobody has unpacked it.
-pub(crate) fn root_of(peer: &str) -> Result<PathBuf> {
+pub fn root_of(peer: &str) -> Result<PathBuf> {
     // A test is target/debug/deps/NAME.
     let ours = std::env::current_exe()?;
     let mut candidates = ours.ancestors().map(|directory| directory.join("peers").join(peer));
