@@ -155,3 +155,23 @@ fn a_network_that_comes_back_in_time_costs_nothing() {
         assert!(pair.is_up("net") && !died(&pair, Side::Left) && !died(&pair, Side::Right));
     });
 }
+
+/// RFC 7296 §2.4: INITIAL_CONTACT stands in the first IKE_AUTH or nowhere, and whoever may be one of several of its name
+/// (`unique = never`) does not say that it is the only one.
+#[test]
+fn who_may_be_one_of_several_does_not_say_that_it_is_the_only_one() {
+    for (unique, expected) in [(ike::Unique::Never, vec![]), (ike::Unique::No, vec![("IKE_AUTH", 1)])] {
+        let mut scenario = Scenario::site_to_site(1).both(|gateway| gateway.settings.trace_messages = true);
+        scenario.left.connection.unique = unique;
+        let mut pair = Pair::new(scenario);
+        pair.connect();
+        let ticket = pair.rekey_ike(Side::Left).expect("it is up");
+        assert_eq!(pair.finish(ticket), Ok(()));
+        let sent =
+            pair.traces(Side::Left).iter().filter(|trace| trace.direction == ike::TraceDirection::Sent);
+        let says =
+            sent.filter(|trace| trace.payloads.iter().any(|payload| payload.name == "N(INITIAL_CONTACT)"));
+        let said: Vec<_> = says.map(|trace| (trace.exchange.as_str(), trace.message_id)).collect();
+        assert_eq!(said, expected, "{unique:?}");
+    }
+}

@@ -65,6 +65,6 @@ fn what_a_certificate_names_is_said_as_it_stands() {
     let first = pki::identities(&with).remove(0).to_wire();
     assert_eq!((first.id_type.0, first.data.as_slice()), (9, with.subject().to_der()));
     let fqdn = sa::Identity::Fqdn("gw.example".to_owned());
-    assert_eq!(pki::identities(&with)[1..], [fqdn.clone()]);
+    assert_eq!(pki::identities(&with)[1..], *std::slice::from_ref(&fqdn));
     assert_eq!(pki::identities(&without), [fqdn]);
 }
