@@ -254,7 +254,10 @@ impl IkeSa {
     pub(super) fn heard_from_peer(&mut self, cx: &mut Context, path: Path) {
         self.last_heard = cx.now;
         self.last_of_phase_1.unconfirmed = None;
-        if path != self.channel.path && self.channel.nat.remote == Behind::Nat {
+        // RFC 3947 §4: once both have floated to port 4500, what comes to port 500 is old; UDP carries no ESP there.
+        let is_old =
+            path.local.port() == limits::IKE_PORT && self.channel.path.local.port() != limits::IKE_PORT;
+        if path != self.channel.path && self.channel.nat.remote == Behind::Nat && !is_old {
             let before = std::mem::replace(&mut self.channel.path, path);
             let (owner, carriage) = (self.channel.our_spi(), self.carriage());
             child::move_all(cx, &mut self.children, owner, carriage);
