@@ -35,7 +35,7 @@ fn check(loaded: &Loaded, text: &str) {
             assert!(!child.local_selectors.is_empty() && !child.remote_selectors.is_empty());
             assert!(!child.proposals.is_empty());
         }
-        connection.to_list_conn();
+        connection.to_list_conn(|material| material.name.clone());
     }
 }
 
