@@ -108,6 +108,20 @@ impl Pair {
         .map_err(|failure| Failure::new(format!("{failure}:\n{:#?}", seen)))
     }
 
+    /// The same where an end may yet have SAs that were replaced: of those that are in use.
+    ///
+    /// # Errors
+    ///
+    /// When they do not come to agree.
+    pub fn in_use(&self) -> Result<Tied> {
+        let mut seen = (Vec::new(), Vec::new());
+        within(PATIENCE, "both ends to agree on the SAs in use", || {
+            seen = (in_use(self.a.sas().ok()?), in_use(self.b.sas().ok()?));
+            Tied::of(&seen.0, &seen.1)
+        })
+        .map_err(|failure| Failure::new(format!("{failure}:\n{:#?}\n{:#?}", self.a.sas(), self.b.sas())))
+    }
+
     /// Waits until neither end has an SA.
     ///
     /// # Errors
@@ -192,6 +206,14 @@ impl Tied {
             child: (towards_a.to_owned(), towards_b.to_owned()),
         })
     }
+}
+
+fn in_use(mut sas: Vec<IkeSa>) -> Vec<IkeSa> {
+    sas.retain(IkeSa::is_established);
+    for sa in &mut sas {
+        sa.children.retain(ChildSa::is_installed);
+    }
+    sas
 }
 
 /// The Child SA, if there is one only. strongSwan keeps one that is deleted for some seconds, for packets on their way.

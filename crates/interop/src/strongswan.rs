@@ -164,6 +164,7 @@ pub(crate) fn settings(uri: &str, kernel_plugins: &str) -> String {
     // The list is short because charon takes 20 s to start with all its plugins. Retransmissions are quick, and given up
     // early, so that tests of loss and of dead peers do not take minutes; fragments are small enough to see an IKE_AUTH with
     // a pre-shared key cut.
+    // Of more than three exchanges of IKEv1 at once it forgets how to decrypt the oldest, unless it is told to keep more.
     // A responder of aggressive mode with a pre-shared key must say that it knows what it does.
     format!(
         "charon {{
@@ -175,6 +176,7 @@ pub(crate) fn settings(uri: &str, kernel_plugins: &str) -> String {
    retransmit_tries = 12
    fragment_size = 256
    delete_rekeyed_delay = 1
+   max_ikev1_exchanges = 64
    filelog {{
       stderr {{
          default = 1

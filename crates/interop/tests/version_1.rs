@@ -4,9 +4,7 @@
 use std::time::Duration;
 
 use interop::Implementation::{self, Keyway, StrongSwan};
-use interop::{
-    CHILD, CONNECTION, End, Failure, Family, IkeSa, Pair, Result, Tunnel, USER, Wire, until, within,
-};
+use interop::{CHILD, CONNECTION, End, Family, Pair, Result, Tunnel, USER, Wire, until};
 
 /// What dead peer detection may take.
 const DEATH: Duration = Duration::from_secs(60);
@@ -110,9 +108,9 @@ fn in_aggressive_mode(wire: Wire, a: Implementation, b: Implementation) -> Resul
     pair.configure(&last)?;
     pair.initiate(End::A)?;
     for end in [End::A, End::B] {
-        let before = in_use(&pair)?;
+        let before = pair.in_use()?;
         pair.gateway(end).rekey_ike(CONNECTION)?;
-        until(PATIENCE, "a new phase 1", || in_use(&pair).is_ok_and(|now| now.0 != before.0))?;
+        until(PATIENCE, "a new phase 1", || pair.in_use().is_ok_and(|now| now.ike != before.ike))?;
         pair.carry(&last)?;
     }
     pair.lab.dismantle();
@@ -163,9 +161,9 @@ fn with_user(wire: Wire, a: Implementation, b: Implementation) -> Result<()> {
             let listed = pair.b.swanctl().run(&["--list-sas", "--raw"])?;
             assert!(listed.contains(&format!("remote-xauth-id={USER}")), "{listed}");
         }
-        let before = in_use(&pair)?;
+        let before = pair.in_use()?;
         pair.a.rekey_ike(CONNECTION)?;
-        until(PATIENCE, "a new phase 1", || in_use(&pair).is_ok_and(|now| now.0 != before.0))?;
+        until(PATIENCE, "a new phase 1", || pair.in_use().is_ok_and(|now| now.ike != before.ike))?;
         pair.carry(tunnel)?;
         pair.terminate(End::A)?;
     }
@@ -207,42 +205,21 @@ fn either_end_rekeys_and_says_goodbye(wire: Wire, a: Implementation, b: Implemen
     for goodbye_from in [End::A, End::B] {
         pair.initiate(End::A)?;
         for end in [End::A, End::B] {
-            let before = in_use(&pair)?;
+            let before = pair.in_use()?;
             pair.gateway(end).rekey_child(CHILD)?;
-            until(PATIENCE, "new keys for packets", || in_use(&pair).is_ok_and(|now| now.1 != before.1))?;
+            until(PATIENCE, "new keys for packets", || {
+                pair.in_use().is_ok_and(|now| now.child != before.child)
+            })?;
             pair.carry(&tunnel)?;
-            let before = in_use(&pair)?;
+            let before = pair.in_use()?;
             pair.gateway(end).rekey_ike(CONNECTION)?;
-            until(PATIENCE, "a new phase 1", || in_use(&pair).is_ok_and(|now| now.0 != before.0))?;
+            until(PATIENCE, "a new phase 1", || pair.in_use().is_ok_and(|now| now.ike != before.ike))?;
             pair.carry(&tunnel)?;
         }
         pair.terminate(goodbye_from)?;
     }
     pair.lab.dismantle();
     Ok(())
-}
-
-type Spis = (String, String);
-
-/// Gives the SPIs of the ISAKMP SA and of the Child SA that both ends use. What they replaced may linger: strongSwan lets
-/// it expire.
-fn in_use(pair: &Pair) -> Result<(Spis, Spis)> {
-    within(PATIENCE, "both ends to agree on the SAs in use", || {
-        let [a, b] = [pair.a.sas().ok()?, pair.b.sas().ok()?].map(|sas| spis_in_use(&sas));
-        let (ike, (towards_a, towards_b)) = a?;
-        (b? == (ike.clone(), (towards_b.clone(), towards_a.clone()))).then_some((ike, (towards_a, towards_b)))
-    })
-    .map_err(|failure| Failure::new(format!("{failure}:\n{:#?}\n{:#?}", pair.a.sas(), pair.b.sas())))
-}
-
-/// Gives the only established ISAKMP SA's SPIs, and those of its only installed Child SA.
-fn spis_in_use(sas: &[IkeSa]) -> Option<(Spis, Spis)> {
-    let owned = |(first, second): (&str, &str)| (first.to_owned(), second.to_owned());
-    let mut established = sas.iter().filter(|sa| sa.is_established());
-    let only = established.next().filter(|_| established.next().is_none())?;
-    let mut installed = only.children.iter().filter(|child| child.is_installed());
-    let child = installed.next().filter(|_| installed.next().is_none())?;
-    Some((owned(only.spis()), owned(child.spis())))
 }
 
 #[test]
