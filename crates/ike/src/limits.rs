@@ -225,6 +225,13 @@ pub const KEY_TRIALS_OF_A_STRANGER: usize = 8 * PRE_SHARED_KEYS_TRIED;
 /// nothing (RFC 2407 §4.6.3).
 pub const UNPROVEN_LIFETIME: Duration = Duration::from_secs(60);
 
+/// Octets of certificates in message 2 of aggressive mode, which whoever sends a message 1 in another's name can have sent there: a
+/// certificate and two that issue it. Of a longer chain the first are sent, and at least our own.
+pub const CERTIFICATES_TO_A_STRANGER: usize = 4096;
+
+/// Octets of the names of CAs in the same message; if there are more, a certificate of any is asked for.
+pub const AUTHORITIES_TO_A_STRANGER: usize = 512;
+
 /// Refused quick modes of one ISAKMP SA whose refusal is kept, to be said again to a peer that missed it.
 pub const REFUSALS_KEPT: usize = 64;
 

@@ -4,8 +4,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ike::PeerAddresses;
-use testkit::{Cargo, Pair, Parcel, Scenario, Side, for_seeds, site_address};
+use crypto::signature::{Curve, NewKey};
+use ike::{Authentication, Identity, PeerAddresses};
+use testkit::{Authority, Cargo, Pair, Parcel, Scenario, Side, for_seeds, site_address};
 use wire::isakmp::{Flags, IkeSpi};
 use wire::v1::{Content, HeaderFields, Payload, decode, encode_message, encode_payloads};
 
@@ -14,6 +15,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// How much longer an answer may be than what it answers. In main mode that is our marks; in aggressive mode an identity, a
 /// hash and two of NAT detection as well.
 const LONGER: usize = 300;
+
+/// Octets of certificates in that of aggressive mode with signatures.
+const CERTIFICATES: usize = 4096;
 
 /// One address may have so many states half open.
 const OF_ONE_ADDRESS: usize = 5;
@@ -49,6 +53,78 @@ fn shortest_first_message(pair: &mut Pair) -> Vec<u8> {
     pair.down(Side::Left);
     pair.run_for(10 * MINUTE);
     encode_message(&fields, first, &body).expect("short")
+}
+
+/// Below which the left proves itself, and the right by a certificate that far too many issuers stand behind; each of the names is
+/// as long as names get.
+fn with_long_chain() -> Scenario {
+    const P256: NewKey = NewKey::Ecdsa(Curve::P256);
+    let name = |nth: usize| {
+        let units: String =
+            (0..8).map(|unit| format!("OU={}, ", format!("{nth}{unit}").repeat(30))).collect();
+        format!("C=CH, {units}CN=number {nth}")
+    };
+    let root = Authority::root(&name(0), P256);
+    let mut chain = vec![root.subordinate(&name(1), P256)];
+    for nth in 2..8 {
+        chain.push(chain[nth - 2].subordinate(&name(nth), P256));
+    }
+    let mut scenario = Scenario::site_to_site(1).aggressive();
+    for side in Side::BOTH {
+        let issuer = if side == Side::Left { &root } else { &chain[6] };
+        let identity = Identity::Fqdn(format!("{side}.example"));
+        let (certificate, key) = issuer.certify(&identity, P256);
+        let gateway = scenario.gateway_mut(side);
+        let terms = || Authentication::Signature("pubkey".parse().expect("the test's own text"));
+        gateway.connection.local_authentication = terms();
+        gateway.connection.remote_authentication = terms();
+        gateway.credentials.certificates = vec![certificate];
+        gateway.credentials.certificates.extend(chain.iter().map(|issuer| issuer.certificate.clone()));
+        gateway.credentials.keys = vec![key];
+        gateway.credentials.anchors = vec![root.certificate.clone()];
+    }
+    // It trusts many more, too.
+    let others = (8..20).map(|nth| Authority::root(&name(nth), P256).certificate);
+    scenario.right.credentials.anchors.extend(others);
+    scenario
+}
+
+/// Whoever sends a message 1 in another's name does not have a whole chain of certificates sent there; whoever has the rest of it
+/// comes in all the same.
+#[test]
+fn certificates_go_to_a_stranger_up_to_a_bound() {
+    let mut pair = Pair::new(with_long_chain());
+    let first = shortest_first_message(&mut pair);
+    let ticket = pair.up(Side::Left, "net");
+    assert_eq!(pair.finish(ticket), Ok(()));
+    pair.run_for(MINUTE);
+    let before = pair.messages(Side::Right).len();
+    let (source, destination) =
+        [Side::Left, Side::Right].map(|side| SocketAddr::new(site_address(side), 500)).into();
+    let cargo = Cargo::Ike(from_another(&first, 1));
+    pair.inject(Side::Right, Parcel { source, destination, cargo }, Duration::ZERO);
+    pair.run_for(Duration::from_secs(1));
+    let messages = pair.messages(Side::Right);
+    let [answer] = &messages[before..] else { panic!("{} answers", messages.len() - before) };
+    let datagram = decode(answer).expect("the right sent it");
+    let Content::Clear(chain) = &datagram.content else { panic!("the answer is in the clear") };
+    let of = |wanted: fn(&Payload) -> Option<usize>| {
+        chain.payloads.iter().filter_map(|received| wanted(&received.payload)).collect::<Vec<_>>()
+    };
+    let certificates = of(|payload| match payload {
+        Payload::Certificate(certificate) => Some(certificate.data.len()),
+        _ => None,
+    });
+    let requests = of(|payload| match payload {
+        Payload::CertificateRequest(request) => Some(request.data.len()),
+        _ => None,
+    });
+    assert!(
+        certificates.len() >= 2 && certificates.iter().sum::<usize>() <= CERTIFICATES,
+        "{certificates:?}"
+    );
+    assert_eq!(requests, [0], "any will do");
+    assert!(answer.len() < first.len() + CERTIFICATES + LONGER, "{} for {}", answer.len(), first.len());
 }
 
 /// The same from another initiator.

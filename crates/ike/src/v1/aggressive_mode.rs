@@ -24,7 +24,8 @@
 //! each side ([`waiting`]), for our signature and to learn whether the peer's key is trusted.
 //!
 //! The responder answers message 1, once for each time that it comes, and repeats nothing by itself: nobody has proven
-//! its address yet. The initiator repeats message 3 until the peer shows that it has it, for nothing else answers it.
+//! its address yet. So the answer is of bounded size, too: of a long chain of certificates the first are sent. The
+//! initiator repeats message 3 until the peer shows that it has it, for nothing else answers it.
 
 mod encrypted;
 mod standing;
@@ -48,9 +49,9 @@ use super::method::{Keying, Method, methods_of};
 use super::nat;
 use super::negotiation;
 use super::phase_1::{
-    Awaited, LastMessage, Material, Outcome, body_of, certificate_requests, contact_of, discovery, encode,
-    find_nat, identification_of, identity_of, initial_contact, is_initial_contact, marks, offer_by_identity,
-    offer_of, refusal_in, refuse, turn_away, without_numbers,
+    Awaited, LastMessage, Material, Outcome, body_of, certificate_requests, check_identity, contact_of,
+    discovery, encode, find_nat, identification_of, identity_of, initial_contact, is_initial_contact, marks,
+    offer_by_identity, offer_of, part, refusal_in, turn_away, without_numbers,
 };
 use super::public_key_encryption::{Envelope, Letter, own_certificate};
 use super::repeated::{Repeated, Seen};
@@ -62,6 +63,7 @@ use crate::io::{Path, Query};
 use crate::nat_detection::NatFinding;
 use crate::status::Phase1Mode;
 use crate::{Connection, Identity, Role};
+use standing::{bounded_chain, bounded_requests};
 use state::{Called, Caller, Calling, First, Second, Secured, Unsent};
 use waiting::Third;
 
@@ -172,7 +174,7 @@ impl Initiating {
         judged: Result<(Box<Secured>, Belief), Error>,
     ) -> Option<Sa> {
         match judged {
-            Ok((secured, Belief::Proven(peer))) => self.prove(cx, secured, peer),
+            Ok((secured, Belief::Proven(peer))) => self.believe(cx, secured, peer),
             Ok((secured, Belief::Depends(request, claim))) => {
                 let awaited = Awaited::begin(cx, self.spis.initiator, Query::Trust(request));
                 self.stage = Calling::Claimed(secured, claim, awaited);
@@ -201,11 +203,9 @@ impl Initiating {
                 .map_err(|fault| Misbehaviour::NotOffered(fault.to_string()))?;
         let (identification, body) = contents.identification()?;
         let remote = identity_of(identification);
-        let wanted = &connection.remote_identity;
-        if !wanted.matches(&remote) {
-            return Err(Error::AuthenticationFailed(format!("the peer is {remote}; configured is {wanted}")));
-        }
-        let secret = secret_of(cx, chosen.method, &self.local, &remote)?;
+        // Of a peer that is not who it must be, the keys serve to tell it so.
+        let secret = secret_of(cx, chosen.method, &self.local, &remote);
+        let secret = secret.or_else(|fault| check_identity(&connection, &remote).and(Err(fault)))?;
         let (public_r, nonce_r) = (contents.key_exchange()?.to_vec(), contents.nonce()?.to_vec());
         let private =
             self.private.take().ok_or(Misbehaviour::Other("an earlier answer of its was not valid"))?;
@@ -238,7 +238,20 @@ impl Initiating {
         Ok((Box::new(Secured { channel, transcript, chosen, abilities, authorities, message }), belief))
     }
 
-    /// The responder is who it says: proves who we are, or has that done.
+    /// The responder is who it says: that must be who the connection is for.
+    fn believe(
+        self: Box<Self>,
+        cx: &mut Context,
+        secured: Box<Secured>,
+        peer: DeviceAuthenticated,
+    ) -> Option<Sa> {
+        match check_identity(&self.initiation.connection, peer.remote()) {
+            Ok(()) => self.prove(cx, secured, peer),
+            Err(fault) => part(cx, &self.initiation, secured.channel.path, secured.channel, fault),
+        }
+    }
+
+    /// Proves who we are, or has that done.
     fn prove(
         mut self: Box<Self>,
         cx: &mut Context,
@@ -413,8 +426,8 @@ impl Unsent {
     ) -> Result<Repeated, Error> {
         let Unsent { first: First { message, path, .. }, answer, public, nonce, identification, sealing } =
             self;
-        let mut others = proof;
-        others.extend(certificate_requests(cx, channel.method, Role::Initiator));
+        let mut others = bounded_chain(proof);
+        others.extend(bounded_requests(certificate_requests(cx, channel.method, Role::Initiator)));
         others.extend(discovery(&channel.suite, channel.traversal, channel.spis, path, connection));
         others.extend(marks(connection));
         let letter = Letter { public: &public, nonce: &nonce, identification, others };
@@ -438,6 +451,9 @@ impl Responding {
         let Called::Answered(last) = &self.stage else { return Some(Sa::Called(self)) };
         let header = &datagram.header;
         let is_third = header.exchange_type == ExchangeType::V1_AGGRESSIVE && header.message_id == 0;
+        if self.is_farewell(datagram) {
+            return Some(self.part(cx, path));
+        }
         if !is_third {
             // Whoever goes on to phase 2 has sent a message 3 that was lost; our answer once more asks for it.
             if matches!(datagram.content, Content::Encrypted(_)) {
@@ -520,16 +536,6 @@ impl Responding {
             contact,
         };
         outcome.conclude(cx)
-    }
-
-    /// Tells the peer what is wrong, and people once: a message that is not authenticated may come a thousand times.
-    fn complain(&mut self, cx: &mut Context, path: Path, fault: Error) {
-        refuse(cx, self.channel.spis, path, &fault);
-        if std::mem::replace(&mut self.complained, true) {
-            cx.note_forged();
-        } else {
-            cx.fail(&[], Some(&self.connection.name), Some(path), fault.into());
-        }
     }
 }
 

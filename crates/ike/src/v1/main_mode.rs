@@ -145,7 +145,7 @@ impl Initiating {
                 self.last = Some(Seen::new(datagram.bytes));
                 Some(Sa::Initiating(self))
             }
-            Ok(Some((Belief::Proven(peer), sixth))) => self.establish(cx, peer, sixth),
+            Ok(Some((Belief::Proven(peer), sixth))) => self.believe(cx, peer, sixth),
             Ok(Some((Belief::Depends(request, claim), sixth))) => {
                 Some(Sa::Initiating(self.await_trust(cx, request, claim, sixth)))
             }

@@ -34,7 +34,7 @@ use crate::status::Phase1Mode;
 use crate::v2::ike_sa_init::allows;
 use crate::{Connection, Fragmentation, Identity, Role, Unique, Xauth, limits};
 
-pub(crate) use attempt::{connecting, end_attempt, refusal_in};
+pub(crate) use attempt::{check_identity, connecting, end_attempt, part, refusal_in};
 pub(crate) use awaited::Awaited;
 pub(crate) use outcome::{LastMessage, Outcome};
 

@@ -53,7 +53,7 @@ impl Initiating {
             (Calling::Unread(unread, _), Answer::Decrypted(decrypted)) => self.read(cx, *unread, decrypted),
             (Calling::Claimed(secured, claim, _), Answer::Trusted(trusted)) => {
                 match claim.verify_with(trusted) {
-                    Ok(peer) => self.prove(cx, secured, peer),
+                    Ok(peer) => self.believe(cx, secured, peer),
                     // Message 2 is not encrypted, and may be anybody's: it is told once nothing better has come.
                     Err(fault) => {
                         self.refused.get_or_insert(fault.into());

@@ -15,12 +15,9 @@ use crate::context::Context;
 use crate::credentials::{SignRequest, Signed, TrustRequest, TrustedKey};
 use crate::error::Error;
 use crate::io::{Answer, Path, Query, QueryId};
-use crate::limits;
 use crate::v1::Sa;
 use crate::v1::channel::Iv;
-use crate::v1::closed::{Closed, Farewell};
-use crate::v1::informational;
-use crate::v1::phase_1::Awaited;
+use crate::v1::phase_1::{Awaited, check_identity, part};
 
 const UNKNOWN: &str = "whether the peer's certificate is good was not found out in time";
 const UNSIGNED: &str = "our private key did not sign in time";
@@ -107,20 +104,30 @@ impl Initiating {
     ) -> Option<Sa> {
         self.sent = Sent::Proof(secured);
         match claimed.claim.verify_with(trusted) {
-            Ok(peer) => self.establish(cx, peer, claimed.sixth.clone()),
+            Ok(peer) => self.believe(cx, peer, claimed.sixth.clone()),
             Err(fault) => self.part(cx, claimed.sixth.next_iv.clone(), fault),
         }
     }
 
-    /// Whoever made the keys with us is not who it must be, and takes us for believed: it is told that it is over.
-    fn part(self: Box<Self>, cx: &mut Context, next_iv: Iv, fault: Error) -> Option<Sa> {
-        cx.fail_initiation(&self.initiation, self.path, fault.into());
+    /// The responder is who it says: that must be who the connection is for.
+    pub(super) fn believe(
+        self: Box<Self>,
+        cx: &mut Context,
+        peer: DeviceAuthenticated,
+        sixth: Sixth,
+    ) -> Option<Sa> {
+        match check_identity(&self.initiation.connection, peer.remote()) {
+            Ok(()) => self.establish(cx, peer, sixth),
+            Err(fault) => self.part(cx, sixth.next_iv, fault),
+        }
+    }
+
+    /// Whoever made the keys with us is not who it must be.
+    pub(super) fn part(self: Box<Self>, cx: &mut Context, next_iv: Iv, fault: Error) -> Option<Sa> {
         let Sent::Proof(secured) = self.sent else { return None };
         let Secured { mut channel, .. } = *secured;
         channel.move_phase_1_on(next_iv);
-        let farewell = Farewell::ours(informational::farewell(&mut channel, cx, Vec::new()).ok());
-        let until = cx.now + limits::CLOSED_SA_LINGER;
-        Some(Sa::Closed(Box::new(Closed::new(channel, farewell, until))))
+        part(cx, &self.initiation, self.path, channel, fault)
     }
 
     /// Gives up: nobody outside has answered.

@@ -4,14 +4,16 @@ use std::time::Instant;
 
 use wire::v1::{Content, Datagram};
 
-use crate::Role;
 use crate::context::{Context, Initiation};
 use crate::error::{Error, Failure, RefusalV1};
 use crate::exchange::IkeSpis;
 use crate::io::{IkeSaId, Path};
 use crate::status::{IkeSaStatus, IkeState, IkeVersion, Nat, Phase1Mode};
-use crate::v1::channel::trace_received;
+use crate::v1::channel::{Channel, trace_received};
+use crate::v1::closed::{Closed, Farewell};
 use crate::v1::contents::Contents;
+use crate::v1::{Sa, informational};
+use crate::{Connection, Identity, Role, limits};
 
 /// Reads a refusal in the clear. It may be anybody's: it is remembered, and never obeyed.
 pub(crate) fn refusal_in(
@@ -44,6 +46,30 @@ pub(crate) fn end_attempt(
             cx.retry_or_fail(initiation, path, failure);
         }
     }
+}
+
+/// Refuses a peer that has proven to be somebody else than the connection is for.
+pub(crate) fn check_identity(connection: &Connection, remote: &Identity) -> Result<(), Error> {
+    let wanted = &connection.remote_identity;
+    if wanted.matches(remote) {
+        return Ok(());
+    }
+    Err(Error::AuthenticationFailed(format!("the peer is {remote}; configured is {wanted}")))
+}
+
+/// Ends an attempt at a peer that has the same keys as we and is not who it must be. It takes us for believed, or waits for us:
+/// so it is told under these keys.
+pub(crate) fn part(
+    cx: &mut Context,
+    initiation: &Initiation,
+    path: Path,
+    mut channel: Channel,
+    fault: Error,
+) -> Option<Sa> {
+    cx.fail_initiation(initiation, path, fault.into());
+    let farewell = Farewell::ours(informational::farewell(&mut channel, cx, Vec::new()).ok());
+    let until = cx.now + limits::CLOSED_SA_LINGER;
+    Some(Sa::Closed(Box::new(Closed::new(channel, farewell, until))))
 }
 
 /// The snapshot of an ISAKMP SA that we have begun, as far as it is the same in every mode and at every moment.
