@@ -156,7 +156,7 @@ fn a_mode_that_is_not_allowed_is_named() {
     }
 }
 
-/// Road warriors from anywhere, each with a secret of its own: what main mode cannot do.
+/// Road warriors from anywhere, each with a secret of its own.
 #[test]
 fn the_secret_goes_by_who_asks() {
     let mut scenario = aggressive(1);

@@ -1,8 +1,12 @@
 //! What a person is told when IKEv1 does not come up: one plain sentence with both sides' values, at the end that asked and in
 //! the log of the end that was asked.
 
-use interop::Implementation::{Keyway, StrongSwan};
-use interop::{CHILD, End, Failure, Pair, Result, Tunnel, Wire};
+use std::time::Duration;
+
+use interop::Implementation::{self, Keyway, StrongSwan};
+use interop::{CHILD, End, Failure, Pair, Result, Tunnel, Wire, until};
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Both ends of a tunnel that does not come up, and what is said of it.
 struct Row {
@@ -159,4 +163,40 @@ fn keyway_says_what_strongswan_refuses() -> Result<()> {
     play(&pair, &rows, false)?;
     pair.lab.dismantle();
     Ok(())
+}
+
+/// The other end proves to be somebody else than was wanted; it takes the tunnel for one that is up, or waits for the last message,
+/// and is told under the keys that both have.
+fn the_peer_is_another(b: Implementation, heard: [&str; 2]) -> Result<()> {
+    let pair = Pair::new(Wire::Plain, Keyway, b, &sound())?;
+    for (tunnel, heard) in [(sound(), heard[0]), (aggressive(sound()), heard[1])] {
+        pair.b.configure(&tunnel.text(&pair.lab, End::B))?;
+        let text = tunnel.text(&pair.lab, End::A).replace("   id = b.example.org", "   id = c.example.org");
+        // The key is for whoever comes.
+        let text: String =
+            text.lines().filter(|line| !line.contains("id-")).flat_map(|line| [line, "\n"]).collect();
+        pair.a.configure(&text)?;
+        let before = pair.b.log().len();
+        let answer = pair.a.initiate(CHILD)?;
+        let said = answer.stderr.trim();
+        assert!(answer.code != Some(0), "{answer:?}");
+        assert!(said.ends_with("the peer is b.example.org; configured is c.example.org"), "{said}");
+        until(PATIENCE, "the other end to hear of it", || pair.b.log()[before..].contains(heard))?;
+        pair.empty()?;
+    }
+    pair.lab.dismantle();
+    Ok(())
+}
+
+#[test]
+fn strongswan_hears_that_it_is_not_who_was_wanted() -> Result<()> {
+    // It puts off whatever comes before message 3, which does not come any more.
+    let put_off = "queueing INFORMATIONAL_V1 request as tasks still active";
+    the_peer_is_another(StrongSwan, ["received DELETE for IKE_SA", put_off])
+}
+
+#[test]
+fn keyway_hears_that_it_is_not_who_was_wanted() -> Result<()> {
+    let aggressive = "a.example.org (the peer) gave up once it was shown that we are b.example.org";
+    the_peer_is_another(Keyway, ["deleted", aggressive])
 }

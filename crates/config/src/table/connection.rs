@@ -50,7 +50,8 @@ section! {
         AGGRESSIVE: Key<Phase1Mode> = Key::new(
             "aggressive", PHASE_1, "no",
             "Whether phase 1 of IKEv1 is aggressive mode: three messages that show who the ends are, where main mode takes \
-             six that hide it. Both ends must want the same. With a pre-shared key it needs `allow_weak = yes`.",
+             six that hide it. Both ends must want the same. With a pre-shared key it needs `allow_weak = yes`. A responder \
+             with a long chain of certificates sends the first 4096 octets of them.",
             "Whoever asks a responder of aggressive mode is shown a hash of the pre-shared key, and can try passwords \
              against it at leisure. It is for peers without a fixed address that know nothing better.",
         );
