@@ -231,7 +231,7 @@ fn a_tunnel_comes_up_through_a_nat_in_fragments() {
 
 #[test]
 fn a_tunnel_comes_up_in_spite_of_spoiled_copies() {
-    for_seeds(0..1000, |seed| {
+    for_seeds(0..2000, |seed| {
         let spoiling = Weather { corrupt_percent: 20, duplicate_percent: 50, ..Weather::SHUFFLED };
         let mut pair = Pair::new(any(seed).weather(spoiling).patient());
         // Neither a key exchange nor message 2 of aggressive mode is protected: who spoils one ends that attempt, and no

@@ -187,13 +187,13 @@ fn finish(
     });
     match made {
         Ok((prepared, third)) if committing::is_wanted(datagram) => {
-            committing::wait(sa, cx, *begun, prepared, third, datagram);
+            committing::wait(sa, cx, *begun, prepared, third, (datagram.header.message_id, ciphertext));
         }
         Ok((prepared, (message, _))) => {
             let inbound = prepared.inbound();
             install_begun(sa, cx, &begun, prepared);
             cx.transmit(sa.channel.path, &message);
-            let finished = Finished { last: Repeated::new(datagram.bytes, message), inbound };
+            let finished = Finished { last: Repeated::new(ciphertext, message), inbound };
             let until = cx.now + limits::QUICK_MODE_LINGER;
             sa.quick_modes.insert(message_id, QuickMode::Done { begun: Some(finished), until });
             cx.finish(&begun.tickets, &Ok(()));
@@ -387,7 +387,7 @@ fn respond(sa: &mut IkeSa, cx: &mut Context, path: Path, datagram: &Datagram<'_>
             cx.transmit(sa.channel.path, &message);
             let nonces = Nonces { initiator: &nonce_i, responder: &nonce_r };
             let answered = Answered {
-                last: Repeated::new(datagram.bytes, message.clone()),
+                last: Repeated::new(ciphertext, message.clone()),
                 iv,
                 repeating: cx.begin_repeating(message),
                 third_hash: third_hash(sa, message_id, nonces),
@@ -398,7 +398,7 @@ fn respond(sa: &mut IkeSa, cx: &mut Context, path: Path, datagram: &Datagram<'_>
         }
         Err(fault) => {
             let refusal = informational::refuse_quick_mode(sa, cx, fault, subject);
-            keep_refusal(sa, cx, message_id, refusal.map(|refusal| Repeated::new(datagram.bytes, refusal)));
+            keep_refusal(sa, cx, message_id, refusal.map(|refusal| Repeated::new(ciphertext, refusal)));
         }
     }
 }
@@ -478,7 +478,7 @@ fn conclude(
     sa.heard_from_peer(cx, path);
     sa.count(cx, datagram.bytes.len());
     if answered.is_to_wait || committing::is_wanted(datagram) {
-        let part = Part::Answered { third: Seen::new(datagram.bytes) };
+        let part = Part::Answered { third: Seen::new(ciphertext) };
         let committing = Committing::new(cx, answered.prepared, part, opened.next_iv.clone());
         sa.quick_modes.insert(message_id, QuickMode::Committing(committing));
     } else {
@@ -511,7 +511,8 @@ fn install_awaited(sa: &mut IkeSa, cx: &mut Context, prepared: Prepared) {
 
 // --- Both ----------------------------------------------------------------------------------------------------------
 
-/// Handles a message of a quick mode.
+/// Handles a message of a quick mode. One that comes once more is known by what is encrypted of it: no hash covers the header, which
+/// may have been spoiled the first time.
 pub(crate) fn handle(
     sa: &mut IkeSa,
     cx: &mut Context,
@@ -524,7 +525,7 @@ pub(crate) fn handle(
         None => respond(sa, cx, path, datagram, ciphertext),
         Some(QuickMode::Begun(begun)) => finish(sa, cx, path, message_id, begun, datagram, ciphertext),
         Some(QuickMode::Answered(answered)) => {
-            if answered.last.repeat(cx, path, datagram.bytes) {
+            if answered.last.repeat(cx, path, ciphertext) {
                 sa.quick_modes.insert(message_id, QuickMode::Answered(answered));
             } else {
                 conclude(sa, cx, path, message_id, answered, datagram, ciphertext);
@@ -534,12 +535,12 @@ pub(crate) fn handle(
             committing::handle(sa, cx, path, committing, datagram, ciphertext);
         }
         Some(QuickMode::Refused { last, until }) => {
-            last.repeat(cx, path, datagram.bytes);
+            last.repeat(cx, path, ciphertext);
             sa.quick_modes.insert(message_id, QuickMode::Refused { last, until });
         }
         Some(QuickMode::Done { begun, until }) => {
             let is_repeated =
-                begun.as_ref().is_some_and(|finished| finished.last.repeat(cx, path, datagram.bytes));
+                begun.as_ref().is_some_and(|finished| finished.last.repeat(cx, path, ciphertext));
             if is_repeated {
                 put_farewells_off(sa, cx);
             }

@@ -27,7 +27,7 @@ use wire::isakmp::Flags;
 use wire::registry::v1::NotifyType;
 use wire::v1::Datagram;
 
-use super::{Begun, Finished, NAME, Purpose, QuickMode, install_awaited, release, take_back};
+use super::{Begun, Finished, NAME, Purpose, QuickMode, install_awaited, release};
 use crate::child::Prepared;
 use crate::context::Context;
 use crate::error::Failure;
@@ -112,7 +112,9 @@ impl Committing {
         if let Part::Began { tickets, .. } = &self.part {
             cx.finish(tickets, &Err(Failure::Terminated));
         }
-        take_back(&self.prepared, cx);
+        // The peer has message 3, and may have sent through it before it did not want it any more.
+        self.prepared.release(cx);
+        self.prepared.inbound_sas().for_each(|sa| cx.linger(sa));
     }
 }
 
@@ -128,7 +130,7 @@ pub(super) fn wait(
     begun: Begun,
     prepared: Prepared,
     (message, iv): (Vec<Vec<u8>>, Iv),
-    second: &Datagram<'_>,
+    (message_id, second): (u32, &[u8]),
 ) {
     prepared.install_inbound(cx);
     prepared.reserve(cx, sa.channel.our_spi());
@@ -148,11 +150,11 @@ pub(super) fn wait(
         purpose,
         replaced,
         tickets,
-        last: Repeated::new(second.bytes, message.clone()),
+        last: Repeated::new(second, message.clone()),
         repeating: Box::new(cx.begin_repeating(message)),
     };
     let committing = Committing::new(cx, prepared, part, iv);
-    sa.quick_modes.insert(second.header.message_id, QuickMode::Committing(committing));
+    sa.quick_modes.insert(message_id, QuickMode::Committing(committing));
 }
 
 /// <-- HDR*, HASH(1), N(CONNECTED)
@@ -166,8 +168,8 @@ pub(super) fn handle(
 ) {
     let message_id = datagram.header.message_id;
     let is_repeated = match &committing.part {
-        Part::Began { last, .. } => last.repeat(cx, path, datagram.bytes),
-        Part::Answered { third } => *third == Seen::new(datagram.bytes),
+        Part::Began { last, .. } => last.repeat(cx, path, ciphertext),
+        Part::Answered { third } => *third == Seen::new(ciphertext),
     };
     if is_repeated {
         sa.quick_modes.insert(message_id, QuickMode::Committing(committing));
