@@ -2,6 +2,7 @@
 //!
 //! How one is negotiated is the affair of the two versions of IKE; what it is once both ends agree, they share.
 
+mod agreed;
 mod bundle;
 mod departure;
 mod moving;
@@ -12,14 +13,13 @@ use std::time::{Duration, Instant};
 
 use crypto::Secret;
 use sa::{
-    AdditionalSuite, ChildSuite, Cpi, Direction, Encapsulation, FlowPadding, Handling, Lifetime, Mode,
-    OriginalAddresses, Outer, PolicyAction, PolicyId, PolicySpec, Protection, Protocol, SaId, SaOp, SaSpec,
-    Spi, TrafficSelector, transform,
-    transform::{Group, Integrity},
+    ChildSuite, Direction, Encapsulation, FlowPadding, Handling, Lifetime, Outer, PolicyAction, PolicyId,
+    PolicySpec, Protection, Protocol, SaId, SaOp, SaSpec, Spi, transform, transform::Integrity,
 };
 use wire::isakmp::IkeSpi;
 use wire::registry::IntegrityId;
 
+pub(crate) use self::agreed::{Agreed, Compression, Heritage, Padding};
 pub(crate) use self::bundle::{Wrapper, WrapperIds};
 use self::bundle::{WrapperSpecs, wrap};
 pub(crate) use self::departure::{retire, send_through_holder, take_away};
@@ -90,56 +90,6 @@ pub(crate) enum Sending {
     NotYet,
     /// They did, until another took them over.
     NoMore,
-}
-
-/// What a negotiation of a Child SA agreed on.
-#[derive(Clone, Debug)]
-pub(crate) struct Agreed {
-    pub suite: ChildSuite,
-    pub our_spi: Spi,
-    pub peer_spi: Spi,
-    /// AH around it: a bundle of IKEv1.
-    pub wrapper: Option<Wrapper>,
-    pub mode: Mode,
-    pub compression: Option<Compression>,
-    pub padding: Padding,
-    /// The addresses that packets in transport mode had before a NAT changed them.
-    pub original: Option<OriginalAddresses>,
-    pub local: Vec<TrafficSelector>,
-    pub remote: Vec<TrafficSelector>,
-    pub heritage: Heritage,
-}
-
-/// Whether a replacement may have all that a Child SA is without a word (draft-ietf-ipsecme-ikev2-sa-ts-payloads-opt §3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heritage {
-    /// It may not: nobody has spoken of key exchanges of its own yet (§5.1), or its addresses are others than were agreed on.
-    ToNegotiate,
-    /// It may, and with these key exchanges of its own.
-    Whole {
-        /// The first; without one, keys come from the IKE SA's alone.
-        key_exchange: Option<&'static Group>,
-        /// Those after it.
-        additional: AdditionalSuite,
-    },
-}
-
-/// The indices of compressed packets, where both ends want them (RFC 7296 §2.22).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Compression {
-    /// Of those towards us.
-    pub ours: Cpi,
-    /// Of those towards the peer.
-    pub theirs: Cpi,
-}
-
-/// Whether the peer takes packets that are padded to hide their length (RFC 4303 §2.7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Padding {
-    /// It does.
-    Taken,
-    /// It said that it does not.
-    Refused,
 }
 
 impl ChildSa {
