@@ -257,6 +257,10 @@ pub const LEASES_OF_A_POOL: usize = 65_536;
 /// protected: a longer wait would be a longer outage for whoever sets it on the way.
 pub const COMMIT_WAIT: Duration = Duration::from_secs(10);
 
+/// How long our packets go through the Child SA before, once we have sent a quick mode's message 3: a peer may put the new one
+/// in place only when it has read that. One that is quick shows it by sending through the new one.
+pub const MESSAGE_3_WAIT: Duration = Duration::from_secs(2);
+
 /// How long the end of a quick mode is remembered for a peer that missed our last message: longer than a peer with
 /// strongSwan's timing repeats its own.
 pub const QUICK_MODE_LINGER: Duration = Duration::from_secs(180);

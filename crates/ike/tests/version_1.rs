@@ -189,6 +189,31 @@ fn a_rekeyed_child_loses_no_packet() {
 }
 
 #[test]
+fn packets_take_the_old_child_until_the_peer_has_had_time_for_message_3() {
+    for_seeds(0..50, |seed| {
+        let mut pair = comes_up_silently(version_1(seed));
+        let carrier = |pair: &Pair| {
+            let policy = pair.plane(Side::Left).policies().next().expect("it is up").id;
+            pair.plane(Side::Left).outbound(policy)
+        };
+        let old = carrier(&pair);
+        let ticket = pair.rekey_child(Side::Left, "net").expect("it is up");
+        assert_eq!(pair.finish(ticket), Ok(()));
+        assert_eq!(carrier(&pair), old);
+        if seed % 2 == 0 {
+            // The peer has read message 3, and sends through the new one.
+            pair.start_traffic(0, SECOND / 10);
+            pair.run_for(SECOND);
+        } else {
+            pair.run_for(3 * SECOND);
+        }
+        assert_ne!(carrier(&pair), old);
+        pair.stop_traffic();
+        pair.settle_and_check();
+    });
+}
+
+#[test]
 fn a_child_is_rekeyed_before_it_expires_over_a_bad_network() {
     for_seeds(0..300, |seed| {
         let life = Lifetimes { rekey: 5 * MINUTE, rand: MINUTE, expire: 9 * MINUTE };

@@ -59,6 +59,8 @@ pub(crate) struct IkeSa {
     pub(super) quick_modes: BTreeMap<u32, QuickMode>,
     /// When replaced Child SAs are to be deleted by us.
     pub(super) farewells: BTreeMap<ChildSaId, Instant>,
+    /// When our packets go through the newest Child SA of a policy, unless the peer uses it before.
+    pub(super) turns: BTreeMap<PolicyId, Instant>,
     /// When those are to be deleted that came up at once with another.
     pub(super) twins: BTreeMap<ChildSaId, Instant>,
     pub(super) deletions: Deletions,
@@ -121,6 +123,7 @@ impl IkeSa {
             life: Life::Current,
             quick_modes: BTreeMap::new(),
             farewells: BTreeMap::new(),
+            turns: BTreeMap::new(),
             twins: BTreeMap::new(),
             deletions: Deletions::default(),
             detection: DeadPeerDetection::new(cx),
@@ -325,6 +328,28 @@ impl IkeSa {
 
     /// The newest Child SA of a policy takes it over; those that it replaces stay until they are deleted.
     pub(super) fn hand_over(&mut self, cx: &mut Context, new: ChildSaId) {
+        self.take_over(cx, new);
+        if let Some(policy) = self.children.get(&new).map(|child| child.policy) {
+            self.turn(cx, policy);
+        }
+    }
+
+    /// The same for one that the peer may not have in place before it has read message 3: until it sends through it, or until
+    /// it has had the time, ours go through the one before.
+    pub(super) fn hand_over_gently(&mut self, cx: &mut Context, new: ChildSaId) {
+        self.take_over(cx, new);
+        if let Some(policy) = self.children.get(&new).map(|child| child.policy) {
+            self.turns.insert(policy, cx.now + limits::MESSAGE_3_WAIT);
+        }
+    }
+
+    /// Lets our packets go through the Child SA that holds a policy.
+    pub(super) fn turn(&mut self, cx: &mut Context, policy: PolicyId) {
+        self.turns.remove(&policy);
+        child::send_through_holder(cx, &mut self.children, policy);
+    }
+
+    fn take_over(&mut self, cx: &mut Context, new: ChildSaId) {
         let Some(policy) = self.children.get(&new).map(|child| child.policy) else { return };
         let mut replaced = None;
         for other in self.children.values_mut().filter(|other| other.policy == policy && other.id != new) {
@@ -333,11 +358,9 @@ impl IkeSa {
             }
             other.tenure = Tenure::Aside;
             other.state = ChildState::Rekeyed;
-            other.stop_sending();
         }
         let Some(child) = self.children.get_mut(&new) else { return };
         child.tenure = Tenure::Holds;
-        child.start_sending(cx);
         let (child, ike) = (child.status(), Box::new(self.status()));
         match replaced {
             Some(old) => cx.tell(Event::ChildRekeyed { ike, old, new: child }),

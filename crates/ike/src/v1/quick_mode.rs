@@ -280,7 +280,7 @@ fn install_begun(sa: &mut IkeSa, cx: &mut Context, begun: &Begun, prepared: Prep
             let new = prepared.install(cx, Installation::StandBy(policy));
             let id = new.id;
             sa.take_in(cx, new);
-            sa.hand_over(cx, id);
+            sa.hand_over_gently(cx, id);
             sa.farewells.insert(old, cx.now + limits::CONFIRMATION_WAIT);
         }
     }

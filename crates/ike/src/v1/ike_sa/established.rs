@@ -193,6 +193,7 @@ impl Established for IkeSa {
         let Some(child) = self.children.values().find(|child| child.inbound == sa) else { return };
         if child.tenure == Tenure::Holds {
             let policy = child.policy;
+            self.turn(cx, policy);
             let replaced = self.children.values().filter(|other| other.policy == policy);
             let replaced: Vec<_> =
                 replaced.map(|other| other.id).filter(|id| self.farewells.contains_key(id)).collect();

@@ -51,6 +51,9 @@ impl IkeSa {
 
     /// Gives up what it has, but for what a quick mode under way here is about to replace.
     pub(crate) fn leave(&mut self, cx: &mut Context) -> Inheritance {
+        for policy in self.turns.keys().copied().collect::<Vec<_>>() {
+            self.turn(cx, policy);
+        }
         let wishes = self.take_wishes(cx);
         let awaited: BTreeSet<PolicyId> =
             self.quick_modes.values().filter_map(QuickMode::awaited_policy).collect();

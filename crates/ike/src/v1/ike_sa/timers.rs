@@ -27,6 +27,10 @@ impl IkeSa {
         for id in leaving.collect::<Vec<_>>() {
             self.say_farewell(cx, id);
         }
+        let due = self.turns.iter().filter(|(_, at)| **at <= cx.now).map(|(policy, _)| *policy);
+        for policy in due.collect::<Vec<_>>() {
+            self.turn(cx, policy);
+        }
         let lesser = self.twins.iter().filter(|(_, at)| **at <= cx.now).map(|(id, _)| *id);
         for id in lesser.collect::<Vec<_>>() {
             self.part_from_twin(cx, id);
@@ -204,8 +208,8 @@ impl IkeSa {
     /// Tells when [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(crate) fn next_timeout(&self, cx: &Context) -> Option<(Instant, TimeoutReason)> {
         let quick_modes = self.quick_modes.values().map(QuickMode::deadline);
-        let leaving = self.farewells.values().chain(self.twins.values());
-        let farewells = leaving.map(|at| (*at, TimeoutReason::Linger)).chain(self.deletions.deadlines());
+        let children = self.farewells.values().chain(self.turns.values()).chain(self.twins.values());
+        let farewells = children.map(|at| (*at, TimeoutReason::Linger)).chain(self.deletions.deadlines());
         let own = match &self.life {
             Life::Current => self.current_timeouts(cx),
             Life::Superseded { until, .. } => {
