@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::traffic;
 use crate::{
     CHILD, CONNECTION, ChildSa, End, Failure, Family, Gateway, IkeSa, Implementation, Lab, Result, Tunnel,
-    Wire, within,
+    Wire, until, within,
 };
 
 /// How long a loaded machine may need for an exchange.
@@ -62,13 +62,19 @@ impl Pair {
         Ok(())
     }
 
-    /// Brings the child up from one end.
+    /// Brings the child up from one end, and waits until the other has it, too: a busy one may read the last message late.
     ///
     /// # Errors
     ///
     /// When it does not come up.
     pub fn initiate(&self, from: End) -> Result<()> {
-        self.gateway(from).initiate(CHILD)?.success().map(drop)
+        self.gateway(from).initiate(CHILD)?.success()?;
+        until(PATIENCE, "both ends to have a Child SA", || {
+            let has_one = |sas: Result<Vec<IkeSa>>| {
+                sas.is_ok_and(|sas| sas.iter().flat_map(|sa| &sa.children).any(ChildSa::is_installed))
+            };
+            has_one(self.a.sas()) && has_one(self.b.sas())
+        })
     }
 
     /// Sends packets both ways, a TCP transfer and datagrams from host to host, for every family of `tunnel`.
