@@ -319,6 +319,37 @@ fn who_is_behind_a_nat_alone_follows_nobody() {
     assert_eq!(pair.ike_sas(Side::Left)[0].path, ike.path);
 }
 
+// RFC 7296 §2.23: ESP goes where IKE goes, and on port 500 nowhere in UDP.
+#[test]
+fn a_copy_that_comes_to_port_500_leads_nobody_there() {
+    let scenario = Scenario::site_to_site(1)
+        .behind_nat(Side::Right, MINUTE)
+        .both(|gateway| gateway.settings.disclose_keys = true);
+    let mut pair = Pair::new(scenario);
+    pair.connect();
+    pair.settle();
+    let ike = pair.ike_sas(Side::Left).remove(0);
+    assert!(ike.nat.remote && ike.path.local.port() == 4500);
+    let fields = HeaderFields {
+        initiator_spi: ike.initiator_spi,
+        responder_spi: ike.responder_spi,
+        exchange_type: ExchangeType::INFORMATIONAL,
+        flags: Flags::NONE,
+        message_id: 0,
+    };
+    for port in [500, 4500] {
+        // INFORMATIONAL { } -->   of the right, by another address of its NAT
+        let bytes =
+            Impostor::of(&pair).seals(HeaderFields { message_id: u32::from(port == 4500), ..fields }, &[]);
+        let source = SocketAddr::new(ike.path.remote.ip(), 40_000 + port);
+        let destination = SocketAddr::new(ike.path.local.ip(), port);
+        pair.inject(Side::Left, Parcel { source, destination, cargo: Cargo::Ike(bytes) }, Duration::ZERO);
+        pair.run_for(Duration::from_millis(1));
+        let path = pair.ike_sas(Side::Left)[0].path;
+        assert_eq!(path == ike.path, port == 500);
+    }
+}
+
 // --- Rekeying ------------------------------------------------------------------------------------------------------
 
 // RFC 7296 §1.3.3, §2.8, §2.9.2.

@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::error::{Error, Failure};
 use crate::event::{DownReason, Event};
 use crate::io::Path;
+use crate::limits;
 use crate::nat_detection::Behind;
 use crate::v2::channel::{Kind, Opening};
 use crate::v2::closed::asks_for_repetition;
@@ -205,7 +206,10 @@ impl IkeSa {
     }
 
     fn follow(&mut self, cx: &mut Context, path: Path) {
-        if path != self.channel.path && self.channel.nat.remote == Behind::Nat {
+        // RFC 7296 §2.23: both have gone to port 4500 for good; UDP carries no ESP on port 500.
+        let is_old =
+            path.local.port() == limits::IKE_PORT && self.channel.path.local.port() != limits::IKE_PORT;
+        if path != self.channel.path && self.channel.nat.remote == Behind::Nat && !is_old {
             self.turn_to(cx, path);
             self.carry_on_path(cx);
         }
