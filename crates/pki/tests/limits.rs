@@ -82,6 +82,27 @@ fn intermediates_past_the_limit_are_not_looked_at() {
 }
 
 #[test]
+fn a_path_has_so_many_certificates_and_no_more() {
+    let keys: Vec<_> = (0..limits::MAX_PATH_CERTIFICATES).map(|_| key()).collect();
+    let mut cas = vec![ca("CN=ca 0", &keys[0], Issuer::Itself(&keys[0]))];
+    for (at, own) in keys.iter().enumerate().skip(1) {
+        let issuer = Issuer::Ca(&cas[at - 1], &keys[at - 1]);
+        cas.push(ca(&format!("CN=ca {at}"), own, issuer));
+    }
+    // A path has an end, too: with the limit's number of CAs there is one certificate more than it may have.
+    let below = |number: usize| {
+        let own = key();
+        let end = end("CN=end", &own, Issuer::Ca(&cas[number - 1], &keys[number - 1]));
+        judge(&end, &cas[1..number], &cas[0])
+    };
+    assert_eq!(below(limits::MAX_PATH_CERTIFICATES - 1), Ok(()));
+    assert_eq!(
+        below(limits::MAX_PATH_CERTIFICATES).unwrap_err(),
+        "the certificate CN=end is at the end of a chain of 10, which is as many as we follow"
+    );
+}
+
+#[test]
 fn signers_of_lists_past_the_limit_are_not_looked_at() {
     let (root_key, sub_key, end_key, list_key) = (key(), key(), key(), key());
     let root = ca("CN=root", &root_key, Issuer::Itself(&root_key));
