@@ -346,13 +346,16 @@ impl fmt::Display for Attribute {
 
 /// Writes a value so that it reads back, and so that no control character reaches a log.
 fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    for (at, character) in text.chars().enumerate() {
+    // White space around a value does not belong to it: the first character after that decides how it is read.
+    let mut is_begun = false;
+    for character in text.chars() {
         match character {
             ',' | '+' | '\\' => write!(f, "\\{character}")?,
-            '#' if at == 0 => f.write_str("\\#")?,
+            '#' if !is_begun => f.write_str("\\#")?,
             character if character.is_control() => f.write_str("\u{fffd}")?,
             character => write!(f, "{character}")?,
         }
+        is_begun |= !character.is_whitespace();
     }
     Ok(())
 }
@@ -521,6 +524,12 @@ mod tests {
         assert!(name("C=CH").is_below(&name("")));
         assert!(!name("C=CH, O=Example2").is_below(&name("C=CH, O=Example")));
         assert!(!name("C=CH").is_below(&name("C=CH, O=Example")));
+    }
+
+    #[test]
+    fn a_value_that_begins_with_a_number_sign_after_white_space_reads_back() {
+        let read = name("CN=\\ \\#z, O=\\\u{2003}\\#41");
+        assert_eq!(name(&read.to_string()), read);
     }
 
     proptest! {
