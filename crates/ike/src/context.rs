@@ -247,6 +247,12 @@ impl Context {
         self.output.push_back(Output::Event(event));
     }
 
+    /// Puts what was counted down to a connection. An IKE SA may outlive its connection, which then has no counts any more.
+    pub(crate) fn settle_tally(&mut self, connection: Option<&Connection>) {
+        let name = connection.map(|connection| connection.name.as_str());
+        self.tally.settle(name.filter(|name| self.connections.contains_key(*name)));
+    }
+
     pub(crate) fn ask(&mut self, query: Query) -> QueryId {
         self.last_id.query += 1;
         let id = QueryId(self.last_id.query);

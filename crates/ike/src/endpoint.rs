@@ -377,7 +377,7 @@ impl Endpoint {
         let after = act(sa, &mut self.cx);
         if let Some(connection) = connection {
             // Also if it is no more than the memory of an IKE SA now.
-            self.cx.tally.settle(Some(&connection.name));
+            self.cx.settle_tally(Some(&connection));
         }
         match after {
             Some(sa) => self.put(sa),
@@ -434,7 +434,7 @@ impl Endpoint {
     /// Notes what is known of an IKE SA by something else than its SPI, and when it wants to be woken.
     fn put(&mut self, mut sa: Sa) {
         let our_spi = sa.our_spi();
-        self.cx.tally.settle(sa.connection().as_ref().map(|connection| connection.name.as_str()));
+        self.cx.settle_tally(sa.connection().as_deref());
         if let Some((at, reason)) = sa.deadline(&self.cx) {
             self.timers.insert((at, our_spi), reason);
             self.deadlines.insert(our_spi, at);

@@ -339,6 +339,31 @@ fn the_member_takes_one_answer_with_the_nonce_of_its_last_request() {
     assert_eq!(outbound(&pair), 40);
 }
 
+// §9.
+#[test]
+fn what_the_member_waited_for_is_not_repeated_and_begun_again_in_the_end() {
+    let (mut pair, peer) = Impostor::takes_over(Scenario::site_to_site(1));
+    let rekeying = pair.rekey_child(Side::Left, "net").expect("it is up");
+    assert_eq!(peer.heard(&pair).0, ExchangeType::CREATE_CHILD_SA);
+    pair.run_for(30 * SECOND);
+    let before = pair.messages(Side::Left).len();
+    let ticket = take_over(&mut pair, Side::Left, MissedPackets::default());
+    // The peer would have been given up after 165 seconds, had the rekeying gone on; the synchronization has 25 more.
+    pair.run_for(140 * SECOND);
+    let sent = pair.messages(Side::Left).split_off(before);
+    assert!(sent.len() > 1);
+    for bytes in sent {
+        let (fields, payloads) = peer.opens(&bytes).expect("it is of this IKE SA");
+        assert!(ids_of(&payloads).is_some(), "{fields:?} {payloads:?}");
+    }
+    assert_eq!((pair.result(ticket), pair.result(rekeying)), (None, None));
+    let (nonce, higher, _) = ids_of(&peer.heard(&pair).1).expect("it synchronizes");
+    peer.answers(&mut pair, &[sync((nonce, 0, higher))]);
+    assert_eq!(pair.result(ticket), Some(Ok(())));
+    let again = peer.last_request(&pair).expect("it was sent").fields;
+    assert_eq!((again.exchange_type, again.message_id), (ExchangeType::CREATE_CHILD_SA, higher));
+}
+
 #[test]
 fn a_peer_that_never_answers_is_dead_and_one_that_knows_nothing_of_it_is_not_asked() {
     let (mut pair, _) = Impostor::takes_over(Scenario::site_to_site(1));

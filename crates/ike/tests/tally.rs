@@ -1,6 +1,6 @@
 //! Messages are counted at both ends, for everything together and for the connection that they belong to.
 
-use ike::{Counted, Counts, MessageKind, Part, TallyScope, TraceDirection};
+use ike::{Command, Counted, Counts, MessageKind, Part, TallyScope, TraceDirection};
 use testkit::{Pair, Scenario, Side};
 
 fn count(counts: &Counts, counted: Counted) -> u64 {
@@ -59,4 +59,29 @@ fn counting_begins_anew_where_it_is_told_to() {
     assert!(tally.connections().is_empty() && !tally.total().is_empty());
     tally.reset(&TallyScope::Total).expect("it is always there");
     assert!(tally.total().is_empty());
+}
+
+#[test]
+fn an_ike_sa_that_outlives_its_connection_is_counted_in_the_total_only() {
+    let mut pair = Pair::new(Scenario::site_to_site(3));
+    pair.connect();
+    pair.settle();
+    let connection = pair.scenario().left.connection.clone();
+    pair.command(Side::Left, Command::Unload(connection.name.clone()));
+    let sent = |pair: &Pair| {
+        let tally = pair.endpoint(Side::Left).tally();
+        messages(tally.total(), MessageKind::CreateChildSa, TraceDirection::Sent)[0]
+    };
+    let before = sent(&pair);
+    let ticket = pair.rekey_child(Side::Left, "net").expect("it outlives its connection");
+    assert_eq!(pair.finish(ticket), Ok(()));
+    pair.settle();
+    assert_eq!(sent(&pair), before + 1);
+    assert!(pair.endpoint(Side::Left).tally().connections().is_empty());
+    // Loaded again, it counts from nothing.
+    pair.command(Side::Left, Command::Load(connection.clone().into()));
+    let ticket = pair.rekey_child(Side::Left, "net").expect("it is up");
+    assert_eq!(pair.finish(ticket), Ok(()));
+    let own = &pair.endpoint(Side::Left).tally().connections()[&connection.name];
+    assert_eq!(messages(own, MessageKind::CreateChildSa, TraceDirection::Sent), [1, 0]);
 }

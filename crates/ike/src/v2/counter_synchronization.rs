@@ -141,7 +141,9 @@ pub(crate) fn begin(sa: &mut IkeSa, cx: &mut Context, missed: MissedPackets, tic
             format!("the peer {} does not synchronize counters with clusters (RFC 6311)", sa.peer.remote());
         return cx.finish(&[ticket], &Err(Error::Unsuitable(sentence).into()));
     }
+    // §9: nobody answers what was asked before, so it is neither repeated nor a reason to give the peer up.
     sa.begin_again(cx);
+    sa.ours = OurWindow::starting_at(sa.ours.peek_next_id());
     let mut tickets = sa.counters.abandon();
     tickets.push(ticket);
     skip_outbound(sa, cx, missed.outbound);
