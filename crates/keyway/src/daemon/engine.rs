@@ -15,6 +15,7 @@ mod scripts;
 mod view;
 
 use std::collections::BTreeMap;
+use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -315,15 +316,20 @@ impl EngineLoop {
             Order::ChangeKeyring(change, done) => give(done, self.change_keyring(*change)),
             Order::Configure { wanted, done } => give(done, self.configure(*wanted)),
             Order::UnblockLeft(done) => give(done, self.plane.unblock().map_err(|error| error.to_string())),
-            Order::DiscloseKeys(to, done) => {
-                let turned = self.outside.announcer.disclose(to.as_deref());
-                if let Ok(disclosure) = turned {
-                    self.command(Command::DiscloseKeys(disclosure));
-                }
-                give(done, turned.map(drop));
+            Order::DiscloseKeys(wanted) => {
+                let outcome = self.disclose_keys(Some(wanted.directory()));
+                wanted.answer(outcome);
             }
+            // To end it never fails.
+            Order::ConcealKeys => drop(self.disclose_keys(None)),
             Order::Stop => {}
         }
+    }
+
+    fn disclose_keys(&mut self, to: Option<&FilePath>) -> Outcome {
+        let disclosure = self.outside.announcer.disclose(to)?;
+        self.command(Command::DiscloseKeys(disclosure));
+        Ok(())
     }
 
     fn perform(&mut self, command: Command, ticket: Ticket, done: oneshot::Sender<Outcome>) {

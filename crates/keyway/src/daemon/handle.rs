@@ -1,7 +1,7 @@
 //! How the rest of the daemon talks to the task that owns the engine: orders in, answers out, nothing shared.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -73,8 +73,10 @@ pub(crate) enum Order {
     },
     /// Take away what an earlier run left blocked.
     UnblockLeft(oneshot::Sender<Outcome>),
-    /// Write the keys of SAs that come up into this directory; `None` writes no more.
-    DiscloseKeys(Option<PathBuf>, oneshot::Sender<Outcome>),
+    /// Write the keys of SAs that come up.
+    DiscloseKeys(KeysWanted),
+    /// Write them no more: whoever wanted them has gone.
+    ConcealKeys,
     /// End the task.
     Stop,
 }
@@ -323,12 +325,13 @@ impl Engine {
         self.ask(Order::UnblockLeft).await?
     }
 
-    /// Has the keys of SAs that come up written to a directory; `None` ends that.
+    /// Has the keys of SAs that come up written to a directory, as long as what it gives is kept.
     ///
     /// # Errors
     /// They are written already, they cannot be written there, or the daemon is shutting down.
-    pub(crate) async fn disclose_keys(&self, to: Option<PathBuf>) -> Outcome {
-        self.ask(|done| Order::DiscloseKeys(to, done)).await?
+    pub(crate) async fn disclose_keys(&self, directory: PathBuf) -> Result<Disclosure, String> {
+        let engine = self.clone();
+        self.ask(|answer| Order::DiscloseKeys(KeysWanted { directory, engine, answer })).await?
     }
 
     /// Ends the engine task after the orders that it already has.
@@ -341,6 +344,39 @@ impl Engine {
         let (sender, answer) = oneshot::channel();
         self.orders.send(order(sender)).await.map_err(|_| shutting_down())?;
         answer.await.map_err(|_| shutting_down())
+    }
+}
+
+/// An order to write keys, and the way back to whoever gave it.
+pub(crate) struct KeysWanted {
+    directory: PathBuf,
+    engine: Engine,
+    answer: oneshot::Sender<Result<Disclosure, String>>,
+}
+
+impl KeysWanted {
+    /// Where they are to be written.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Says whether they are written from now on. Where nobody is left to take the answer, what it carries ends that.
+    pub(crate) fn answer(self, outcome: Outcome) {
+        let _ = self.answer.send(outcome.map(|()| Disclosure(self.engine)));
+    }
+}
+
+/// Keys are written as long as it is there: from the moment when the engine began, whether or not its answer is ever read.
+#[derive(Debug)]
+pub(crate) struct Disclosure(Engine);
+
+impl Drop for Disclosure {
+    fn drop(&mut self) {
+        let orders = self.0.orders.clone();
+        tokio::spawn(async move {
+            // A daemon that is ending writes none, either.
+            let _ = orders.send(Order::ConcealKeys).await;
+        });
     }
 }
 

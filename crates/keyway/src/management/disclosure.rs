@@ -27,24 +27,10 @@ pub(crate) async fn disclose(engine: &Engine, arguments: &Tree) -> Result<Tree, 
             Some(Duration::from_secs(seconds))
         }
     };
-    engine.disclose_keys(Some(directory)).await?;
-    let _until_dropped = Open(engine.clone());
+    let _until_dropped = engine.disclose_keys(directory).await?;
     match seconds {
         Some(time) => sleep(time).await,
         None => pending().await,
     }
     Ok(success())
-}
-
-/// Keys are written as long as it is there.
-struct Open(Engine);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        let engine = self.0.clone();
-        tokio::spawn(async move {
-            // A daemon that is ending writes none, either.
-            let _ = engine.disclose_keys(None).await;
-        });
-    }
 }

@@ -1,6 +1,7 @@
 //! The vici server against an engine task that is played: one IKE SA with one Child SA, and what the commands make of it.
 
 mod arguments;
+mod disclosing;
 mod streaming;
 
 use std::collections::BTreeMap;
@@ -276,8 +277,9 @@ fn play(mut orders: mpsc::Receiver<Order>) -> JoinHandle<Heard> {
                 | Order::UnloadPool(_, done)
                 | Order::UnloadSecret(_, done)
                 | Order::UnblockLeft(done)
-                | Order::DiscloseKeys(_, done)
                 | Order::ClearSecrets(done) => drop(done.send(Ok(()))),
+                Order::DiscloseKeys(wanted) => wanted.answer(Ok(())),
+                Order::ConcealKeys => {}
                 Order::Pools(answer) => {
                     let _ = answer.send(pools());
                 }

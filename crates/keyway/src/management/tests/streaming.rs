@@ -33,7 +33,7 @@ fn play_many(mut orders: mpsc::Receiver<Order>, described: Arc<AtomicUsize>) -> 
     })
 }
 
-fn management(engine: &Engine, notices: &Notices) -> Management {
+pub(super) fn management(engine: &Engine, notices: &Notices) -> Management {
     let constants = Constants {
         configuration: None,
         started: SystemTime::now(),
@@ -49,7 +49,7 @@ fn management(engine: &Engine, notices: &Notices) -> Management {
     }
 }
 
-async fn send(stream: &mut UnixStream, packet: Packet) {
+pub(super) async fn send(stream: &mut UnixStream, packet: Packet) {
     stream.write_all(&packet.encode().expect("it is small")).await.expect("the server listens");
 }
 
