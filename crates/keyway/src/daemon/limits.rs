@@ -102,7 +102,11 @@ pub(crate) const SCRIPT: Duration = Duration::from_secs(30);
 /// Updown scripts that run at a time.
 pub(crate) const SCRIPTS_AT_ONCE: usize = 16;
 
-/// Updown scripts that run or wait for their turn; beyond that none is begun for a Child SA that comes up.
+/// Pairs of selectors that the updown script of one Child SA is run for, one after the other: the peer has a say in how many
+/// there are.
+pub(crate) const SCRIPT_RUNS: usize = 256;
+
+/// Runs of updown scripts that have not ended; beyond that none is begun for a Child SA that comes up.
 pub(crate) const SCRIPTS_PENDING: usize = 65_536;
 
 /// Octets of what a script prints that are logged.

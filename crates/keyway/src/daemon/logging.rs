@@ -31,7 +31,7 @@ pub(crate) fn start(filter: &str, format: LogFormat, notices: Notices) -> Result
 }
 
 /// Makes a notice of each log line.
-struct NoticeLayer(Notices);
+pub(super) struct NoticeLayer(pub(super) Notices);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for NoticeLayer {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {

@@ -1,7 +1,7 @@
 //! Scripts of the administrator's that are run when a Child SA comes up and when it goes down.
 //!
 //! ```text
-//!   ChildUp ───► /bin/sh -c COMMAND   PLUTO_VERB=up-client    once for each pair of selectors
+//!   ChildUp ───► /bin/sh -c COMMAND   PLUTO_VERB=up-client    once for each pair of selectors, up to a bound
 //!   ChildRekeyed    nothing: the traffic is the same
 //!   ChildDown ─► /bin/sh -c COMMAND   PLUTO_VERB=down-client
 //! ```
@@ -22,14 +22,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use config::Script;
 use ike::{ChildSaId, ChildSaStatus, IkeSaStatus};
 use rustix::process::{Pid, Signal, kill_process_group};
+use sa::SelectorPair;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use self::environment::environments;
 pub(crate) use self::environment::{Around, Verb};
+use self::environment::{Environment, pairs};
 use super::limits;
 
 /// The scripts that run, and those that will when their Child SAs go down.
@@ -61,14 +62,24 @@ impl Scripts {
         around: &Around,
     ) {
         // Without its beginning there is no end to be told, either: what waits has a bound then.
-        if self.pending.load(Ordering::Relaxed) >= limits::SCRIPTS_PENDING {
+        let (pending, runs) = (self.pending.load(Ordering::Relaxed), runs(child).count());
+        if pending.saturating_add(runs) > limits::SCRIPTS_PENDING {
             return tracing::error!(
                 target: CHILD,
                 connection = ike.connection,
                 child = child.name,
-                "updown: `{}` is not run, since {} others have not ended",
+                "updown: `{}` is not run: with {pending} runs that have not ended, its {runs} are more than {}",
                 script.command,
                 limits::SCRIPTS_PENDING
+            );
+        }
+        if pairs(child).nth(runs).is_some() {
+            tracing::warn!(
+                target: CHILD,
+                connection = ike.connection,
+                child = child.name,
+                "updown: `{}` is run for the first {runs} pairs of traffic selectors alone, and there are more",
+                script.command
             );
         }
         let script = Arc::new(script.clone());
@@ -116,20 +127,20 @@ impl Scripts {
         script: &Arc<Script>,
         around: &Around,
     ) {
-        let runs = environments(verb, ike, child, script, around);
+        let environment = Environment::new(verb, ike, child, script, around);
+        let runs: Vec<_> = runs(child).map(|pair| (pair, Pending::one_more(&self.pending))).collect();
         let key = (ike.connection.clone(), child.name.clone());
         self.last.retain(|of, last| *of == key || !last.is_finished());
         let (before, slots) = (self.last.remove(&key), Arc::clone(&self.slots));
         let (script, (connection, name)) = (Arc::clone(script), key.clone());
-        let pending = Pending::one_more(&self.pending);
         let task = async move {
             if let Some(before) = before {
                 let _ = before.await;
             }
-            let _pending = pending;
-            for environment in runs {
+            for (pair, _pending) in runs {
                 // Nobody closes the semaphore.
                 let _slot = slots.acquire().await;
+                let environment = environment.of_run(pair);
                 if let Err(sentence) = run(&script.command, environment, &connection, &name).await {
                     tracing::error!(target: CHILD, connection, child = name, "updown: {sentence}");
                 }
@@ -139,7 +150,12 @@ impl Scripts {
     }
 }
 
-/// One of those that have not ended.
+/// Gives the pairs of selectors that a script is run for.
+fn runs(child: &ChildSaStatus) -> impl Iterator<Item = SelectorPair> + '_ {
+    pairs(child).take(limits::SCRIPT_RUNS)
+}
+
+/// One run that has not ended.
 struct Pending(Arc<AtomicUsize>);
 
 impl Pending {
@@ -222,7 +238,12 @@ mod tests {
     use std::fs;
     use std::time::Duration;
 
+    use rustix::process::kill_process;
+    use tracing_subscriber::layer::SubscriberExt;
+
     use super::*;
+    use crate::daemon::logging::NoticeLayer;
+    use crate::daemon::notices::{Notice, Notices};
 
     #[tokio::test]
     async fn those_of_a_child_run_in_their_order_and_an_end_follows_each_beginning() {
@@ -263,6 +284,55 @@ mod tests {
         scripts.pending.store(limits::SCRIPTS_PENDING, Ordering::Relaxed);
         scripts.came_up(&ike, child, &script, &Around::default());
         assert!(!scripts.is_awaited(child.id), "what has not begun has no end to be told");
+        // Each pair of selectors is a run.
+        scripts.pending.store(limits::SCRIPTS_PENDING - 1, Ordering::Relaxed);
+        scripts.came_up(&ike, &wide(child, 1, 2), &script, &Around::default());
+        assert!(!scripts.is_awaited(child.id));
+        scripts.came_up(&ike, child, &script, &Around::default());
+        assert!(scripts.is_awaited(child.id));
+    }
+
+    /// Makes a Child SA's selectors many.
+    fn wide(child: &ChildSaStatus, local: u8, remote: u8) -> ChildSaStatus {
+        let many = |network: u8, count| {
+            let one = |n: u8| format!("10.{network}.{n}.0/24").parse().expect("the test's own text");
+            (0..count).map(one).collect()
+        };
+        ChildSaStatus { local_selectors: many(1, local), remote_selectors: many(2, remote), ..child.clone() }
+    }
+
+    #[tokio::test]
+    async fn a_peer_with_many_selectors_has_no_more_runs_than_the_bound_and_the_log_says_so() {
+        let script =
+            Script { command: "true".to_owned(), host_access: config::HostAccess::No, mark_in: None };
+        let ike = crate::management::tests::ike_sa(std::time::Instant::now());
+        let child = ike.children.first().expect("it has one");
+        let notices = Notices::new();
+        let subscriber = tracing_subscriber::registry().with(NoticeLayer(notices.clone()));
+        let _listening = tracing::subscriber::set_default(subscriber);
+        let warned = || notices.recent_log().iter().filter_map(|notice| told(notice)).collect::<Vec<_>>();
+        // None of them begins before the test waits, which it does not.
+        let mut scripts = Scripts::default();
+        scripts.came_up(&ike, &wide(child, 16, 16), &script, &Around::default());
+        assert_eq!(scripts.pending.load(Ordering::Relaxed), 256);
+        assert_eq!(warned(), []);
+        let mut scripts = Scripts::default();
+        let widest = wide(child, 128, 128);
+        scripts.came_up(&ike, &widest, &script, &Around::default());
+        assert_eq!(scripts.pending.load(Ordering::Relaxed), limits::SCRIPT_RUNS);
+        let sentence =
+            "updown: `true` is run for the first 256 pairs of traffic selectors alone, and there are more";
+        assert_eq!(warned(), [("site".to_owned(), format!("{sentence} connection=\"site\" child=\"net\""))]);
+        scripts.went_down(&ike, &widest, &Around::default());
+        assert_eq!(scripts.pending.load(Ordering::Relaxed), 2 * limits::SCRIPT_RUNS);
+    }
+
+    /// Gives a log line with the connection that it names.
+    fn told(notice: &Notice) -> Option<(String, String)> {
+        match notice {
+            Notice::Log(line) => Some((line.connection.clone()?, line.text.clone())),
+            Notice::Sa { .. } => None,
+        }
     }
 
     fn variable(name: &str, value: &str) -> (String, String) {
@@ -345,6 +415,17 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_leaves_something_running_has_ended() {
-        run("sleep 5 & echo begun", Vec::new(), "site", "net").await.expect("the script itself has ended");
+        let directory = directory("leaves");
+        let pid = directory.join("pid");
+        // It holds the output open far longer than the test waits.
+        let command = format!("sleep 1000 & echo $! > {}", pid.display());
+        let ended = timeout(Duration::from_secs(60), run(&command, Vec::new(), "site", "net")).await;
+        let left = fs::read_to_string(&pid).expect("it wrote");
+        let left = Pid::from_raw(left.trim().parse().expect("a process")).expect("a process");
+        // It must not outlive a test that fails, either.
+        let still_there = kill_process(left, Signal::KILL);
+        ended.expect("nothing waits for what was left running").expect("the script itself has ended");
+        still_there.expect("what was left running still ran");
+        fs::remove_dir_all(&directory).expect("it is ours");
     }
 }

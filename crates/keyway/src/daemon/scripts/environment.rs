@@ -31,66 +31,77 @@ pub(crate) struct Around {
     pub(crate) inner_device: String,
 }
 
-/// Gives the variables for each run: one run for each pair of selectors.
-pub(super) fn environments(
-    verb: Verb,
-    ike: &IkeSaStatus,
-    child: &ChildSaStatus,
-    script: &Script,
-    around: &Around,
-) -> Vec<Vec<(String, String)>> {
-    let pairs = SelectorPair::all(&child.local_selectors, &child.remote_selectors);
-    pairs.into_iter().map(|pair| environment(verb, ike, child, script, around, pair)).collect()
+/// Gives the pairs of selectors of a Child SA, each when it is asked for: there may be very many.
+pub(super) fn pairs(child: &ChildSaStatus) -> impl Iterator<Item = SelectorPair> + '_ {
+    let with = |local: TrafficSelector| {
+        child.remote_selectors.iter().filter_map(move |remote| SelectorPair::joining(local, *remote))
+    };
+    child.local_selectors.iter().copied().flat_map(with)
 }
 
-fn environment(
+/// What the runs of one script for one Child SA are told.
+pub(super) struct Environment {
     verb: Verb,
-    ike: &IkeSaStatus,
-    child: &ChildSaStatus,
-    script: &Script,
-    around: &Around,
-    pair: SelectorPair,
-) -> Vec<(String, String)> {
-    let me = ike.path.local.ip();
-    let protocol = if child.inbound.protocol == Protocol::Ah { "ah" } else { "esp" };
-    let mut variables = Variables(Vec::new());
-    // The daemon's own: whoever started it says where programs are.
-    if let Ok(path) = std::env::var("PATH") {
-        variables.set("PATH", path);
+    me: IpAddr,
+    /// What is the same for each run.
+    common: Variables,
+}
+
+impl Environment {
+    pub(super) fn new(
+        verb: Verb,
+        ike: &IkeSaStatus,
+        child: &ChildSaStatus,
+        script: &Script,
+        around: &Around,
+    ) -> Environment {
+        let me = ike.path.local.ip();
+        let protocol = if child.inbound.protocol == Protocol::Ah { "ah" } else { "esp" };
+        let mut common = Variables(Vec::new());
+        // The daemon's own: whoever started it says where programs are.
+        if let Ok(path) = std::env::var("PATH") {
+            common.set("PATH", path);
+        }
+        common.set("PLUTO_VERSION", "1.1");
+        common.set("PLUTO_CONNECTION", &child.name);
+        common.set("PLUTO_INTERFACE", around.outer_device.as_deref().unwrap_or("unknown"));
+        common.set("PLUTO_REQID", child.policy);
+        common.set("PLUTO_PROTO", protocol);
+        common.set("PLUTO_UNIQUEID", ike.id.0);
+        common.set("PLUTO_ME", me);
+        common.set("PLUTO_MY_ID", identity(ike.local_identity.as_ref()));
+        common.set("PLUTO_PEER", ike.path.remote.ip());
+        common.set("PLUTO_PEER_ID", identity(ike.remote_identity.as_ref()));
+        common.virtual_addresses("MY", &ike.inside.local);
+        common.virtual_addresses("PEER", &ike.inside.remote);
+        if let Some(user) = &ike.remote_user {
+            common.set("PLUTO_XAUTH_ID", user);
+        }
+        if let Some((mark, mask)) = script.mark_in {
+            common.set("PLUTO_MARK_IN", format_args!("{mark}/0x{mask:08x}"));
+        }
+        if child.encapsulation == Encapsulation::Udp {
+            common.set("PLUTO_UDP_ENC", ike.path.remote.port());
+        }
+        if child.compression.is_some() {
+            common.set("PLUTO_IPCOMP", 1);
+        }
+        common.numbered("PLUTO_DNS", &ike.inside.dns);
+        if script.host_access == HostAccess::Yes {
+            common.set("PLUTO_HOST_ACCESS", 1);
+        }
+        common.set("KEYWAY_DEVICE", &around.inner_device);
+        Environment { verb, me, common }
     }
-    variables.set("PLUTO_VERSION", "1.1");
-    variables.set("PLUTO_VERB", verb_of(verb, pair.local.addresses, me));
-    variables.set("PLUTO_CONNECTION", &child.name);
-    variables.set("PLUTO_INTERFACE", around.outer_device.as_deref().unwrap_or("unknown"));
-    variables.set("PLUTO_REQID", child.policy);
-    variables.set("PLUTO_PROTO", protocol);
-    variables.set("PLUTO_UNIQUEID", ike.id.0);
-    variables.set("PLUTO_ME", me);
-    variables.set("PLUTO_MY_ID", identity(ike.local_identity.as_ref()));
-    variables.end("MY", pair.local);
-    variables.set("PLUTO_PEER", ike.path.remote.ip());
-    variables.set("PLUTO_PEER_ID", identity(ike.remote_identity.as_ref()));
-    variables.end("PEER", pair.remote);
-    variables.virtual_addresses("MY", &ike.inside.local);
-    variables.virtual_addresses("PEER", &ike.inside.remote);
-    if let Some(user) = &ike.remote_user {
-        variables.set("PLUTO_XAUTH_ID", user);
+
+    /// Gives the variables of the run for one pair of selectors.
+    pub(super) fn of_run(&self, pair: SelectorPair) -> Vec<(String, String)> {
+        let mut variables = self.common.clone();
+        variables.set("PLUTO_VERB", verb_of(self.verb, pair.local.addresses, self.me));
+        variables.end("MY", pair.local);
+        variables.end("PEER", pair.remote);
+        variables.0
     }
-    if let Some((mark, mask)) = script.mark_in {
-        variables.set("PLUTO_MARK_IN", format_args!("{mark}/0x{mask:08x}"));
-    }
-    if child.encapsulation == Encapsulation::Udp {
-        variables.set("PLUTO_UDP_ENC", ike.path.remote.port());
-    }
-    if child.compression.is_some() {
-        variables.set("PLUTO_IPCOMP", 1);
-    }
-    variables.numbered("PLUTO_DNS", &ike.inside.dns);
-    if script.host_access == HostAccess::Yes {
-        variables.set("PLUTO_HOST_ACCESS", 1);
-    }
-    variables.set("KEYWAY_DEVICE", &around.inner_device);
-    variables.0
 }
 
 /// Says what happens to whom: to this host, whose own address the traffic has, or to clients behind it.
@@ -111,6 +122,7 @@ fn identity(identity: Option<&Identity>) -> String {
     identity.map_or_else(|| "%any".to_owned(), ToString::to_string)
 }
 
+#[derive(Clone)]
 struct Variables(Vec<(String, String)>);
 
 impl Variables {
