@@ -223,6 +223,45 @@ fn l2tp_clients_behind_one_nat_with_version_2() -> Result<()> {
     keyways_behind_one_nat(2)
 }
 
+/// Two clients prove the same identity, and `unique = never` lets both stay, each with its own answers.
+fn one_identity(version: u8) -> Result<()> {
+    let lab = lab()?;
+    let b = KeywayGateway.start(&lab, End::B)?;
+    b.configure(
+        &server_text(&lab, version).replace("remote_addrs = %any", "remote_addrs = %any\nunique = never"),
+    )?;
+    let server = Server::start(&lab)?;
+    let clients: [Box<dyn Gateway>; 2] =
+        [Box::new(Keyway::start(&lab, End::A)?), Box::new(Keyway::start_on_host(&lab, End::A)?)];
+    for client in &clients {
+        client.configure(&client_text(&lab, version, CLIENTS[0]))?;
+        up(&**client, CLIENTS[0])?;
+    }
+    let callers = two_callers(&lab)?;
+    let ports = talk(&callers)?;
+    assert_ne!(ports[0], ports[1]);
+    assert_eq!(b.sas()?.len(), 2);
+    // One goes, and the other notices nothing.
+    clients[0].terminate(CLIENTS[0])?;
+    for nth in 0..20 {
+        callers[1].ask(nth)?;
+        assert_eq!(callers[1].hear(nth)?, ports[1]);
+    }
+    drop((server, clients, b));
+    lab.dismantle();
+    Ok(())
+}
+
+#[test]
+fn clients_of_one_identity_behind_one_nat() -> Result<()> {
+    one_identity(1)
+}
+
+#[test]
+fn clients_of_one_identity_behind_one_nat_with_version_2() -> Result<()> {
+    one_identity(2)
+}
+
 /// The first client is strongSwan with Linux's ESP, in the place of the gateway behind which the second one is.
 #[test]
 fn guest_strongswan_and_keyway_are_l2tp_clients_behind_one_nat() -> Result<()> {

@@ -1,7 +1,7 @@
 //! Two clients with the same identity, as behind one NAT or by mistake: what `unique` makes of the older one, whoever serves.
 //!
-//! In version 1 Keyway takes a second one from the same address for the first one that authenticates anew, whatever `unique`
-//! says, and has it take over the Child SAs.
+//! In version 1 Keyway takes a second one from the same address for the first one that authenticates anew, and has it take over the
+//! Child SAs; with `unique = never`, behind a NAT, only one from the same port, too (`shared_nat`).
 
 use std::time::Duration;
 

@@ -6,8 +6,9 @@ use wire::isakmp::IkeSpi;
 
 use super::{Endpoint, Sa};
 use crate::event::DownReason;
+use crate::nat_detection::Behind;
 use crate::v1::ike_sa::{IkeSa, Life};
-use crate::{limits, v1};
+use crate::{Unique, limits, v1};
 
 impl Endpoint {
     /// Tells when we delete an ISAKMP SA that was superseded: soon if that was our wish. Of twins, both ends delete one that
@@ -87,6 +88,10 @@ pub(super) fn are_twins(old: &IkeSa, new: &IkeSa) -> bool {
         && new.abilities.answered_deletes
 }
 
+/// Tells whether two ISAKMP SAs of one peer are of the same host of it. Behind a NAT an address may be many hosts': where the
+/// configuration says that an identity may be several clients' (`unique = never`), their ports tell them apart.
 pub(super) fn is_same_host(old: &IkeSa, new: &IkeSa) -> bool {
-    old.channel.path.remote.ip() == new.channel.path.remote.ip()
+    let (before, now) = (old.channel.path.remote, new.channel.path.remote);
+    let may_be_many = new.channel.nat.remote == Behind::Nat && new.connection.unique == Unique::Never;
+    before.ip() == now.ip() && (!may_be_many || before.port() == now.port())
 }
