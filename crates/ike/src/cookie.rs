@@ -124,6 +124,17 @@ pub(crate) struct HalfOpen {
     bounds: StrangerBounds,
     total: usize,
     by_address: BTreeMap<IpAddr, usize>,
+    /// Those of version 1 that may be up at their other end already, by our SPI.
+    arriving: BTreeMap<(IpAddr, IkeSpi), Arrival>,
+}
+
+/// What is known of whether a stranger is where it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// It has received what was sent there.
+    Shown,
+    /// It has only begun, at this moment.
+    Begun(Instant),
 }
 
 /// What becomes of a stranger's first request.
@@ -179,9 +190,24 @@ impl HalfOpen {
         }
     }
 
-    /// Tells whether an address has begun an IKE SA that is half open.
-    pub(crate) fn has_begun(&self, address: IpAddr) -> bool {
-        self.by_address.contains_key(&site(address))
+    /// Notes a stranger who may have the ISAKMP SA that it began, under this SPI of ours, before we have.
+    pub(crate) fn arrives(&mut self, address: IpAddr, our_spi: IkeSpi, arrival: Arrival) {
+        self.arriving.insert((site(address), our_spi), arrival);
+    }
+
+    /// Takes it off again.
+    pub(crate) fn arrived(&mut self, address: IpAddr, our_spi: IkeSpi) {
+        self.arriving.remove(&(site(address), our_spi));
+    }
+
+    /// Tells whether such a stranger is at an address. One who may not be there counts only if it began later than this: whoever
+    /// sends in another's name would have to know when.
+    pub(crate) fn is_arriving(&self, address: IpAddr, since: Instant) -> bool {
+        let bound = |spi| (site(address), IkeSpi(spi));
+        self.arriving.range(bound(0)..=bound(u64::MAX)).any(|(_, arrival)| match arrival {
+            Arrival::Shown => true,
+            Arrival::Begun(at) => *at >= since,
+        })
     }
 
     /// Gives the number of IKE SAs that are half open.
@@ -201,6 +227,8 @@ fn site(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
     use crypto::SystemRandom;
 
     fn request<'a>(spi: u64, remote: &str, nonce: &'a [u8]) -> CookieRequest<'a> {
@@ -307,5 +335,22 @@ mod tests {
         assert_eq!(half_open.admission(address(1), 0), Admission::Refused);
         let nobody = HalfOpen::within(StrangerBounds { in_total: 0, ..StrangerBounds::default() });
         assert_eq!(nobody.admission(address(3), 0), Admission::Refused);
+    }
+
+    #[test]
+    fn a_stranger_who_may_not_be_there_counts_only_if_it_began_meanwhile() {
+        let address = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let began = Instant::now();
+        let (before, after) = (began - Duration::from_secs(1), began + Duration::from_secs(1));
+        for (arrival, expected) in
+            [(Arrival::Shown, true), (Arrival::Begun(before), false), (Arrival::Begun(after), true)]
+        {
+            let mut half_open = HalfOpen::default();
+            half_open.arrives(address(1), IkeSpi(7), arrival);
+            assert_eq!(half_open.is_arriving(address(1), began), expected, "{arrival:?}");
+            assert!(!half_open.is_arriving(address(2), began));
+            half_open.arrived(address(1), IkeSpi(7));
+            assert!(!half_open.is_arriving(address(1), began));
+        }
     }
 }

@@ -445,6 +445,9 @@ impl Endpoint {
         }
         if let Some(address) = sa.stranger() {
             self.cx.half_open.opened(address);
+            if let Some(arrival) = sa.arrival() {
+                self.cx.half_open.arrives(address, our_spi, arrival);
+            }
         }
         self.sas.insert(our_spi, sa);
     }
@@ -460,6 +463,7 @@ impl Endpoint {
         }
         if let Some(address) = sa.stranger() {
             self.cx.half_open.closed(address);
+            self.cx.half_open.arrived(address, our_spi);
         }
     }
 

@@ -9,6 +9,7 @@ use wire::isakmp::IkeSpi;
 
 use crate::authentication::PeerAuthenticated;
 use crate::context::{Context, Initiation};
+use crate::cookie::Arrival;
 use crate::event::DownReason;
 use crate::io::{Answer, ChildSaId, IkeSaId, Path, QueryId, Ticket, TimeoutReason};
 use crate::status::IkeSaStatus;
@@ -116,6 +117,14 @@ impl Sa {
         match self {
             Sa::V1(sa) => sa.stranger(),
             Sa::V2(sa) => sa.stranger(),
+        }
+    }
+
+    /// Tells of such a one whether it may have an ISAKMP SA already, and is where it says.
+    pub(crate) fn arrival(&self) -> Option<Arrival> {
+        match self {
+            Sa::V1(sa) => sa.arrival(),
+            Sa::V2(_) => None,
         }
     }
 

@@ -214,12 +214,20 @@ pub const SEALED_IDENTITY: RangeInclusive<usize> = 4..=2048;
 pub const OCTETS_OF_AN_ISAKMP_SA: u64 = 64 * 1024;
 
 /// Pre-shared keys that the responder of main mode tries on one message 5: those that fit an address, where several peers
-/// may be. Each takes some microseconds.
+/// may be. Each takes some microseconds, however long the message is: one block of it is decrypted.
 pub const PRE_SHARED_KEYS_TRIED: usize = 128;
 
-/// The same on all that comes as message 5 of one attempt, from whoever it may be: together they take no longer than a key
-/// exchange does. After that only the likeliest key counts.
+/// The same on all that comes as message 5 of one attempt, from whoever it may be: together they take some milliseconds, like a few
+/// key exchanges. After that only the likeliest key counts.
 pub const KEY_TRIALS_OF_A_STRANGER: usize = 8 * PRE_SHARED_KEYS_TRIED;
+
+/// Octets of a message 5 that other keys than the likeliest are tried on: with a pre-shared key an identity and a hash are in it,
+/// and no certificates.
+pub const KEY_TRIAL_OCTETS: usize = 2048;
+
+/// Messages 3 of main mode that our private key decrypts in one attempt (RFC 2409 §5.2, §5.3), whoever sent them: one is the
+/// initiator's, and some may have been damaged on the way.
+pub const SEALED_KEYS_OF_A_STRANGER: usize = 4;
 
 /// The shortest life that message 6 of main mode can give an ISAKMP SA: what it says of that is encrypted, but proven by
 /// nothing (RFC 2407 §4.6.3).

@@ -216,8 +216,28 @@ fn nonsense_makes_no_work_without_end() {
         pair.run_for(2 * MINUTE);
         pair.ike_sas(Side::Right).len()
     };
-    // Three keys are tried on each, of 1024 in all.
-    assert_eq!(after(300, "left"), 1);
-    assert_eq!(after(400, "left"), 0);
-    assert_eq!(after(400, "another"), 1);
+    // Two keys besides the likeliest are tried on each, of 1024 in all.
+    assert_eq!(after(511, "left"), 1);
+    assert_eq!(after(512, "left"), 0);
+    assert_eq!(after(512, "another"), 1);
+}
+
+/// Nobody has one key after the other tried on 64 KiB.
+#[test]
+fn other_keys_are_not_tried_on_what_is_longer_than_an_identity_and_a_hash() {
+    let called = |octets: usize| {
+        let name = format!("{}.example", "x".repeat(octets));
+        let mut scenario = version_1(1);
+        scenario.left.connection.local_identity = Some(Identity::Fqdn(name.clone()));
+        let mut pair = one_connection_for_all(scenario, "long's");
+        pair.command(Side::Right, key("long", &[&name], "long's"));
+        pair
+    };
+    comes_up(called(1500));
+    assert!(fails(called(2500)).contains(DAMAGED));
+    let mut likeliest = called(2500);
+    for other in ["another", "left", "third"] {
+        likeliest.command(Side::Right, Command::UnloadSecret(other.to_owned()));
+    }
+    comes_up(likeliest);
 }

@@ -413,8 +413,8 @@ struct Seen {
     sentence: Option<String>,
 }
 
-/// Puts a forgery into the left's message 3, and lets the left go on, which does not know of it.
-fn seen(form: EncryptionForm, payload_type: PayloadType, forgery: Forgery) -> Seen {
+/// Lets the left send a message 3 that does not arrive.
+fn with_lost_message_3(form: EncryptionForm) -> Pair {
     let mut pair = Pair::new(encrypted(1, Phase1Mode::Main, form, Knowledge::Certificates));
     pair.up(Side::Left, "net");
     let has_sent = |count: usize| move |pair: &Pair| pair.messages(Side::Left).len() >= count;
@@ -422,6 +422,12 @@ fn seen(form: EncryptionForm, payload_type: PayloadType, forgery: Forgery) -> Se
     pair.run_until("message 2", MINUTE, |pair| !pair.messages(Side::Right).is_empty());
     pair.network.weather[0] = Weather::DEAD;
     pair.run_until("message 3", MINUTE, has_sent(2));
+    pair
+}
+
+/// Puts a forgery into the left's message 3, and lets the left go on, which does not know of it.
+fn seen(form: EncryptionForm, payload_type: PayloadType, forgery: Forgery) -> Seen {
+    let mut pair = with_lost_message_3(form);
     let key = known(Side::Right).0.key().expect("ours").verifying_key().clone();
     let third = with(&pair.messages(Side::Left)[1], payload_type, |body| forge(&*key, forgery, body));
     let to_message_3 = pair.answers(Side::Right, third);
@@ -526,4 +532,37 @@ fn a_wrong_padding_gives_the_same_nonce_each_time() {
     let read = || key.signing_key().decrypt(&noise, 8..=256).expect("it is as long as the key");
     assert!(read().ct_eq(read().as_slice()));
     assert!((8..=245).contains(&read().len()));
+}
+
+/// Each costs operations with a private key, so there is no trying without end; and it is told once.
+#[test]
+fn so_many_messages_3_are_decrypted_and_no_more() {
+    const DECRYPTED: usize = 4;
+    let answers_to = |pair: &mut Pair, message: Vec<u8>| {
+        let before = pair.messages(Side::Right).len();
+        pair.answers(Side::Right, message);
+        // Whoever has the key takes a while.
+        pair.run_for(Duration::from_millis(100));
+        pair.messages(Side::Right).split_off(before)
+    };
+    let key = known(Side::Right).0.key().expect("ours").verifying_key().clone();
+    for (form, payload_type) in FORMS.into_iter().zip([PayloadType::V1_IDENTIFICATION, PayloadType::V1_NONCE])
+    {
+        for forgeries in [DECRYPTED - 1, DECRYPTED, DECRYPTED + 3] {
+            let mut pair = with_lost_message_3(form);
+            let third = pair.messages(Side::Left)[1].clone();
+            for nth in 0..forgeries {
+                let forged = with(&third, payload_type, |body| forge(&*key, Forgery::WellPadded, body));
+                let answers = answers_to(&mut pair, forged);
+                let refusals: Vec<_> = answers.iter().map(|answer| notified(answer)).collect();
+                let expected = [Some(NotifyType::AUTHENTICATION_FAILED)];
+                assert_eq!(refusals, expected[..usize::from(nth < DECRYPTED)], "{form:?} {nth}");
+            }
+            let told = pair.events(Side::Right).iter().filter(|event| matches!(event, Event::Failed { .. }));
+            assert_eq!(told.count(), 1, "{form:?}");
+            assert_eq!(pair.endpoint(Side::Right).counters().forged, forgeries as u64 - 1, "{form:?}");
+            let answers = answers_to(&mut pair, third);
+            assert_eq!(answers.len(), usize::from(forgeries < DECRYPTED), "{form:?} after {forgeries}");
+        }
+    }
 }

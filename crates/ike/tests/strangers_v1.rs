@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crypto::signature::{Curve, NewKey};
-use ike::{Authentication, Identity, PeerAddresses};
+use ike::{Authentication, Identity, PeerAddresses, TraceDirection};
 use testkit::{Authority, Cargo, Pair, Parcel, Scenario, Side, for_seeds, site_address};
 use wire::isakmp::{Flags, IkeSpi};
 use wire::v1::{Content, HeaderFields, Payload, decode, encode_message, encode_payloads};
@@ -21,6 +21,9 @@ const CERTIFICATES: usize = 4096;
 
 /// One address may have so many states half open.
 const OF_ONE_ADDRESS: usize = 5;
+
+/// How a trace names the notification.
+const INITIAL_CONTACT: &str = "INITIAL-CONTACT";
 
 fn scenarios(seed: u64) -> [Scenario; 4] {
     let refused = |mut scenario: Scenario| {
@@ -198,5 +201,28 @@ fn an_address_has_so_many_half_open_and_others_are_served_all_the_same() {
         pair.run_for(MINUTE);
         assert_eq!(pair.endpoint(Side::Right).half_open(), 0);
         assert_eq!(pair.answers(Side::Right, from_another(&first, 22)).len(), 1);
+    }
+}
+
+/// Whoever begins in the peer's name, and sees no answer, does not keep us from telling the peer to forget what it had with us
+/// (RFC 2407 §4.6.3.3).
+#[test]
+fn a_first_message_in_the_peers_name_does_not_keep_us_from_beginning_anew() {
+    for (there, here) in scenarios(1).into_iter().zip(scenarios(1)).take(2) {
+        let mut elsewhere = Pair::new(there);
+        let ticket = elsewhere.up(Side::Right, "net");
+        assert_eq!(elsewhere.finish(ticket), Ok(()));
+        let first = elsewhere.messages(Side::Right)[0].clone();
+
+        let mut pair = Pair::new(here.both(|gateway| gateway.settings.trace_messages = true));
+        assert_eq!(pair.answers(Side::Left, from_another(&first, 1)).len(), 1);
+        assert_eq!(pair.endpoint(Side::Left).half_open(), 1);
+        let ticket = pair.up(Side::Left, "net");
+        assert_eq!(pair.finish(ticket), Ok(()));
+        assert_eq!(pair.endpoint(Side::Left).half_open(), 1, "it is still there");
+        let traces = pair.traces(Side::Left).iter();
+        let sent = traces.filter(|trace| trace.direction == TraceDirection::Sent);
+        let told = sent.flat_map(|trace| &trace.payloads);
+        assert_eq!(told.filter(|payload| format!("{payload:?}").contains(INITIAL_CONTACT)).count(), 1);
     }
 }

@@ -306,6 +306,11 @@ impl Channel {
         Ok((datagrams, next_iv))
     }
 
+    /// Gives the first block of the cipher, or what there is of it.
+    pub(crate) fn first_block_of<'a>(&self, ciphertext: &'a [u8]) -> &'a [u8] {
+        ciphertext.get(..self.block_len).unwrap_or(ciphertext)
+    }
+
     /// Decrypts a message. Whether it is the peer's, the hash inside tells.
     pub(crate) fn open(&self, iv: &Iv, ciphertext: &[u8]) -> Option<Opened> {
         let next_iv = Iv::last_block(ciphertext, self.block_len)?;

@@ -59,13 +59,13 @@ use super::phase_1::{
     keys_differ, marks, offer_of, pre_shared_key, refusal_in, turn_away,
 };
 use super::repeated::{Repeated, Seen};
-use crate::Role;
 use crate::authentication::v1::{Belief, DeviceAuthenticated, Proving};
 use crate::context::{Contact, Context, Initiation};
 use crate::error::{Error, Failure, Misbehaviour};
 use crate::exchange::{IkeSpis, Nonces};
 use crate::io::{Path, Query};
 use crate::status::Phase1Mode;
+use crate::{Role, limits};
 use introduction::Introduction;
 use state::{Answered, Awaiting, Half, Judgement, Key, Secured, Sent, Sixth};
 
@@ -281,7 +281,7 @@ impl Initiating {
         payloads.extend(proof);
         payloads.extend(certificate_requests(cx, transcript.method, Role::Responder));
         let remote = self.initiation.connection.expected_identity(self.path);
-        if is_initial_contact(cx, &self.initiation, self.path, (local, &remote)) {
+        if is_initial_contact(cx, (&self.initiation, self.begun_at), self.path, (local, &remote)) {
             payloads.push(initial_contact(self.spis));
         }
         let iv = channel.phase_1_iv().clone();
@@ -381,6 +381,8 @@ fn answer_sa(
         begun_at: cx.now,
         until: cx.now + cx.settings.half_open_timeout,
         origin: path.remote.ip(),
+        readings_left: limits::SEALED_KEYS_OF_A_STRANGER,
+        complained: false,
         answered: Answered::Sa,
     })
 }
@@ -483,15 +485,9 @@ impl Responding {
         cx.transmit(path, &answer);
         self.last = Repeated::of(message, answer);
         let authorities = contents.authorities();
-        let complained = false;
-        self.answered = Answered::Key(Box::new(Awaiting {
-            channel,
-            transcript,
-            introduction,
-            key,
-            authorities,
-            complained,
-        }));
+        self.complained = false;
+        self.answered =
+            Answered::Key(Box::new(Awaiting { channel, transcript, introduction, key, authorities }));
         Ok(())
     }
 

@@ -46,6 +46,7 @@ use wire::v1::Datagram;
 use crate::Failure;
 
 use crate::context::{Context, Initiation};
+use crate::cookie::Arrival;
 use crate::established::Established;
 pub(crate) use phase_1::check_unique;
 
@@ -202,6 +203,16 @@ impl Sa {
             Sa::Hearing(sa) => Some(sa.address()),
             Sa::Introducing(sa) => sa.stranger(),
             Sa::Initiating(_) | Sa::Calling(_) | Sa::Established(_) | Sa::Closed(_) => None,
+        }
+    }
+
+    /// Tells of such a one whether it may have the ISAKMP SA already, and is where it says.
+    pub(crate) fn arrival(&self) -> Option<Arrival> {
+        match self {
+            Sa::Responding(sa) => sa.arrival(),
+            Sa::Called(sa) => Some(sa.arrival()),
+            Sa::Introducing(_) => Some(Arrival::Shown),
+            Sa::Hearing(_) | Sa::Initiating(_) | Sa::Calling(_) | Sa::Established(_) | Sa::Closed(_) => None,
         }
     }
 

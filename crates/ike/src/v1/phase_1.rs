@@ -6,6 +6,7 @@ mod outcome;
 pub(crate) mod pre_shared_key;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crypto::Secret;
 use sa::{IkeSuite, Proposal};
@@ -141,7 +142,7 @@ pub(crate) fn find_key_source(cx: &Context, path: Path, chosen: &ChosenPhase1) -
             return Ok(Source { connection: Arc::clone(first), secret: None });
         }
     }
-    match pre_shared_key::candidates(cx, path, fitting).into_iter().next() {
+    match pre_shared_key::candidates(cx, path, fitting).next() {
         Some((connection, secret)) => Ok(Source { connection, secret: Some(secret.clone()) }),
         None => {
             let sentence = format!("no pre-shared key is configured for the peer at {}", path.remote.ip());
@@ -425,14 +426,14 @@ pub(crate) fn contact_of(contents: &Contents<'_>) -> Contact {
 /// either, or be about to, for the peer may have it before it hears us.
 pub(crate) fn is_initial_contact(
     cx: &Context,
-    initiation: &Initiation,
+    (initiation, begun_at): (&Initiation, Instant),
     path: Path,
     (local, remote): (&Identity, &Identity),
 ) -> bool {
     initiation.contact == Contact::Initial
         && initiation.connection.unique != Unique::Never
         && !cx.is_established(local, remote)
-        && !cx.half_open.has_begun(path.remote.ip())
+        && !cx.half_open.is_arriving(path.remote.ip(), begun_at)
 }
 
 pub(crate) fn initial_contact(spis: IkeSpis) -> Payload {

@@ -11,6 +11,7 @@ use wire::v1::{Certificate, Content, Datagram, Payload};
 use super::state::Called;
 use super::{Initiating, NAME, Responding};
 use crate::context::{Context, Initiation};
+use crate::cookie::Arrival;
 use crate::error::Error;
 use crate::io::{Path, TimeoutReason};
 use crate::limits;
@@ -140,6 +141,14 @@ impl Responding {
     /// Gives the address from which it was begun.
     pub(crate) fn address(&self) -> IpAddr {
         self.origin
+    }
+
+    /// Whoever has our answer has the ISAKMP SA; until its message 3 comes, nothing shows that anybody has.
+    pub(crate) fn arrival(&self) -> Arrival {
+        match &self.stage {
+            Called::Unsigned(..) | Called::Answered(_) => Arrival::Begun(self.begun_at),
+            Called::Claimed(..) => Arrival::Shown,
+        }
     }
 }
 

@@ -170,10 +170,15 @@ impl Responding {
         datagram: &Datagram<'_>,
         chain: Chain<'_>,
     ) -> Result<(), Error> {
+        if self.readings_left == 0 {
+            cx.note_forged();
+            return Ok(());
+        }
         let envelope = self.envelope(self.spis.initiator)?;
         let sealed: Sealed = envelope.receive(cx, path, datagram, NAME, chain)?;
         let question = sealed.question(Role::Responder, recipients(cx, path, &self.chosen)?);
         let unread = Unread { sealed, message: Seen::new(datagram.bytes), path };
+        self.readings_left -= 1;
         let awaited = Awaited::begin(cx, self.spis.responder, question);
         self.answered = Answered::Unread(Box::new(unread), awaited);
         Ok(())

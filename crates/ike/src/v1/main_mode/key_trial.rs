@@ -30,12 +30,19 @@ impl Awaiting {
     ) -> Result<(), Error> {
         let Key::Shared(ingredients) = &mut self.key else { return Ok(()) };
         if !is_proven(&self.channel, &self.transcript, datagram, ciphertext) {
-            let others = pre_shared_key::at_address(cx, path, chosen);
+            if ingredients.trials_left == 0 || ciphertext.len() > limits::KEY_TRIAL_OCTETS {
+                return Ok(());
+            }
             let mut right = None;
-            for secret in &others {
+            for secret in pre_shared_key::at_address(cx, path, chosen) {
+                let skeyid = skeyid_of(self.channel.prf(), secret, ingredients.nonces());
+                if skeyid.ct_eq(self.transcript.skeyid.as_slice()) {
+                    // It is the one that was tried first.
+                    continue;
+                }
                 let Some(left) = ingredients.trials_left.checked_sub(1) else { break };
                 ingredients.trials_left = left;
-                let (channel, transcript) = ingredients.under(secret, &self.channel, &self.transcript)?;
+                let (channel, transcript) = ingredients.under(skeyid, &self.channel, &self.transcript)?;
                 if is_proven(&channel, &transcript, datagram, ciphertext) {
                     right = Some((channel, transcript));
                     break;
@@ -97,22 +104,52 @@ impl Ingredients {
         Phase1Keys::of_skeyid(channel.prf(), skeyid, &self.shared, channel.spis)
     }
 
-    /// Gives what a channel and its proofs were if the pre-shared key is this one.
+    /// Gives what a channel and its proofs were if the pre-shared key is the one that this SKEYID is made from.
     fn under(
         &self,
-        secret: &Secret<Vec<u8>>,
+        skeyid: Secret<Vec<u8>>,
         channel: &Channel,
         transcript: &Transcript,
     ) -> Result<(Channel, Transcript), Error> {
-        let skeyid = skeyid_of(channel.prf(), secret, self.nonces());
         let keys = self.keys(channel, skeyid.clone());
         Ok((channel.under(&keys)?, transcript.under(skeyid)))
     }
 }
 
 fn is_proven(channel: &Channel, transcript: &Transcript, datagram: &Datagram<'_>, ciphertext: &[u8]) -> bool {
+    // A stranger who has no key is to pay for a long message alone: one block of it tells nonsense.
+    let first = channel.open(channel.phase_1_iv(), channel.first_block_of(ciphertext));
+    if !first.is_some_and(|first| begins_a_payload(&first.plaintext, ciphertext.len())) {
+        return false;
+    }
     let Some(opened) = channel.open(channel.phase_1_iv(), ciphertext) else { return false };
     // Under another key, nonsense is all that it says.
     let Ok(chain) = opened.payloads(datagram.header.next_payload) else { return false };
     transcript.knows_key(Role::Initiator, &Contents::new(NAME, chain))
+}
+
+/// Tells whether so many octets may begin like this: with the header of a payload that has room in them (RFC 2408 §3.2).
+fn begins_a_payload(block: &[u8], octets: usize) -> bool {
+    const GENERIC_HEADER: usize = 4;
+    let Some([_, reserved, length @ ..]) = block.first_chunk::<GENERIC_HEADER>() else { return false };
+    *reserved == 0 && (GENERIC_HEADER..=octets).contains(&u16::from_be_bytes(*length).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_begins_a_payload_that_has_room_or_is_nonsense() {
+        let block = |reserved, length: u16| {
+            let [high, low] = length.to_be_bytes();
+            [8, reserved, high, low, 2, 0, 0, 0]
+        };
+        assert!(begins_a_payload(&block(0, 4), 64));
+        assert!(begins_a_payload(&block(0, 64), 64));
+        assert!(!begins_a_payload(&block(0, 65), 64));
+        assert!(!begins_a_payload(&block(0, 3), 64));
+        assert!(!begins_a_payload(&block(1, 12), 64));
+        assert!(!begins_a_payload(&[8, 0, 0], 64));
+    }
 }

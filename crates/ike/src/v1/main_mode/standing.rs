@@ -8,6 +8,7 @@ use wire::v1::{Datagram, Payload};
 
 use super::{Answered, Half, Initiating, NAME, Responding, Sent};
 use crate::context::{Context, Initiation};
+use crate::cookie::Arrival;
 use crate::error::Error;
 use crate::io::{Path, TimeoutReason};
 use crate::retransmission::Retransmission;
@@ -131,14 +132,8 @@ impl Responding {
 
     /// Tells the peer what is wrong, and people once: a message that is not authenticated may come a thousand times.
     pub(super) fn complain(&mut self, cx: &mut Context, path: Path, fault: Error) {
-        let is_told = match &mut self.answered {
-            Answered::Sa | Answered::Unread(..) | Answered::Unaddressed(..) => false,
-            Answered::Key(awaiting) | Answered::Claimed(awaiting, _) | Answered::Unsigned(awaiting, _) => {
-                std::mem::replace(&mut awaiting.complained, true)
-            }
-        };
         refuse(cx, self.spis, path, &fault);
-        if is_told {
+        if std::mem::replace(&mut self.complained, true) {
             cx.note_forged();
         } else {
             cx.fail(&[], None, Some(path), fault.into());
@@ -168,5 +163,17 @@ impl Responding {
     /// Gives the address from which it was begun.
     pub(crate) fn address(&self) -> IpAddr {
         self.origin
+    }
+
+    /// Whoever sends a message 3 knows our cookie, which was sent there.
+    pub(crate) fn arrival(&self) -> Option<Arrival> {
+        match &self.answered {
+            Answered::Sa => None,
+            Answered::Unread(..)
+            | Answered::Unaddressed(..)
+            | Answered::Key(_)
+            | Answered::Claimed(..)
+            | Answered::Unsigned(..) => Some(Arrival::Shown),
+        }
     }
 }

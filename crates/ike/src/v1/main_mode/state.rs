@@ -123,6 +123,10 @@ pub(crate) struct Responding {
     pub(super) until: Instant,
     /// Where it began: what half-open SAs are counted by.
     pub(super) origin: IpAddr,
+    /// How many more messages 3 our private key decrypts.
+    pub(super) readings_left: usize,
+    /// Whether people were told already that what should be the next message was none.
+    pub(super) complained: bool,
     pub(super) answered: Answered,
 }
 
@@ -159,8 +163,6 @@ pub(super) struct Awaiting {
     pub(super) key: Key,
     /// The CAs of which the initiator would like a certificate.
     pub(super) authorities: Option<Vec<AuthorityName>>,
-    /// Whether a message 5 that could not be read was told of already.
-    pub(super) complained: bool,
 }
 
 /// Whether the keys are those of whoever began.

@@ -22,50 +22,65 @@ use crate::status::Phase1Mode;
 use crate::v1::method::{Keying, Method};
 use crate::{Connection, Identity, IdentityPattern, SharedSecret, limits};
 
-/// Gives all keys under which message 5 of whoever is at an address may be written, the likeliest first.
-pub(crate) fn at_address(cx: &Context, path: Path, chosen: &ChosenPhase1) -> Vec<Secret<Vec<u8>>> {
+/// Gives all keys under which message 5 of whoever is at an address may be written, the likeliest first. Each is looked for
+/// only when it is asked for.
+pub(crate) fn at_address<'a>(
+    cx: &'a Context,
+    path: Path,
+    chosen: &'a ChosenPhase1,
+) -> impl Iterator<Item = &'a Secret<Vec<u8>>> {
     let (fitting, _) = connections_for(cx, path, Phase1Mode::Main);
-    let fitting = fitting.into_iter().filter(|connection| is_for(cx, connection, chosen));
-    candidates(cx, path, fitting).into_iter().map(|(_, secret)| secret.clone()).collect()
+    let fitting = fitting.into_iter().filter(move |connection| is_for(cx, connection, chosen));
+    candidates(cx, path, fitting).map(|(_, secret)| secret)
 }
 
 /// Gives the keys of these connections' peers, each once and with the first of the connections that it serves.
-pub(super) fn candidates(
-    cx: &Context,
+pub(super) fn candidates<'a>(
+    cx: &'a Context,
     path: Path,
     fitting: impl Iterator<Item = Arc<Connection>>,
-) -> Vec<(Arc<Connection>, &Secret<Vec<u8>>)> {
-    let mut candidates: Vec<(Arc<Connection>, &Secret<Vec<u8>>)> = Vec::new();
-    for connection in fitting {
-        let own = connection.own_identity(path);
-        let expected = connection.expected_identity(path);
-        let likely = [expected, Identity::from(path.remote.ip())];
-        let likely = likely.into_iter().filter_map(|remote| cx.shared_secret(&own, &remote));
-        for secret in likely.chain(possible(cx, &own, &connection.remote_identity)) {
-            let is_new = !candidates.iter().any(|(_, other)| other.ct_eq(secret.as_slice()));
-            if is_new && candidates.len() < limits::PRE_SHARED_KEYS_TRIED {
-                candidates.push((Arc::clone(&connection), secret));
-            }
+) -> impl Iterator<Item = (Arc<Connection>, &'a Secret<Vec<u8>>)> {
+    let mut given: Vec<&Secret<Vec<u8>>> = Vec::new();
+    let is_new = move |(_, secret): &(Arc<Connection>, &'a Secret<Vec<u8>>)| {
+        let is_new = !given.iter().any(|other| other.ct_eq(secret.as_slice()));
+        if is_new {
+            given.push(secret);
         }
-    }
-    candidates
+        is_new
+    };
+    let keys = fitting.flat_map(move |connection| keys_of(cx, path, connection));
+    keys.filter(is_new).take(limits::PRE_SHARED_KEYS_TRIED)
+}
+
+/// Gives the keys of a connection's peers, the likeliest first.
+fn keys_of(
+    cx: &Context,
+    path: Path,
+    connection: Arc<Connection>,
+) -> impl Iterator<Item = (Arc<Connection>, &Secret<Vec<u8>>)> {
+    let own = connection.own_identity(path);
+    let likely = [connection.expected_identity(path), Identity::from(path.remote.ip())];
+    let others = possible(cx, own.clone(), Arc::clone(&connection));
+    let likely = likely.into_iter().filter_map(move |remote| cx.shared_secret(&own, &remote));
+    likely.chain(others).map(move |secret| (Arc::clone(&connection), secret))
 }
 
 /// Gives the keys that somebody may have whom a connection is for.
-fn possible<'a>(
-    cx: &'a Context,
-    own: &Identity,
-    wanted: &IdentityPattern,
-) -> impl Iterator<Item = &'a Secret<Vec<u8>>> {
-    let is_other =
-        move |owner: &&IdentityPattern| !matches!(owner, IdentityPattern::Exact(name) if name == own);
-    let is_wanted = move |owner: &IdentityPattern| match (owner, wanted) {
-        (IdentityPattern::Exact(identity), _) => wanted.matches(identity),
-        (_, IdentityPattern::Exact(identity)) => owner.matches(identity),
-        // Whether anybody is in both, the peer's identity will tell.
-        (_, _) => true,
-    };
+fn possible(
+    cx: &Context,
+    own: Identity,
+    connection: Arc<Connection>,
+) -> impl Iterator<Item = &Secret<Vec<u8>>> {
     let fits = move |shared: &&SharedSecret| {
+        let wanted = &connection.remote_identity;
+        let is_other =
+            |owner: &&IdentityPattern| !matches!(owner, IdentityPattern::Exact(name) if *name == own);
+        let is_wanted = |owner: &IdentityPattern| match (owner, wanted) {
+            (IdentityPattern::Exact(identity), _) => wanted.matches(identity),
+            (_, IdentityPattern::Exact(identity)) => owner.matches(identity),
+            // Whether anybody is in both, the peer's identity will tell.
+            (_, _) => true,
+        };
         let mut others = shared.owners.iter().filter(is_other).peekable();
         others.peek().is_none() || others.any(is_wanted)
     };
