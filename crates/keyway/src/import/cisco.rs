@@ -336,6 +336,11 @@ impl Known {
                 ["identity", "local", "address" | "fqdn" | "email", who] => {
                     profile.local_id = Some((*who).to_owned())
                 }
+                ["authentication", end, "pre-share", "key", ..] => {
+                    let said = format!("authentication {end} pre-share key …");
+                    report.missing(place, &said, "write the key into `secrets`");
+                    continue;
+                }
                 ["authentication", _, "pre-share", ..] | ["authentication", "pre-share"] => {}
                 ["authentication", _, "rsa-sig" | "ecdsa-sig"] => profile.signs = true,
                 ["keyring", "local", _] => {}

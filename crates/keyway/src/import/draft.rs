@@ -16,6 +16,14 @@ impl Entries {
         }
     }
 
+    /// Adds to the list that a key is set to.
+    pub(super) fn append(&mut self, key: &str, value: &str) {
+        match self.get(key).filter(|before| !before.is_empty()).map(|before| format!("{before}, {value}")) {
+            Some(list) => self.set(key, list),
+            None => self.set(key, value),
+        }
+    }
+
     /// Gives what a key is set to.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
@@ -62,6 +70,21 @@ pub(super) struct Draft {
 }
 
 impl Draft {
+    /// Gives a name that no connection has yet: two of one name would be one section.
+    pub(super) fn connection_name(&self, text: &str) -> String {
+        unique_name(text, |name| self.connections.iter().any(|known| known.name == name))
+    }
+
+    /// Gives a name that no pool has yet.
+    pub(super) fn pool_name(&self, text: &str) -> String {
+        unique_name(text, |name| self.pools.iter().any(|(known, _)| known == name))
+    }
+
+    /// Gives a name that no authority has yet.
+    pub(super) fn authority_name(&self, text: &str) -> String {
+        unique_name(text, |name| self.authorities.iter().any(|(known, _)| known == name))
+    }
+
     /// Gives it as swanctl.conf has it.
     pub(super) fn into_tree(self) -> Tree {
         let connections = self.connections.into_iter().fold(Tree::new(), |tree, connection| {
@@ -106,6 +129,12 @@ impl Connection {
         tree.push_section("children", children);
         tree
     }
+}
+
+fn unique_name(text: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let name = section_name(text);
+    let numbered = (2_u64..).map(|n| format!("{name}-{n}"));
+    std::iter::once(name.clone()).chain(numbered).find(|name| !is_taken(name)).unwrap_or(name)
 }
 
 /// Gives a name that a section may have.

@@ -15,13 +15,13 @@ mod ends;
 mod proposals;
 mod times;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::File;
-use super::draft::{Connection, Draft, Entries, section_name};
+use super::draft::{Connection, Draft, Entries};
 use super::lines::{Pair, Section, sections};
-use super::report::Report;
+use super::report::{Fate, Report};
 use super::secrets;
 
 /// Whose ipsec.conf it is.
@@ -55,7 +55,11 @@ pub(super) fn read(
                     "name the included files on the command line, too",
                 );
             }
-            head => report.missing(&section.place, &head.join(" "), "it is not understood, and left out"),
+            // It may be a secret that went astray.
+            head => {
+                let said = format!("{} …", head.first().copied().unwrap_or_default());
+                report.missing(&section.place, &said, "it is not understood, and left out");
+            }
         }
     }
     let conns = Conns::of(&all);
@@ -72,6 +76,16 @@ struct Conns<'a> {
     named: Vec<(&'a str, &'a Section)>,
 }
 
+/// What has been taken over so far.
+#[derive(Default)]
+struct Taken<'a> {
+    /// Who takes over from whom, down to the one that is being read.
+    chain: Vec<&'a str>,
+    /// All who have been read: what they say counts once.
+    names: BTreeSet<&'a str>,
+    pairs: Vec<&'a Pair>,
+}
+
 /// How far `also` may lead.
 const DEEPEST: usize = 16;
 
@@ -85,25 +99,35 @@ impl<'a> Conns<'a> {
     }
 
     /// Gives what a connection says with all that it takes over; its own word comes first.
-    fn resolved(&self, section: &'a Section, depth: usize, report: &mut Report) -> Vec<&'a Pair> {
-        let mut pairs: Vec<&Pair> = section.pairs.iter().filter(|pair| pair.key != "also").collect();
+    fn resolved(&self, section: &'a Section, report: &mut Report) -> Vec<&'a Pair> {
+        let mut taken = Taken::default();
+        self.take_over(section, &mut taken, report);
+        taken.pairs
+    }
+
+    fn take_over(&self, section: &'a Section, taken: &mut Taken<'a>, report: &mut Report) {
+        let name = section.head.last().map(String::as_str).unwrap_or_default();
+        taken.chain.push(name);
+        taken.names.insert(name);
+        taken.pairs.extend(section.pairs.iter().filter(|pair| pair.key != "also"));
         for also in section.pairs.iter().filter(|pair| pair.key == "also") {
+            let mut missing = |sentence: &str| {
+                report.missing(&also.place, &format!("also={}", also.value), sentence);
+            };
             match self.named.iter().find(|(name, _)| *name == also.value) {
-                Some((_, other)) if depth < DEEPEST => pairs.extend(self.resolved(other, depth + 1, report)),
-                Some(_) => report.missing(
-                    &also.place,
-                    &format!("also={}", also.value),
-                    "it leads around in a circle",
-                ),
-                None => report.missing(&also.place, &format!("also={}", also.value), "there is no such conn"),
+                None => missing("there is no such conn"),
+                Some((name, _)) if taken.chain.contains(name) => missing("it leads around in a circle"),
+                Some((name, _)) if taken.names.contains(name) => {}
+                Some(_) if taken.chain.len() > DEEPEST => missing("it leads too far, and is left out"),
+                Some((_, other)) => self.take_over(other, taken, report),
             }
         }
-        pairs
+        taken.chain.pop();
     }
 
     fn defaults(&self, report: &mut Report) -> Vec<&'a Pair> {
         let defaults = self.named.iter().filter(|(name, _)| *name == "%default");
-        defaults.flat_map(|(_, section)| self.resolved(section, 0, report)).collect()
+        defaults.flat_map(|(_, section)| self.resolved(section, report)).collect()
     }
 
     fn is_template(&self, name: &str) -> bool {
@@ -119,6 +143,19 @@ pub(super) struct Said<'a> {
     pub(super) dialect: Dialect,
     /// Which of left and right is this host.
     own: &'static str,
+    /// What became of the restrictions on who the peer may be.
+    pub(super) restrictions: Restrictions,
+}
+
+/// What became of the restrictions on who the peer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Restrictions {
+    /// They are as they were.
+    Kept,
+    /// They hold only if the files beside the configuration are chosen so: somebody is to look at that first.
+    Unsure,
+    /// They are lost: without them others would be let in.
+    Lost,
 }
 
 impl<'a> Said<'a> {
@@ -133,6 +170,11 @@ impl<'a> Said<'a> {
     fn take_any(&mut self, keys: &[&'a str]) -> Option<&'a Pair> {
         let found: Vec<&Pair> = keys.iter().filter_map(|key| self.take(key)).collect();
         found.into_iter().next()
+    }
+
+    /// Notes what became of a restriction; the worst counts.
+    pub(super) fn restrict(&mut self, restrictions: Restrictions) {
+        self.restrictions = self.restrictions.max(restrictions);
     }
 
     fn value(&self, key: &str) -> Option<&'a str> {
@@ -152,7 +194,7 @@ fn conn(
     report: &mut Report,
 ) {
     let mut pairs = BTreeMap::new();
-    for pair in conns.resolved(section, 0, report).into_iter().chain(conns.defaults(report)) {
+    for pair in conns.resolved(section, report).into_iter().chain(conns.defaults(report)) {
         pairs.entry(pair.key.as_str()).or_insert(pair);
     }
     let auto = pairs.get("auto").map_or("ignore", |pair| pair.value.as_str());
@@ -169,15 +211,37 @@ fn conn(
     let at = |key: &str| pairs.get(key).and_then(|pair| pair.value.parse::<IpAddr>().ok());
     let is_right_own = at("right").is_some_and(is_own) && !at("left").is_some_and(is_own);
     let own = if is_right_own { "right" } else { "left" };
-    let mut said = Said { pairs, taken: Vec::new(), dialect, own };
-    let mut connection =
-        Connection { name: section_name(name), place: section.place.clone(), ..Connection::default() };
+    let mut said = Said { pairs, taken: Vec::new(), dialect, own, restrictions: Restrictions::Kept };
+    let mut connection = Connection {
+        name: draft.connection_name(name),
+        place: section.place.clone(),
+        ..Connection::default()
+    };
     let mut child = Entries::default();
+    let (pools, notes) = (draft.pools.len(), report.notes.len());
     version(&mut said, &mut connection, report);
     ends::translate(&mut said, &mut connection, &mut child, draft, report);
     proposals::translate(&mut said, &mut connection, &mut child, report);
     times::translate(&mut said, &mut connection, &mut child, report);
     behaviour::translate(&mut said, &mut connection, &mut child, report);
+    of_every_connection(of_all, &mut connection);
+    not_taken(&said, report);
+    if said.restrictions == Restrictions::Lost {
+        draft.pools.truncate(pools);
+        return left_out(name, section, notes, report);
+    }
+    let now = format!("the connection `{}` with one child", connection.name);
+    report.translated(&section.place, &format!("conn {name}"), now);
+    if said.restrictions == Restrictions::Unsure && child.get("start_action").is_some_and(|at| at != "none") {
+        child.set("start_action", "none");
+        let sentence = "it does not start by itself until you have seen to `cacerts`: set start_action then";
+        report.changed(&section.place, &format!("conn {name}"), sentence);
+    }
+    connection.children.push((connection.name.clone(), child));
+    draft.connections.push(connection);
+}
+
+fn of_every_connection(of_all: &Entries, connection: &mut Connection) {
     for (key, value) in &of_all.0 {
         if key == "revocation" {
             connection.remote.iter_mut().for_each(|round| round.set(key, value.clone()));
@@ -185,25 +249,21 @@ fn conn(
             connection.entries.set(key, value.clone());
         }
     }
-    for (key, pair) in &said.pairs {
-        if !said.taken.contains(key) {
-            report.missing(
-                &pair.place,
-                &format!("{key}={}", pair.value),
-                "there is no such key here, and it is left out",
-            );
-        }
+}
+
+fn not_taken(said: &Said<'_>, report: &mut Report) {
+    for (key, pair) in said.pairs.iter().filter(|(key, _)| !said.taken.contains(*key)) {
+        let sentence = "there is no such key here, and it is left out";
+        report.missing(&pair.place, &format!("{key}={}", pair.value), sentence);
     }
-    connection.children.push((connection.name.clone(), child));
-    report.translated(
-        &section.place,
-        &format!("conn {name}"),
-        format!("the connection `{}` with one child", connection.name),
-    );
-    if draft.connections.iter().any(|known| known.name == connection.name) {
-        connection.name = format!("{}-{}", connection.name, draft.connections.len() + 1);
-    }
-    draft.connections.push(connection);
+}
+
+/// Notes that a connection is not taken over; then nothing in it has been translated.
+fn left_out(name: &str, section: &Section, notes: usize, report: &mut Report) {
+    let of_it = report.notes.split_off(notes);
+    report.notes.extend(of_it.into_iter().filter(|note| note.fate == Fate::Missing));
+    let sentence = "left out, since it would let in others than the peer that was meant (see what has no equivalent there)";
+    report.missing(&section.place, &format!("conn {name}"), sentence);
 }
 
 fn version(said: &mut Said<'_>, connection: &mut Connection, report: &mut Report) {
@@ -276,11 +336,7 @@ fn authority(name: &str, section: &Section, draft: &mut Draft, report: &mut Repo
     for Pair { key, value, place } in &section.pairs {
         let said = format!("{key}={value}");
         let mut add = |to: &str| {
-            let value = match entries.get(to) {
-                Some(before) => format!("{before}, {value}"),
-                None => value.clone(),
-            };
-            entries.set(to, value);
+            entries.append(to, value);
             report.translated(place, &said, format!("{to} of the authority `{name}`"));
         };
         match key.as_str() {
@@ -297,6 +353,6 @@ fn authority(name: &str, section: &Section, draft: &mut Draft, report: &mut Repo
         }
     }
     if name != "%default" {
-        draft.authorities.push((section_name(name), entries));
+        draft.authorities.push((draft.authority_name(name), entries));
     }
 }

@@ -15,19 +15,21 @@ pub(super) fn is_secrets(file: &File) -> bool {
 /// Reads the secrets of a file.
 pub(super) fn read(file: &File, draft: &mut Draft, report: &mut Report) {
     for (place, line) in entries(file) {
-        if line.starts_with("include") {
-            report.missing(&place, &line, "name the included file on the command line, too");
-            continue;
-        }
         let Some((owners, kind, rest)) = kind_of(&line) else {
-            report.missing(&place, "a line that is no secret", "left out");
+            match words(&line).as_slice() {
+                [include, pattern, ..] if include == "include" => {
+                    let said = format!("include {pattern}");
+                    report.missing(&place, &said, "name the included file on the command line, too");
+                }
+                _ => report.missing(&place, "a line that is no secret", "left out"),
+            }
             continue;
         };
         secret(&place, &owners, &kind, &words(&rest), draft, report);
     }
 }
 
-/// Joins the lines that belong together: an indented one goes on.
+/// Joins the lines that belong together: an indented one goes on, unless it is an entry and the one before is whole.
 fn entries(file: &File) -> Vec<(String, String)> {
     let mut entries: Vec<(String, String)> = Vec::new();
     for (n, line) in file.text.lines().enumerate() {
@@ -36,7 +38,9 @@ fn entries(file: &File) -> Vec<(String, String)> {
             continue;
         }
         match entries.last_mut() {
-            Some((_, before)) if line.starts_with([' ', '\t']) => {
+            Some((_, before))
+                if line.starts_with([' ', '\t']) && !(is_whole(before) && kind_of(text.trim()).is_some()) =>
+            {
                 before.push(' ');
                 before.push_str(text.trim());
             }
@@ -44,6 +48,16 @@ fn entries(file: &File) -> Vec<(String, String)> {
         }
     }
     entries
+}
+
+/// Tells whether more than owners have come already: the mark between them and the secret, its kind, or an `include`.
+fn is_whole(line: &str) -> bool {
+    let words = words(line);
+    let is_mark = |word: &String| {
+        (word.starts_with(':') || word.ends_with(':')) && word.parse::<std::net::IpAddr>().is_err()
+    };
+    words.iter().any(|word| is_mark(word) || KINDS.contains(&word.as_str()))
+        || words.first().is_some_and(|word| word == "include")
 }
 
 const KINDS: [&str; 10] = ["PSK", "RSA", "ECDSA", "PKCS8", "P12", "EAP", "XAUTH", "NTLM", "PIN", "BLISS"];
@@ -106,6 +120,9 @@ fn secret(
     entries.set("secret", first.clone());
     draft.secrets.push(SecretDraft { kind: section, entries });
     report.translated(place, said, now);
+    if words.len() > 1 {
+        report.missing(place, said, "the first word is the secret; what stands after it is left out");
+    }
 }
 
 /// A key that has no password is found by itself.

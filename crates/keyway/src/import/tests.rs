@@ -382,3 +382,225 @@ fn what_is_none_of_these_is_refused_in_a_sentence() {
     let sentence = import(&[file], None, &nobody).expect_err("nothing is loaded there either");
     assert!(sentence.contains("no connection"), "{sentence}");
 }
+
+const WIREGUARD_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+#[test]
+fn each_file_of_wireguard_and_each_of_its_lines_counts() {
+    let text = |networks: &[&str]| {
+        let lines: String = networks.iter().map(|network| format!("AllowedIPs = {network}\n")).collect();
+        format!("[Interface]\nAddress = 10.9.0.1/24\n[Peer]\nPresharedKey = {WIREGUARD_KEY}\n{lines}")
+    };
+    let (a, b, c) = (text(&["10.1.0.0/16", "10.2.0.0/16"]), text(&["10.3.0.0/16"]), text(&["10.4.0.0/16"]));
+    let files =
+        [("office-basel-a.conf", &*a), ("office-basel-b.conf", &*b), ("old/office-basel-a.conf", &*c)];
+    let config = checked(&imported(&files, None, &nobody));
+    let all: Vec<(&str, Vec<String>)> = config
+        .connections
+        .iter()
+        .map(|connection| {
+            let networks = connection.children[0].remote_selectors.iter().map(ToString::to_string).collect();
+            (connection.name.as_str(), networks)
+        })
+        .collect();
+    let expected = [
+        ("office-basel-a", vec!["10.1.0.0/16".to_owned(), "10.2.0.0/16".to_owned()]),
+        ("office-basel-b", vec!["10.3.0.0/16".to_owned()]),
+        ("office-basel-a-2", vec!["10.4.0.0/16".to_owned()]),
+    ];
+    assert_eq!(all, expected);
+}
+
+#[test]
+fn a_key_of_wireguard_in_the_wrong_place_is_not_shown() {
+    let text = format!(
+        "[Interface]\nAddress = 10.9.0.1/24\nPresharedKey = {WIREGUARD_KEY}\nPreshardKay = {WIREGUARD_KEY}\nPrivateKey {WIREGUARD_KEY}\n\
+         [Peer]\nPrivateKey = {WIREGUARD_KEY}\n{WIREGUARD_KEY}\nAllowedIPs = 10.2.0.0/16\n"
+    );
+    let imported = imported(&[("wg0.conf", &text)], None, &nobody);
+    has_note(&imported, Fate::Missing, &["wg0.conf:3: presharedkey = …", "no such key"]);
+    has_note(&imported, Fate::Missing, &["wg0.conf:4: preshardkay = …", "no such key"]);
+    has_note(&imported, Fate::Missing, &["wg0.conf:7: privatekey = …", "no such key"]);
+    let report = imported.report.to_string().to_lowercase();
+    assert!(!report.contains("aaecawqf"), "{report}");
+}
+
+#[test]
+fn connections_and_pools_of_one_name_stay_apart() {
+    let text = "
+ca lab.a
+    cacert=a.pem
+ca lab-a
+    cacert=b.pem
+conn a.b
+    right=%any
+    rightauth=psk
+    leftauth=psk
+    rightsourceip=10.3.0.0/24
+    auto=add
+conn a-b
+    right=%any
+    rightauth=psk
+    leftauth=psk
+    rightsourceip=10.4.0.0/24,fec0::/120
+    auto=add
+";
+    let files = [("ipsec.conf", text), ("ipsec.secrets", ": PSK \"correct horse battery staple\"\n")];
+    let imported = imported(&files, None, &nobody);
+    let config = checked_without_files(&imported);
+    let all: Vec<_> = config
+        .connections
+        .iter()
+        .map(|connection| (connection.name.as_str(), connection.pools.join(" ")))
+        .collect();
+    assert_eq!(all, [("a-b", "a-b".to_owned()), ("a-b-2", "a-b-2 a-b-2-2".to_owned())]);
+    let pools: Vec<&str> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
+    assert_eq!(pools, ["a-b", "a-b-2", "a-b-2-2"]);
+    for line in ["addrs = 10.3.0.0/24", "addrs = 10.4.0.0/24", "lab-a {", "lab-a-2 {"] {
+        assert!(imported.text.contains(line), "{line}: {}", imported.text);
+    }
+    has_note(&imported, Fate::Translated, &["conn a-b", "the connection `a-b-2`"]);
+}
+
+#[test]
+fn an_indented_secret_is_an_entry_of_its_own() {
+    let secrets = "
+@a
+    : PSK \"of a alone, twenty-two\"
+@b : PSK
+    \"of b, on the next line\"
+    @c : PSK \"of c, although indented\"
+include /etc/more.secrets \"not a word\"
+    : PSK \"of everybody, indented\"
+include.example.org : PSK \"of include dot example\"
+@d : PSK \"of d, and more\" \"superfluous\"
+";
+    let conf = "conn a\n right=198.51.100.1\n rightid=@a\n authby=psk\n auto=add\n";
+    let imported = imported(&[("ipsec.conf", conf), ("ipsec.secrets", secrets)], None, &nobody);
+    assert_eq!(checked(&imported).secrets.len(), 6, "{}", imported.text);
+    for (id, secret) in [
+        ("id-1 = a\n", "of a alone, twenty-two"),
+        ("id-1 = b\n", "of b, on the next line"),
+        ("id-1 = c\n", "of c, although indented"),
+        ("{\n", "of everybody, indented"),
+        ("id-1 = include.example.org\n", "of include dot example"),
+        ("id-1 = d\n", "of d, and more"),
+    ] {
+        let entry = format!("{id}        secret = {secret}\n");
+        assert!(imported.text.contains(&entry), "{entry}: {}", imported.text);
+    }
+    has_note(&imported, Fate::Missing, &["ipsec.secrets:7: include /etc/more.secrets: name"]);
+    has_note(&imported, Fate::Missing, &["@d : PSK", "what stands after it is left out"]);
+    let report = imported.report.to_string();
+    for secret in ["of a", "of b", "of c", "of everybody", "of include", "of d", "not a word", "superfluous"]
+    {
+        assert!(!report.contains(secret), "{report}");
+    }
+}
+
+#[test]
+fn a_secret_among_sections_is_not_shown() {
+    let conf = "conn a\n right=198.51.100.1\n auto=add\nPSK \"correct horse\"\n";
+    let imported = imported(&[("ipsec.conf", conf)], None, &nobody);
+    has_note(&imported, Fate::Missing, &["ipsec.conf:4: PSK …", "not understood"]);
+    assert!(!imported.report.to_string().contains("horse"), "{}", imported.report);
+}
+
+/// A connection of its own for each line that restricts the peer, beside one that does not.
+fn restricted(line: &str) -> Imported {
+    let conn = |name: &str, line: &str| {
+        format!(
+            "conn {name}\n right=198.51.100.1\n rightid=@{name}\n rightsourceip=10.3.0.0/24\n {line}\n auto=start\n"
+        )
+    };
+    let text = conn("restricted", line) + &conn("free", "rightca=%any");
+    imported(&[("ipsec.conf", &text)], None, &nobody)
+}
+
+#[test]
+fn a_connection_that_would_let_in_others_is_left_out() {
+    for line in [
+        "rightca=\"C=CH, CN=Lab CA\"",
+        "rightgroups=admins",
+        "authby=never",
+        "authby=secret|rsasig",
+        "rightauth2=pubkey\n rightca2=\"CN=Other\"",
+    ] {
+        let imported = restricted(line);
+        let config = checked(&imported);
+        let names: Vec<&str> = config.connections.iter().map(|connection| connection.name.as_str()).collect();
+        assert_eq!(names, ["free"], "{line}");
+        assert_eq!(config.pools.len(), 1, "{line}: {}", imported.text);
+        has_note(&imported, Fate::Missing, &["conn restricted", "left out"]);
+        let last = line.replace('"', "");
+        has_note(&imported, Fate::Missing, &[last.rsplit("\n ").next().unwrap_or_default()]);
+        let translated = notes(&imported, Fate::Translated);
+        assert!(!translated.iter().any(|note| note.contains("rightid=@restricted")), "{translated:#?}");
+    }
+    // Of our own end it says which certificate is ours: nobody else gets in.
+    assert_eq!(checked(&restricted("leftca=\"C=CH, CN=Lab CA\"")).connections.len(), 2);
+}
+
+#[test]
+fn only_our_ca_is_told_as_changed_and_does_not_start() {
+    let imported = restricted("rightca=%same");
+    let config = checked(&imported);
+    let starts: Vec<_> =
+        config.connections.iter().map(|connection| connection.children[0].start_action).collect();
+    assert_eq!(starts, [config::StartAction::None, config::StartAction::Start]);
+    has_note(&imported, Fate::Changed, &["rightca=%same", "x509ca/", "`cacerts`"]);
+    has_note(&imported, Fate::Changed, &["conn restricted", "does not start by itself"]);
+    assert!(!notes(&imported, Fate::Translated).iter().any(|note| note.contains("rightca=%same")));
+}
+
+#[test]
+fn what_is_never_negotiated_needs_no_proof() {
+    let imported =
+        restricted("authby=never\n type=passthrough\n leftsubnet=10.1.0.0/16\n rightsubnet=10.2.0.0/16");
+    assert_eq!(imported.text.matches("mode = pass").count(), 1, "{}", imported.report);
+    has_note(&imported, Fate::Translated, &["authby=never", "nobody is asked"]);
+}
+
+#[test]
+fn whoever_takes_over_a_conn_many_times_takes_it_over_once() {
+    // Without a memory these would be 4^16 calls, in a circle and without one.
+    let also = |name: String| format!(" also={name}\n").repeat(4);
+    let mut text = format!("conn a\n right=198.51.100.1\n authby=psk\n auto=add\n{}", also("a".to_owned()));
+    text += &format!("conn b\n right=198.51.100.2\n auto=add\n{}", also("c0".to_owned()));
+    for n in 0..15 {
+        text += &format!("conn c{n}\n{}", also(format!("c{}", n + 1)));
+    }
+    text += "conn c15\n authby=psk\n";
+    let secrets = ": PSK \"correct horse battery staple\"\n";
+    let imported = imported(&[("ipsec.conf", &text), ("ipsec.secrets", secrets)], None, &nobody);
+    assert_eq!(checked(&imported).connections.len(), 2);
+    has_note(&imported, Fate::Missing, &["ipsec.conf:5: also=a", "circle"]);
+    // What stands at the end of the chain has arrived.
+    assert_eq!(imported.text.matches("auth = psk").count(), 4, "{}", imported.text);
+    assert_eq!(notes(&imported, Fate::Missing).iter().filter(|note| note.contains("also=c")).count(), 0);
+}
+
+#[test]
+fn a_key_in_a_profile_of_ios_is_not_shown() {
+    let text = "
+crypto isakmp key another-secret-for-bern address 203.0.113.7
+crypto ikev2 profile PROF
+ match identity remote address 203.0.113.7 255.255.255.255
+ authentication remote pre-share key correct-horse-battery
+ authentication local pre-share key 0 correct-horse-battery
+crypto ipsec transform-set GCM esp-gcm 256
+crypto ipsec profile VTI
+ set transform-set GCM
+ set ikev2-profile PROF
+interface Tunnel7
+ tunnel mode ipsec ipv4
+ tunnel destination 203.0.113.7
+ tunnel protection ipsec profile VTI
+";
+    let imported = imported(&[("router.cfg", text), ("other.cfg", text)], None, &nobody);
+    let config = checked(&imported);
+    let names: Vec<&str> = config.connections.iter().map(|connection| connection.name.as_str()).collect();
+    assert_eq!(names, ["tunnel7", "tunnel7-2"]);
+    has_note(&imported, Fate::Missing, &["authentication local pre-share key …", "`secrets`"]);
+    assert!(!imported.report.to_string().contains("battery"), "{}", imported.report);
+}

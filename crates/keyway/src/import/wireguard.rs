@@ -15,7 +15,7 @@ use std::path::Path;
 use crypto::{Random, SystemRandom};
 
 use super::File;
-use super::draft::{Connection, Draft, Entries, SecretDraft, section_name};
+use super::draft::{Connection, Draft, Entries, SecretDraft};
 use super::lines::{Pair, without_comment};
 use super::report::Report;
 
@@ -31,14 +31,13 @@ pub(super) fn read(files: &[File], draft: &mut Draft, report: &mut Report) {
     for file in files {
         let parts = parts(file, report);
         let stem = Path::new(&file.name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        let device =
-            section_name(&stem.unwrap_or_else(|| "wg0".to_owned())).chars().take(12).collect::<String>();
+        let device = stem.unwrap_or_else(|| "wg0".to_owned());
         let own = parts.iter().find(|part| part.name == "interface");
         let peers: Vec<&Part> = parts.iter().filter(|part| part.name == "peer").collect();
         let addresses = own.map(|own| interface(own, report)).unwrap_or_default();
         for (n, part) in peers.iter().enumerate() {
             let name = if peers.len() == 1 { device.clone() } else { format!("{device}-{}", n + 1) };
-            peer(&name, part, &addresses, draft, report);
+            peer(&draft.connection_name(&name), part, &addresses, draft, report);
         }
     }
 }
@@ -64,11 +63,25 @@ fn parts(file: &File, report: &mut Report) -> Vec<Part> {
     parts
 }
 
+/// What stands in a line, without the value of any key.
+fn said(key: &str, value: &str) -> String {
+    if key.ends_with("key") { format!("{key} = …") } else { format!("{key} = {value}") }
+}
+
+/// What stands in a line that is not understood: a mistyped one may have a key anywhere.
+fn unknown(key: &str) -> String {
+    let is_word = key.len() <= LONGEST_WORD && key.chars().all(|c| c.is_ascii_alphanumeric());
+    format!("{} = …", if is_word { key } else { "…" })
+}
+
+/// A key has 43 characters.
+const LONGEST_WORD: usize = 24;
+
 /// What is said of this host: its addresses inside.
 fn interface(part: &Part, report: &mut Report) -> Vec<String> {
     let mut addresses = Vec::new();
     for Pair { key, value, place } in &part.pairs {
-        let said = format!("{key} = {value}");
+        let said = said(key, value);
         match key.as_str() {
             "address" => {
                 addresses.extend(value.split(',').map(|address| address.trim().to_owned()));
@@ -80,7 +93,7 @@ fn interface(part: &Part, report: &mut Report) -> Vec<String> {
             }
             "privatekey" => report.changed(
                 place,
-                "privatekey = …",
+                &said,
                 "IKE has no such keys: the two ends prove who they are by a secret",
             ),
             "listenport" => report.missing(
@@ -101,7 +114,7 @@ fn interface(part: &Part, report: &mut Report) -> Vec<String> {
             "preup" | "postup" | "predown" | "postdown" => {
                 report.missing(place, &said, "a script for `updown` of the child can do that");
             }
-            _ => report.missing(place, &said, "there is no such key"),
+            _ => report.missing(place, &unknown(key), "there is no such key in this section"),
         }
     }
     addresses
@@ -114,7 +127,7 @@ fn peer(name: &str, part: &Part, addresses: &[String], draft: &mut Draft, report
     let mut secret = None;
     connection.entries.set("version", "2");
     for Pair { key, value, place } in &part.pairs {
-        let said = format!("{key} = {value}");
+        let said = said(key, value);
         match key.as_str() {
             "publickey" => report.changed(
                 place,
@@ -123,13 +136,13 @@ fn peer(name: &str, part: &Part, addresses: &[String], draft: &mut Draft, report
             ),
             "presharedkey" => {
                 secret = Some(format!("0s{value}"));
-                report.translated(place, "presharedkey = …", "the secret of both ends");
+                report.translated(place, &said, "the secret of both ends");
             }
             "allowedips" => {
                 let networks = value.split(',').map(str::trim).filter(|network| !network.is_empty());
                 let networks = networks.collect::<Vec<_>>().join(", ");
-                report.translated(place, &said, format!("remote_ts = {networks}"));
-                child.set("remote_ts", networks);
+                report.translated(place, &said, format!("remote_ts has {networks}"));
+                child.append("remote_ts", &networks);
             }
             "endpoint" => {
                 let host = value.rsplit_once(':').map_or(value.as_str(), |(host, _)| host);
@@ -147,7 +160,7 @@ fn peer(name: &str, part: &Part, addresses: &[String], draft: &mut Draft, report
             "persistentkeepalive" => {
                 report.translated(place, &said, "nothing: behind a NAT keepalives are sent every 20 seconds")
             }
-            _ => report.missing(place, &said, "there is no such key"),
+            _ => report.missing(place, &unknown(key), "there is no such key in this section"),
         }
     }
     let hosts: Vec<String> = addresses.iter().map(|address| host(address)).collect();

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::keywords::group_of;
 use super::{Block, Flow, Known, Transform, Wanted, strs};
-use crate::import::draft::{Connection, Draft, Entries, SecretDraft, section_name};
+use crate::import::draft::{Connection, Draft, Entries, SecretDraft};
 use crate::import::report::Report;
 
 /// Reads the `set` lines of a crypto map entry or an IPsec profile.
@@ -61,7 +61,7 @@ pub(super) fn map_entry(
         }
     }
     let mut connection =
-        connection(&section_name(&format!("{name}-{number}")), block, &peers, &wanted, known);
+        connection(&draft.connection_name(&format!("{name}-{number}")), block, &peers, &wanted, known);
     if let Some(address) = known.map_addresses.get(name) {
         connection.entries.set("local_addrs", address.clone());
     }
@@ -93,7 +93,8 @@ pub(super) fn tunnel(name: &str, block: &Block, known: &Known, draft: &mut Draft
     };
     let peers: Vec<String> = find(&["tunnel", "destination"]).into_iter().collect();
     let is_gre = find(&["tunnel", "mode"]).is_none_or(|mode| mode == "gre");
-    let mut connection = connection(&section_name(&name.to_lowercase()), block, &peers, wanted, known);
+    let mut connection =
+        connection(&draft.connection_name(&name.to_lowercase()), block, &peers, wanted, known);
     if let Some(source) = find(&["tunnel", "source"]) {
         let address = known.addresses.get(&source).cloned().unwrap_or(source);
         connection.entries.set("local_addrs", address);
@@ -110,7 +111,7 @@ pub(super) fn tunnel(name: &str, block: &Block, known: &Known, draft: &mut Draft
     } else {
         child.set("local_ts", "0.0.0.0/0");
         child.set("remote_ts", "0.0.0.0/0");
-        child.set("interface", section_name(&name.to_lowercase()));
+        child.set("interface", connection.name.clone());
         let inner = block.lines.iter().find_map(|(line, _)| match strs(line).as_slice() {
             ["ip", "address", address, mask] => {
                 Some((address.parse::<Ipv4Addr>().ok()?, mask.parse::<Ipv4Addr>().ok()?))

@@ -3,7 +3,7 @@
 mod pools;
 
 use self::pools::{name_servers, virtual_addresses};
-use super::{Dialect, Said};
+use super::{Dialect, Restrictions, Said};
 use crate::import::draft::{Connection, Draft, Entries};
 use crate::import::lines::Pair;
 use crate::import::report::Report;
@@ -213,13 +213,23 @@ fn proof_of_both(said: &mut Said<'_>, report: &mut Report) -> Option<Both> {
         "rsasig" | "rsa-sha2" | "rsa-sha2_256" | "rsa-sha2_384" | "rsa-sha2_512" | "rsa-sha1"
         | "ecdsasig" | "ecdsa" | "ecdsa-sha2" | "ecdsa-sha2_256" | "ecdsa-sha2_384" | "ecdsa-sha2_512"
         | "pubkey" | "rsa" => Both { method: "pubkey", user: false },
+        // What is never negotiated needs no proof.
+        "never" if is_shunt(said) => {
+            report.translated(&pair.place, &written(pair), "nothing: `mode` says that nobody is asked");
+            return Some(Both { method: "pubkey", user: false });
+        }
         _ => {
-            report.missing(&pair.place, &written(pair), "there is no such proof; pubkey is meant now");
-            Both { method: "pubkey", user: false }
+            report.missing(&pair.place, &written(pair), "there is no such proof: write `auth` of both ends");
+            said.restrict(Restrictions::Lost);
+            return None;
         }
     };
     report.translated(&pair.place, &written(pair), format!("auth = {} at both ends", both.method));
     Some(both)
+}
+
+fn is_shunt(said: &Said<'_>) -> bool {
+    matches!(said.value("type"), Some("passthrough" | "pass" | "drop" | "reject"))
 }
 
 fn rounds(
@@ -358,11 +368,31 @@ fn name(
         }
     }
     if let Some(pair) = said.take(key(side, ca)) {
-        match pair.value.as_str() {
-            "%same" | "%any" => {
-                report.translated(&pair.place, &written(pair), "every CA in x509ca/ is trusted")
-            }
-            _ => report.missing(&pair.place, &written(pair), "name the CA's file in `cacerts` of remote"),
+        authority(said, pair, end, report);
+    }
+}
+
+/// Whose certificates count: only at the other end does it say who may be the peer.
+fn authority(said: &mut Said<'_>, pair: &Pair, end: End, report: &mut Report) {
+    match (end, pair.value.as_str()) {
+        (_, "%any") => report.translated(&pair.place, &written(pair), "every CA in x509ca/ is trusted"),
+        (End::Local, "%same") => {
+            report.translated(&pair.place, &written(pair), "nothing: `certs` says which certificate is ours");
+        }
+        (End::Remote, "%same") => {
+            report.changed(
+                &pair.place,
+                &written(pair),
+                "every CA in x509ca/ is trusted now: have only ours there, or name its file in `cacerts` of remote",
+            );
+            said.restrict(Restrictions::Unsure);
+        }
+        (End::Local, _) => {
+            report.missing(&pair.place, &written(pair), "`certs` says which certificate is ours");
+        }
+        (End::Remote, _) => {
+            report.missing(&pair.place, &written(pair), "name the CA's file in `cacerts` of remote");
+            said.restrict(Restrictions::Lost);
         }
     }
 }
@@ -473,11 +503,10 @@ fn without_equivalent(said: &mut Said<'_>, end: End, side: &'static str, report:
     }
     for what in ["groups", "groups2"] {
         if let Some(pair) = said.take(key(side, what)) {
-            report.missing(
-                &pair.place,
-                &written(pair),
-                "membership of groups is not known: whoever proves the id is taken",
-            );
+            report.missing(&pair.place, &written(pair), "membership of groups is not known");
+            if end == End::Remote {
+                said.restrict(Restrictions::Lost);
+            }
         }
     }
     if end == End::Local

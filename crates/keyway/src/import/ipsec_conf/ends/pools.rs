@@ -50,6 +50,7 @@ pub(super) fn virtual_addresses(
             part => {
                 let name =
                     if n == 0 { connection.name.clone() } else { format!("{}-{}", connection.name, n + 1) };
+                let name = draft.pool_name(&name);
                 let mut pool = Entries::default();
                 pool.set("addrs", part);
                 draft.pools.push((name.clone(), pool));
@@ -95,8 +96,7 @@ pub(super) fn name_servers(
         for (_, pool) in pools {
             let value =
                 pair.value.split([' ', ',']).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ");
-            let before = pool.get(to).map(|before| format!("{before}, ")).unwrap_or_default();
-            pool.set(to, before + &value);
+            pool.append(to, &value);
             done = true;
         }
         if done {
