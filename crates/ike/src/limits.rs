@@ -265,6 +265,9 @@ pub const LEASES_OF_A_POOL: usize = 65_536;
 /// protected: a longer wait would be a longer outage for whoever sets it on the way.
 pub const COMMIT_WAIT: Duration = Duration::from_secs(10);
 
+/// How long a packet may be on its way to the peer while we part from the SA that sealed it.
+pub const FLIGHT: Duration = Duration::from_secs(1);
+
 /// How long our packets go through the Child SA before, once we have sent a quick mode's message 3: a peer may put the new one
 /// in place only when it has read that. One that is quick shows it by sending through the new one.
 pub const MESSAGE_3_WAIT: Duration = Duration::from_secs(2);

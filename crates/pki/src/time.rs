@@ -20,6 +20,12 @@ impl Time {
         Time(self.0.saturating_add(secs).min(Time::LAST.0))
     }
 
+    /// Gives the moment so many seconds earlier, at least 1970's first.
+    #[must_use]
+    pub fn before_secs(self, secs: u64) -> Time {
+        Time(self.0.saturating_sub(secs))
+    }
+
     /// Gives the moment as X.509 encodes it: UTCTime until 2049, GeneralizedTime from 2050 on (RFC 5280 §4.1.2.5).
     pub(crate) fn to_x509(self) -> x509_cert::time::Time {
         self.date_time().into()

@@ -14,6 +14,9 @@ use super::names::{Names, file_stem};
 use crate::client::Failure;
 use crate::moment;
 
+/// How far a peer's clock may be behind ours for it to take what was issued just now, in seconds.
+const CLOCKS_BEHIND_SECS: u64 = 300;
+
 /// Makes a CA.
 ///
 /// # Errors
@@ -28,7 +31,7 @@ pub(super) fn ca(arguments: &Ca) -> Result<(), Failure> {
         names: Vec::new(),
         key_info: key.public_key_info(),
         serial: new_serial(),
-        not_before: now,
+        not_before: now.before_secs(CLOCKS_BEHIND_SECS),
         not_after: now.after_secs(u64::from(arguments.days) * SECS_PER_DAY),
         role: Role::Ca { path_len: arguments.path_len },
         crl_uris: Vec::new(),
@@ -140,7 +143,7 @@ fn draft(names: Names, key_info: Vec<u8>, terms: &Terms, authority: &Authority) 
         names: names.others,
         key_info,
         serial: new_serial(),
-        not_before: now,
+        not_before: now.before_secs(CLOCKS_BEHIND_SECS).max(authority.certificate().not_before()),
         not_after: wanted.min(authority.certificate().not_after()),
         role: Role::End { purposes: purposes(terms.purpose) },
         crl_uris: terms.crl_uri.clone(),

@@ -17,7 +17,7 @@ use crate::status::ChildState;
 use crate::v1::expiry::Expiry;
 use crate::v1::quick_mode::{self, Purpose};
 use crate::v1::{deletion, informational};
-use crate::{Connection, Failure};
+use crate::{Connection, Failure, limits};
 
 impl IkeSa {
     /// The peer deletes an SA that another has superseded: what is still here, for the sake of a quick mode that the peer has
@@ -194,11 +194,13 @@ impl Established for IkeSa {
         if child.tenure == Tenure::Holds {
             let policy = child.policy;
             self.turn(cx, policy);
+            // What we sent through the old one up to now arrives before its delete does.
+            let soon = cx.now + limits::FLIGHT;
             let replaced = self.children.values().filter(|other| other.policy == policy);
-            let replaced: Vec<_> =
-                replaced.map(|other| other.id).filter(|id| self.farewells.contains_key(id)).collect();
-            for id in replaced {
-                self.say_farewell(cx, id);
+            for other in replaced {
+                if let Some(at) = self.farewells.get_mut(&other.id) {
+                    *at = soon.min(*at);
+                }
             }
         }
     }
