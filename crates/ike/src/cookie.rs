@@ -6,7 +6,7 @@
 //!  HDR(A,0), N(COOKIE), SAi1, KEi, Ni  -->                               the stranger can receive where it says it is
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
@@ -125,16 +125,7 @@ pub(crate) struct HalfOpen {
     total: usize,
     by_address: BTreeMap<IpAddr, usize>,
     /// Those of version 1 that may be up at their other end already, by our SPI.
-    arriving: BTreeMap<(IpAddr, IkeSpi), Arrival>,
-}
-
-/// What is known of whether a stranger is where it says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Arrival {
-    /// It has received what was sent there.
-    Shown,
-    /// It has only begun, at this moment.
-    Begun(Instant),
+    arriving: BTreeSet<(IpAddr, IkeSpi)>,
 }
 
 /// What becomes of a stranger's first request.
@@ -191,8 +182,8 @@ impl HalfOpen {
     }
 
     /// Notes a stranger who may have the ISAKMP SA that it began, under this SPI of ours, before we have.
-    pub(crate) fn arrives(&mut self, address: IpAddr, our_spi: IkeSpi, arrival: Arrival) {
-        self.arriving.insert((site(address), our_spi), arrival);
+    pub(crate) fn arrives(&mut self, address: IpAddr, our_spi: IkeSpi) {
+        self.arriving.insert((site(address), our_spi));
     }
 
     /// Takes it off again.
@@ -200,14 +191,10 @@ impl HalfOpen {
         self.arriving.remove(&(site(address), our_spi));
     }
 
-    /// Tells whether such a stranger is at an address. One who may not be there counts only if it began later than this: whoever
-    /// sends in another's name would have to know when.
-    pub(crate) fn is_arriving(&self, address: IpAddr, since: Instant) -> bool {
+    /// Tells whether such a stranger is at an address.
+    pub(crate) fn is_arriving(&self, address: IpAddr) -> bool {
         let bound = |spi| (site(address), IkeSpi(spi));
-        self.arriving.range(bound(0)..=bound(u64::MAX)).any(|(_, arrival)| match arrival {
-            Arrival::Shown => true,
-            Arrival::Begun(at) => *at >= since,
-        })
+        self.arriving.range(bound(0)..=bound(u64::MAX)).next().is_some()
     }
 
     /// Gives the number of IKE SAs that are half open.
@@ -227,7 +214,6 @@ fn site(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     use crypto::SystemRandom;
 
@@ -338,19 +324,12 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_who_may_not_be_there_counts_only_if_it_began_meanwhile() {
+    fn strangers_who_may_have_an_isakmp_sa_are_known_by_their_addresses() {
         let address = |last: u8| IpAddr::from([192, 0, 2, last]);
-        let began = Instant::now();
-        let (before, after) = (began - Duration::from_secs(1), began + Duration::from_secs(1));
-        for (arrival, expected) in
-            [(Arrival::Shown, true), (Arrival::Begun(before), false), (Arrival::Begun(after), true)]
-        {
-            let mut half_open = HalfOpen::default();
-            half_open.arrives(address(1), IkeSpi(7), arrival);
-            assert_eq!(half_open.is_arriving(address(1), began), expected, "{arrival:?}");
-            assert!(!half_open.is_arriving(address(2), began));
-            half_open.arrived(address(1), IkeSpi(7));
-            assert!(!half_open.is_arriving(address(1), began));
-        }
+        let mut half_open = HalfOpen::default();
+        half_open.arrives(address(1), IkeSpi(7));
+        assert!(half_open.is_arriving(address(1)) && !half_open.is_arriving(address(2)));
+        half_open.arrived(address(1), IkeSpi(7));
+        assert!(!half_open.is_arriving(address(1)));
     }
 }

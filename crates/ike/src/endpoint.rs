@@ -445,8 +445,8 @@ impl Endpoint {
         }
         if let Some(address) = sa.stranger() {
             self.cx.half_open.opened(address);
-            if let Some(arrival) = sa.arrival() {
-                self.cx.half_open.arrives(address, our_spi, arrival);
+            if sa.is_arriving() {
+                self.cx.half_open.arrives(address, our_spi);
             }
         }
         self.sas.insert(our_spi, sa);

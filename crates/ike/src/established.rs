@@ -9,7 +9,6 @@ use wire::isakmp::IkeSpi;
 
 use crate::authentication::PeerAuthenticated;
 use crate::context::{Context, Initiation};
-use crate::cookie::Arrival;
 use crate::event::DownReason;
 use crate::io::{Answer, ChildSaId, IkeSaId, Path, QueryId, Ticket, TimeoutReason};
 use crate::status::IkeSaStatus;
@@ -120,11 +119,11 @@ impl Sa {
         }
     }
 
-    /// Tells of such a one whether it may have an ISAKMP SA already, and is where it says.
-    pub(crate) fn arrival(&self) -> Option<Arrival> {
+    /// Tells of such a one whether the peer may have an ISAKMP SA already.
+    pub(crate) fn is_arriving(&self) -> bool {
         match self {
-            Sa::V1(sa) => sa.arrival(),
-            Sa::V2(_) => None,
+            Sa::V1(sa) => sa.is_arriving(),
+            Sa::V2(_) => false,
         }
     }
 

@@ -204,11 +204,11 @@ fn an_address_has_so_many_half_open_and_others_are_served_all_the_same() {
     }
 }
 
-/// Whoever begins in the peer's name, and sees no answer, does not keep us from telling the peer to forget what it had with us
+/// Whoever begins main mode in the peer's name, and sees no answer, does not keep us from telling the peer to forget what it had with us
 /// (RFC 2407 §4.6.3.3).
 #[test]
 fn a_first_message_in_the_peers_name_does_not_keep_us_from_beginning_anew() {
-    for (there, here) in scenarios(1).into_iter().zip(scenarios(1)).take(2) {
+    for (there, here) in scenarios(1).into_iter().zip(scenarios(1)).take(1) {
         let mut elsewhere = Pair::new(there);
         let ticket = elsewhere.up(Side::Right, "net");
         assert_eq!(elsewhere.finish(ticket), Ok(()));

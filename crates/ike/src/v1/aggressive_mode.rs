@@ -286,7 +286,7 @@ impl Initiating {
         let (spis, path) = (channel.spis, channel.path);
         let mut payloads = proof;
         payloads.extend(discovery(&chosen.suite, abilities.traversal, spis, path, &connection));
-        if is_initial_contact(cx, (&initiation, begun_at), path, (peer.local(), peer.remote())) {
+        if is_initial_contact(cx, &initiation, path, (peer.local(), peer.remote())) {
             payloads.push(initial_contact(spis));
         }
         let iv = channel.phase_1_iv().clone();

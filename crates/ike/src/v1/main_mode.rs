@@ -281,7 +281,7 @@ impl Initiating {
         payloads.extend(proof);
         payloads.extend(certificate_requests(cx, transcript.method, Role::Responder));
         let remote = self.initiation.connection.expected_identity(self.path);
-        if is_initial_contact(cx, (&self.initiation, self.begun_at), self.path, (local, &remote)) {
+        if is_initial_contact(cx, &self.initiation, self.path, (local, &remote)) {
             payloads.push(initial_contact(self.spis));
         }
         let iv = channel.phase_1_iv().clone();

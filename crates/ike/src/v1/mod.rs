@@ -46,7 +46,6 @@ use wire::v1::Datagram;
 use crate::Failure;
 
 use crate::context::{Context, Initiation};
-use crate::cookie::Arrival;
 use crate::established::Established;
 pub(crate) use phase_1::check_unique;
 
@@ -206,13 +205,13 @@ impl Sa {
         }
     }
 
-    /// Tells of such a one whether it may have the ISAKMP SA already, and is where it says.
-    pub(crate) fn arrival(&self) -> Option<Arrival> {
+    /// Tells of such a one whether the peer may have the ISAKMP SA already: in aggressive mode with message 2, so from the first
+    /// message on; in main mode not before it has sent message 3, which only somebody who is where it says can.
+    pub(crate) fn is_arriving(&self) -> bool {
         match self {
-            Sa::Responding(sa) => sa.arrival(),
-            Sa::Called(sa) => Some(sa.arrival()),
-            Sa::Introducing(_) => Some(Arrival::Shown),
-            Sa::Hearing(_) | Sa::Initiating(_) | Sa::Calling(_) | Sa::Established(_) | Sa::Closed(_) => None,
+            Sa::Responding(sa) => sa.is_arriving(),
+            Sa::Called(_) | Sa::Introducing(_) => true,
+            Sa::Hearing(_) | Sa::Initiating(_) | Sa::Calling(_) | Sa::Established(_) | Sa::Closed(_) => false,
         }
     }
 

@@ -6,7 +6,6 @@ mod outcome;
 pub(crate) mod pre_shared_key;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crypto::Secret;
 use sa::{IkeSuite, Proposal};
@@ -426,14 +425,14 @@ pub(crate) fn contact_of(contents: &Contents<'_>) -> Contact {
 /// either, or be about to, for the peer may have it before it hears us.
 pub(crate) fn is_initial_contact(
     cx: &Context,
-    (initiation, begun_at): (&Initiation, Instant),
+    initiation: &Initiation,
     path: Path,
     (local, remote): (&Identity, &Identity),
 ) -> bool {
     initiation.contact == Contact::Initial
         && initiation.connection.unique != Unique::Never
         && !cx.is_established(local, remote)
-        && !cx.half_open.is_arriving(path.remote.ip(), begun_at)
+        && !cx.half_open.is_arriving(path.remote.ip())
 }
 
 pub(crate) fn initial_contact(spis: IkeSpis) -> Payload {

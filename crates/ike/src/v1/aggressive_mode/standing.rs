@@ -11,7 +11,6 @@ use wire::v1::{Certificate, Content, Datagram, Payload};
 use super::state::Called;
 use super::{Initiating, NAME, Responding};
 use crate::context::{Context, Initiation};
-use crate::cookie::Arrival;
 use crate::error::Error;
 use crate::io::{Path, TimeoutReason};
 use crate::limits;
@@ -141,14 +140,6 @@ impl Responding {
     /// Gives the address from which it was begun.
     pub(crate) fn address(&self) -> IpAddr {
         self.origin
-    }
-
-    /// Whoever has our answer has the ISAKMP SA; until its message 3 comes, nothing shows that anybody has.
-    pub(crate) fn arrival(&self) -> Arrival {
-        match &self.stage {
-            Called::Unsigned(..) | Called::Answered(_) => Arrival::Begun(self.begun_at),
-            Called::Claimed(..) => Arrival::Shown,
-        }
     }
 }
 

@@ -8,7 +8,6 @@ use wire::v1::{Datagram, Payload};
 
 use super::{Answered, Half, Initiating, NAME, Responding, Sent};
 use crate::context::{Context, Initiation};
-use crate::cookie::Arrival;
 use crate::error::Error;
 use crate::io::{Path, TimeoutReason};
 use crate::retransmission::Retransmission;
@@ -166,14 +165,14 @@ impl Responding {
     }
 
     /// Whoever sends a message 3 knows our cookie, which was sent there.
-    pub(crate) fn arrival(&self) -> Option<Arrival> {
+    pub(crate) fn is_arriving(&self) -> bool {
         match &self.answered {
-            Answered::Sa => None,
+            Answered::Sa => false,
             Answered::Unread(..)
             | Answered::Unaddressed(..)
             | Answered::Key(_)
             | Answered::Claimed(..)
-            | Answered::Unsigned(..) => Some(Arrival::Shown),
+            | Answered::Unsigned(..) => true,
         }
     }
 }
