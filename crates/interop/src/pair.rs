@@ -8,8 +8,9 @@ use crate::{
     Wire, until, within,
 };
 
-/// How long a loaded machine may need for an exchange.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a loaded machine may need for an exchange, and for parting from what it replaces: a Child SA of version 1 that nothing
+/// goes through stays twelve seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A laboratory with a daemon on each gateway.
 pub struct Pair {
